@@ -1,0 +1,29 @@
+// Builds dist/: protobuf static code, TypeScript, the executable bits. Run by `npm ci` (prepare) and `npm run build`.
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const bin = (name) => path.join(root, 'node_modules', '.bin', name);
+const newest = (...files) => Math.max(...files.map((file) => fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0));
+
+function run(command, ...args) {
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit' });
+  if (error) throw error;
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+const proto = 'src/wire/messages.proto';
+const generated = 'src/wire/generated';
+const [js, types] = [`${generated}/messages.js`, `${generated}/messages.d.ts`];
+if (newest(path.join(root, js)) <= newest(path.join(root, proto))) {
+  fs.mkdirSync(path.join(root, generated), { recursive: true });
+  // --force-number without 64-bit fields: no Long objects (a uint64 would decode to one although typed `number`).
+  run(bin('pbjs'), '-t', 'static-module', '-w', 'commonjs', '--dts', '--force-number', '--no-service', '--no-verify', '--no-delimited', '--no-convert', '-o', js, proto);
+}
+run(bin('tsc'), '-p', '.');
+// tsc does not copy hand-placed JavaScript.
+fs.mkdirSync(path.join(root, 'dist', generated), { recursive: true });
+for (const file of [js, types]) fs.copyFileSync(path.join(root, file), path.join(root, 'dist', file));
+fs.chmodSync(path.join(root, 'dist/launcher/tsrun.js'), 0o755);

@@ -1,0 +1,19 @@
+/**
+ * What a plan runs over: ordered messages between ranks of one generation. The executor and the tests see this and nothing below it.
+ * Communication thread.
+ *
+ * Invariants: messages from one rank to another arrive in the order sent; a receive names its length exactly; after `abort` every pending and later call fails with
+ * that first cause. A new generation means a new Transport; nothing is patched in place.
+ */
+import type { HvdError } from '../errors';
+
+export interface Transport {
+  readonly rank: number;
+  readonly size: number;
+  /** Resolves when the memory of `bytes` may be reused (handed to the system or copied). `tag`: uint32, checked by the receiver. */
+  send(to: number, tag: number, bytes: Uint8Array): Promise<void>;
+  /** Fills `into` with the next message from that rank. @throws WireError its tag or length is another; PeerError the peer is gone */
+  recv(from: number, tag: number, into: Uint8Array): Promise<void>;
+  /** First cause wins. */
+  abort(cause: HvdError): void;
+}

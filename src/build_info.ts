@@ -1,0 +1,31 @@
+/** What this build and this process can do (Horovod's --check-build). Main thread; loads no TensorFlow. */
+import { dtypes } from './dtype';
+import { version } from './version';
+
+const packages = ['@tensorflow/tfjs', '@tensorflow/tfjs-backend-wasm', '@tensorflow/tfjs-node', '@tensorflow/tfjs-node-gpu'] as const;
+
+function installedVersion(name: string): string | null {
+  try {
+    return (require(`${name}/package.json`) as { version: string }).version;
+  } catch {
+    return null;
+  }
+}
+
+/** Versions (null: not installed), backends, transports, TLS, SIMD, dtypes. */
+export function buildInfo(): Record<string, unknown> {
+  const installed = Object.fromEntries(packages.map((name) => [name, installedVersion(name)]));
+  return {
+    version,
+    node: process.version,
+    platform: `${process.platform}-${process.arch}`,
+    packages: installed,
+    backends: { wasm: installed['@tensorflow/tfjs-backend-wasm'] !== null, cpu: installed['@tensorflow/tfjs'] !== null },
+    transports: ['tcp'],
+    collectives: ['allreduce', 'allgather', 'broadcast', 'barrier'],
+    dtypes: [...dtypes],
+    simd: true,
+    tls: false,
+    elastic: false,
+  };
+}

@@ -1,0 +1,112 @@
+/**
+ * The communication thread: everything that must stay alive while TensorFlow.js blocks the main thread. This file joins the job, passes messages on, beats, and leaves; the
+ * work is the conductor's. It never loads TensorFlow.
+ *
+ * Invariant: whatever goes wrong here ends in the shared words (poison, thread state), so that a blocked main thread wakes.
+ */
+import { type MessagePort, workerData } from 'node:worker_threads';
+import { HvdError, recordOf, RendezvousError } from '../errors';
+import { configureLog } from '../log';
+import { makeKernels } from '../memory/kernels';
+import type { khorovod } from '../wire/generated/messages';
+import { Boundary } from './boundary';
+import { Conductor } from './conductor';
+import type { FromThread, ThreadData, ToThread } from './messages';
+import { Operations } from './operations';
+import { openSession, type Session } from './session';
+
+/** Leaving: what peers still need is sent for at most so long. */
+const LEAVE_MS = 5_000;
+/** After a failure only the news of it is still sent. */
+const LEAVE_FAILED_MS = 500;
+
+const { config, generation, memory, regions, words, port } = workerData as ThreadData & { port: MessagePort };
+const boundary = new Boundary(words);
+const tell = (message: FromThread, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
+const conductor = new Conductor(config, boundary, tell);
+let session: Session | undefined;
+let isReady = false;
+let isLeaving = false;
+let beats: NodeJS.Timeout | undefined;
+
+function fail(error: Error): void {
+  conductor.fail(isReady || error instanceof RendezvousError ? error : new RendezvousError(`The job did not form: ${error.message}`, { cause: error }));
+  if (boundary.threadState === 'starting') boundary.setThread('failed');
+}
+
+function guarded<A extends unknown[]>(act: (...args: A) => void): (...args: A) => void {
+  return (...args) => {
+    try {
+      act(...args);
+    } catch (error) {
+      fail(error as Error);
+    }
+  };
+}
+
+const hear = guarded((from: number, message: khorovod.IControl) => {
+  if (!message.ready) return conductor.hear(from, message);
+  isReady = true;
+  start();
+});
+
+/** Once this rank is complete and the coordinator has said that all are. */
+function start(): void {
+  if (!isReady || !session || conductor.failure) return;
+  tell({ kind: 'running', isHomogeneous: session.isHomogeneous });
+  boundary.setThread('running');
+}
+
+async function join(): Promise<void> {
+  configureLog({ level: config.logLevel, rank: config.rank, hideTime: config.logHideTime });
+  const events = { onMessage: hear, onFailure: fail, onDeparted: guarded((rank: number, reason: string) => conductor.hearDeparture(rank, reason)) };
+  const opened = await openSession(config, generation, events, (_peer, error) => fail(error));
+  const members = Array.from({ length: config.size }, (_, rank) => rank);
+  conductor.begin(opened, new Operations(memory, makeKernels(memory), regions, opened.transport, members));
+  session = opened;
+  beats = setInterval(guarded(beat), opened.control.beatMs);
+  if (opened.control.isCoordinator) {
+    opened.control.sendAll({ ready: {} });
+    isReady = true;
+  }
+  start();
+}
+
+function beat(): void {
+  boundary.addBeat();
+  if (conductor.failure || isLeaving) return;
+  session!.control.tick();
+  conductor.inspectStalls(performance.now());
+}
+
+async function leave(failed: boolean, reason: string): Promise<void> {
+  isLeaving = true;
+  const deadlineMs = performance.now() + LEAVE_MS;
+  if (session) {
+    if (failed) session.control.sendAll({ goodbye: { failed: true, reason } });
+    else if (!conductor.failure) await conductor.part(reason, LEAVE_MS);
+    await session.close(failed || conductor.failure ? LEAVE_FAILED_MS : Math.max(1, deadlineMs - performance.now()));
+  }
+  clearInterval(beats);
+  boundary.setThread('stopped');
+  port.close();
+}
+
+port.on(
+  'message',
+  guarded((message: ToThread) => {
+    switch (message.kind) {
+      case 'submit':
+        return conductor.submit(message.submission);
+      case 'flush':
+        return conductor.flush();
+      case 'report':
+        return session?.report(message.json);
+      case 'leave':
+        return void leave(message.failed, message.reason).catch(fail);
+    }
+  }),
+);
+process.on('uncaughtException', fail);
+process.on('unhandledRejection', (reason) => fail(reason instanceof Error ? reason : new HvdError(recordOf(reason).message)));
+join().catch(fail);

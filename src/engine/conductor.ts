@@ -1,0 +1,267 @@
+/**
+ * From a submitted call to its outcome: gathers what this rank submits, has it negotiated, carries out what was decided, completes the calls.
+ *
+ * Communication thread; one a generation. Invariants: responses are carried out one at a time in the coordinator's order, the same on all ranks; the first failure is kept
+ * and ends everything pending (a mismatch is none: it ends only its own call); after the coordinator has left nothing new is decided.
+ */
+import type { Config } from '../config';
+import { type ErrorRecord, HvdError, recordOf, ShutdownError, WireError } from '../errors';
+import { log } from '../log';
+import type { khorovod } from '../wire/generated/messages';
+import type { Boundary } from './boundary';
+import { RequestCache } from './cache';
+import { type Call, callFromRequest, callToRequest } from './call';
+import type { FromThread, Submission } from './messages';
+import { Negotiator } from './negotiate';
+import type { Decided, OperationResult, Operations } from './operations';
+import type { Session } from './session';
+import { StallInspector } from './stall';
+
+export class Conductor {
+  failure?: HvdError;
+  private session!: Session;
+  private operations!: Operations;
+  /** On the coordinator only. */
+  private negotiator?: Negotiator;
+  private stallInspector?: StallInspector;
+  private readonly cache = new RequestCache();
+  private readonly pending = new Map<string, Submission>();
+  private outgoing: Call[] = [];
+  private readonly decisions: Decided[] = [];
+  private running: readonly string[] = [];
+  private flushTimer?: NodeJS.Timeout;
+  private lastFlushMs = 0;
+  private doneIds: number[] = [];
+  private coordinatorLeft?: ErrorRecord;
+  private onChange?: () => void;
+
+  constructor(
+    private readonly config: Config,
+    private readonly boundary: Boundary,
+    private readonly tell: (message: FromThread, transfer?: ArrayBuffer[]) => void,
+  ) {}
+
+  begin(session: Session, operations: Operations): void {
+    this.session = session;
+    this.operations = operations;
+    if (!session.control.isCoordinator) return;
+    const { config } = this;
+    const members = Array.from({ length: config.size }, (_, rank) => rank);
+    this.negotiator = new Negotiator({ members, hostOf: session.hostOf, cacheCapacity: config.cacheCapacity, fusionThresholdBytes: config.fusionThresholdBytes });
+    if (config.stallCheckDisable) return;
+    this.stallInspector = new StallInspector({ warnAfterMs: config.stallWarningSeconds * 1000, failAfterMs: config.stallShutdownSeconds * 1000 });
+  }
+
+  // ───── from the main thread ─────
+
+  submit(submission: Submission): void {
+    const refusal = this.failure ? recordOf(this.failure) : this.coordinatorLeft;
+    if (refusal) {
+      this.complete(submission, { error: refusal });
+      return;
+    }
+    this.pending.set(submission.call.name, submission);
+    this.outgoing.push(submission.call);
+    if (submission.isAwaited) this.flush();
+    else this.scheduleFlush();
+  }
+
+  flush(): void {
+    if (this.flushTimer) clearTimeout(this.flushTimer);
+    this.flushTimer = undefined;
+    if (this.outgoing.length === 0 || this.failure) return;
+    this.lastFlushMs = performance.now();
+    const full: Call[] = [];
+    const cached: number[] = [];
+    for (const call of this.outgoing) {
+      const id = this.cache.lookup(call);
+      if (id === undefined) full.push(call);
+      else cached.push(id);
+    }
+    this.outgoing = [];
+    if (this.negotiator) this.hearRequests(this.config.rank, { full, cached });
+    else this.session.control.send(0, { requests: { full: full.map(callToRequest), cached } });
+  }
+
+  /** A lone call leaves in this turn; calls that follow within the cycle time leave together. */
+  private scheduleFlush(): void {
+    if (this.flushTimer) return;
+    const waitMs = this.lastFlushMs + this.config.cycleTimeMs - performance.now();
+    this.flushTimer = setTimeout(() => this.flush(), Math.max(0, waitMs));
+    if (waitMs <= 0) setImmediate(() => this.flush());
+  }
+
+  // ───── from peers ─────
+
+  hear(from: number, message: khorovod.IControl): void {
+    if (message.requests && this.negotiator) {
+      this.hearRequests(from, { full: (message.requests.full ?? []).map(callFromRequest), cached: message.requests.cached ?? [] });
+    } else if (message.responses) {
+      this.takeResponses(message.responses.list ?? [], message.responses.evicted ?? []);
+    } else if (message.resend) {
+      const calls = (message.resend.cached ?? []).map((id) => this.cache.callOf(id)).filter((call) => call !== undefined);
+      this.cache.evict(message.resend.cached ?? []);
+      this.outgoing.push(...calls.filter((call) => this.pending.has(call.name)));
+      this.flush();
+    } else {
+      throw new WireError(`Rank ${from} sent a control message that rank ${this.config.rank} does not know. Install the same version of khorovod everywhere.`);
+    }
+  }
+
+  /** A rank left by shutdown(): what has not been decided with it can no longer be. */
+  hearDeparture(rank: number, reason: string): void {
+    if (this.negotiator) {
+      this.session.control.sendAll({ departed: { rank, reason } });
+      this.negotiator.depart(rank, reason);
+      this.decide();
+    } else if (rank === 0) {
+      const host = this.session.hostOf(0);
+      this.coordinatorLeft = recordOf(
+        new ShutdownError(`Rank 0 on host ${host} has left the job (${reason}), so collectives with it are over. Let every rank call shutdown() at the same place.`, { peer: 0, host }),
+      );
+      const decided = new Set([...this.running, ...this.decisions.flatMap(({ names }) => names)]);
+      for (const submission of [...this.pending.values()]) {
+        if (!decided.has(submission.call.name)) this.complete(submission, { error: this.coordinatorLeft });
+      }
+    }
+    this.onChange?.();
+  }
+
+  private hearRequests(from: number, requests: { full: Call[]; cached: readonly number[] }): void {
+    const { resend } = this.negotiator!.add(from, { full: requests.full, cached: [...requests.cached] }, performance.now());
+    if (resend.length > 0) {
+      if (from === this.config.rank) this.hear(from, { resend: { cached: resend } });
+      else this.session.control.send(from, { resend: { cached: resend } });
+    }
+    this.decide();
+  }
+
+  /** Coordinator: what is ready now is told to all ranks before it is carried out here. */
+  private decide(): void {
+    const { responses, evicted } = this.negotiator!.take();
+    if (responses.length === 0 && evicted.length === 0) return;
+    const list: khorovod.IResponse[] = responses.map(({ names, kind, error, cached, cacheAs, sizes }) => ({
+      names: cached.length > 0 ? [] : names,
+      kind,
+      error,
+      cached,
+      cacheAs,
+      sizes: sizes.map((rows) => ({ rows: [...rows] })),
+    }));
+    this.session.control.sendAll({ responses: { list, evicted } });
+    this.takeResponses(list, evicted);
+  }
+
+  /** Looks for calls that some ranks do not submit. Coordinator; once a beat. */
+  inspectStalls(nowMs: number): void {
+    if (!this.negotiator || !this.stallInspector) return;
+    const { warnings, failures } = this.stallInspector.inspect(this.negotiator.waiting(), nowMs, this.session.hostOf);
+    for (const warning of warnings) log('WARNING', warning);
+    if (failures.length > 0) this.fail(failures[0]!);
+  }
+
+  private takeResponses(list: readonly khorovod.IResponse[], evicted: readonly number[]): void {
+    for (const response of list) {
+      const names = response.cached?.length ? response.cached.map((id) => this.nameOf(id)) : (response.names ?? []);
+      for (const [i, id] of (response.cacheAs ?? []).entries()) {
+        const call = this.pending.get(names[i]!)?.call;
+        if (id > 0 && call) this.cache.remember(id, call);
+      }
+      const sizes = (response.sizes ?? []).map(({ rows }) => rows ?? []);
+      this.decisions.push({ names, kind: response.kind ?? '', error: (response.error as ErrorRecord | null | undefined) ?? undefined, sizes });
+    }
+    this.cache.evict([...evicted]);
+    if (this.running.length === 0) void this.carryOut();
+  }
+
+  private nameOf(id: number): string {
+    const call = this.cache.callOf(id);
+    if (!call) throw new WireError(`The coordinator named cache entry ${id}, which rank ${this.config.rank} does not hold. Please report it.`);
+    return call.name;
+  }
+
+  // ───── carrying out ─────
+
+  private async carryOut(): Promise<void> {
+    for (let decided = this.decisions.shift(); decided && !this.failure; decided = this.decisions.shift()) {
+      const submissions = decided.names.map((name) => this.pending.get(name)).filter((found) => found !== undefined);
+      if (decided.error) {
+        for (const submission of submissions) this.complete(submission, { error: decided.error });
+        continue;
+      }
+      this.running = decided.names;
+      try {
+        if (submissions.length !== decided.names.length) {
+          throw new WireError(`The coordinator decided on '${decided.names.join("', '")}', which rank ${this.config.rank} did not submit. Please report it.`);
+        }
+        const results = await this.operations.run(decided, submissions);
+        for (const [i, submission] of submissions.entries()) this.complete(submission, results[i]!);
+      } catch (error) {
+        this.fail(error as Error);
+      }
+      this.running = [];
+    }
+    this.onChange?.();
+  }
+
+  private complete(submission: Submission, result: OperationResult | { error: ErrorRecord }): void {
+    const { id, slot, call, isAwaited } = submission;
+    if (this.pending.get(call.name) === submission) this.pending.delete(call.name);
+    const isTold = 'error' in result || result.outputs !== undefined;
+    if ('error' in result) this.tell({ kind: 'record', id, error: result.error });
+    else if (result.outputs) this.tell({ kind: 'record', id, outputs: result.outputs, rows: result.rows }, result.outputs);
+    this.boundary.complete(slot, isTold ? 'told' : 'done');
+    if (isAwaited || this.doneIds.push(id) > 1) return;
+    setImmediate(() => {
+      this.tell({ kind: 'done', ids: this.doneIds });
+      this.doneIds = [];
+    });
+  }
+
+  /** The first failure wins: it ends everything pending here and, told to the others, everywhere. */
+  fail(error: Error): void {
+    if (this.failure) return;
+    this.failure = error instanceof HvdError ? error : new HvdError(recordOf(error).message);
+    log('INFO', this.failure.message);
+    const record = recordOf(this.failure);
+    this.tell({ kind: 'failed', error: record });
+    this.boundary.poison();
+    this.session?.control.announce(this.failure);
+    this.session?.transport.abort(this.failure);
+    this.decisions.length = 0;
+    for (const submission of [...this.pending.values()]) this.complete(submission, { error: record });
+    this.onChange?.();
+  }
+
+  // ───── leaving ─────
+
+  /** What was decided with this rank is still carried out, nothing is decided with it afterwards. Resolves at the latest after `timeoutMs`. */
+  async part(reason: string, timeoutMs: number): Promise<void> {
+    const { control } = this.session;
+    if (this.negotiator) {
+      this.negotiator.depart(this.config.rank, reason);
+      this.decide();
+    }
+    control.sendAll({ goodbye: { failed: false, reason } });
+    // The coordinator answers a goodbye; every decision that counts on this rank came before that answer.
+    const isParted = (): boolean => this.negotiator !== undefined || control.departed.has(this.config.rank) || control.departed.has(0);
+    await this.until(() => this.failure !== undefined || (isParted() && this.running.length === 0 && this.decisions.length === 0), timeoutMs);
+    const error = recordOf(this.failure ?? new ShutdownError(`Rank ${this.config.rank} has left the job (${reason}) while this was pending.`));
+    for (const submission of [...this.pending.values()]) this.complete(submission, { error });
+  }
+
+  private until(holds: () => boolean, timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        clearTimeout(timer);
+        this.onChange = undefined;
+        resolve();
+      };
+      const timer = setTimeout(finish, timeoutMs);
+      this.onChange = () => {
+        if (holds()) finish();
+      };
+      this.onChange();
+    });
+  }
+}

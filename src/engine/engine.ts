@@ -1,0 +1,240 @@
+/**
+ * The main thread's side of the engine: starts the communication thread, hands it calls, waits for them.
+ *
+ * Main thread. Invariants: no wait is unbounded (a thread whose beat stops is an error); a slot is freed once, by whoever reads its outcome; the thread keeps no process
+ * alive except while a handle is awaited (`holdProcess`).
+ */
+import path from 'node:path';
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { type Config, environment } from '../config';
+import { type ErrorRecord, HvdError, reviveError, ShutdownError } from '../errors';
+import { Arena, createMemory } from '../memory/arena';
+import { Boundary, SLOT_COUNT } from './boundary';
+import type { Call } from './call';
+import { type FromThread, layOutRegions, type ThreadData, type ToThread } from './messages';
+
+/** A waiting main thread looks up this often, to see that the other thread lives. */
+const LOOK_MS = 1000;
+/** A communication thread whose event loop did not turn for so long counts as dead (its longest piece of work takes milliseconds). */
+const DEAD_THREAD_MS = 60_000;
+/** Leaving: what peers still need is sent for at most 5 s, then everything is closed. */
+const LEAVE_MS = 5_000;
+
+export interface Outcome {
+  readonly error?: HvdError;
+  readonly outputs?: ArrayBuffer[];
+  /** For each part, rows (axis 0) of each member. */
+  readonly rows?: number[][];
+}
+
+export interface Pending {
+  readonly id: number;
+  readonly slot: number;
+  readonly call: Call;
+  outcome?: Outcome;
+  /** Called once, in an event-loop turn, when an asynchronous call is complete. */
+  onDone?: () => void;
+}
+
+export class Engine {
+  readonly arena: Arena;
+  isHomogeneous = true;
+  private readonly boundary = new Boundary();
+  private readonly worker: Worker;
+  private readonly port: MessagePort;
+  private readonly pendings = new Map<number, Pending>();
+  private readonly records = new Map<number, Outcome>();
+  private readonly freeSlots: number[] = [];
+  private usedSlots = 0;
+  private nextId = 1;
+  private holds = 0;
+  private failure?: HvdError;
+  private hasLeft = false;
+
+  /** Blocks until the job has formed. @throws RendezvousError, WireError, … what the communication thread met */
+  constructor(
+    readonly config: Config,
+    generation: number,
+  ) {
+    const memory = createMemory();
+    const regions = layOutRegions(config.fusionThresholdBytes);
+    const missingBytes = regions.reservedBytes - memory.buffer.byteLength;
+    if (missingBytes > 0) memory.grow(Math.ceil(missingBytes / 65536));
+    this.arena = new Arena(memory, regions.reservedBytes);
+    const { port1, port2 } = new MessageChannel();
+    this.port = port1;
+    const threadData: ThreadData = { config, generation, memory, regions, words: this.boundary.words };
+    this.worker = new Worker(path.join(__dirname, 'comm_thread.js'), {
+      name: 'khorovod',
+      workerData: { ...threadData, port: port2 },
+      transferList: [port2],
+      execArgv: [],
+      // No loader or hook of the user's runs in the communication thread.
+      env: { ...environment(), NODE_OPTIONS: '' },
+    });
+    this.worker.unref();
+    this.worker.on('error', (error) => this.fail(new HvdError(`The communication thread ended by an error: ${error.stack ?? error.message}.`)));
+    this.port.on('message', (message: FromThread) => this.take(message));
+    this.port.unref();
+    this.awaitStart();
+  }
+
+  get firstFailure(): HvdError | undefined {
+    if (!this.failure && this.boundary.isPoisoned) this.drain();
+    return this.failure;
+  }
+
+  /** @throws the engine's first failure, if it has failed */
+  submit(call: Call, byteOffset: number, bytes: number, isAwaited: boolean): Pending {
+    if (this.hasLeft) throw new ShutdownError(`${call.kind} '${call.name}' came after shutdown().`);
+    const failure = this.firstFailure;
+    if (failure) throw failure;
+    const slot = this.freeSlots.pop() ?? this.usedSlots++;
+    if (slot >= SLOT_COUNT) throw new HvdError(`More than ${SLOT_COUNT} collectives are in flight on this rank. Wait for some of them first.`);
+    this.boundary.markPending(slot);
+    const pending: Pending = { id: this.nextId++, slot, call };
+    this.pendings.set(pending.id, pending);
+    this.tell({ kind: 'submit', submission: { id: pending.id, slot, call, byteOffset, bytes, isAwaited } });
+    return pending;
+  }
+
+  isDone(pending: Pending): boolean {
+    return pending.outcome !== undefined || this.boundary.slotState(pending.slot) !== 'pending';
+  }
+
+  /** Blocks until the call is complete. */
+  wait(pending: Pending): Outcome {
+    if (pending.outcome) return pending.outcome;
+    if (!this.isDone(pending)) {
+      this.tell({ kind: 'flush' });
+      this.block(pending);
+    }
+    return this.settle(pending);
+  }
+
+  /** As `wait`, for a call submitted with `isAwaited`: nothing is left to flush. */
+  waitSubmitted(pending: Pending): Outcome {
+    if (this.boundary.slotState(pending.slot) === 'pending') this.block(pending);
+    return this.settle(pending);
+  }
+
+  /** Keeps the process alive until released as often: a promise that only the communication thread settles would otherwise end it. */
+  holdProcess(): void {
+    if (this.holds++ === 0) this.port.ref();
+    this.tell({ kind: 'flush' });
+  }
+  releaseProcess(): void {
+    if (--this.holds === 0) this.port.unref();
+  }
+
+  report(json: string): void {
+    this.tell({ kind: 'report', json });
+  }
+
+  /** Leaves the job, blocking at most `LEAVE_MS`. Everything pending fails with ShutdownError. */
+  leave(failed: boolean, reason: string): void {
+    if (this.hasLeft) return;
+    this.hasLeft = true;
+    const deadlineMs = performance.now() + LEAVE_MS + LOOK_MS;
+    this.tell({ kind: 'leave', failed, reason });
+    while (this.boundary.threadState === 'running' && performance.now() < deadlineMs) this.boundary.awaitThread('running', deadlineMs - performance.now());
+    this.drain();
+    this.failPending(new ShutdownError('This rank has left the job: shutdown() was called.'));
+    this.port.close();
+    void this.worker.terminate();
+  }
+
+  // ───── inside ─────
+
+  private tell(message: ToThread): void {
+    this.port.postMessage(message);
+  }
+
+  private awaitStart(): void {
+    const { startTimeoutSeconds } = this.config;
+    const deadlineMs = performance.now() + startTimeoutSeconds * 1000 + DEAD_THREAD_MS;
+    while (this.boundary.threadState === 'starting' && performance.now() < deadlineMs) this.boundary.awaitThread('starting', LOOK_MS);
+    this.drain();
+    if (this.boundary.threadState === 'running') return;
+    this.port.close();
+    void this.worker.terminate();
+    throw this.failure ?? new HvdError(`The communication thread did not start within ${startTimeoutSeconds} s and said nothing.`);
+  }
+
+  private block(pending: Pending): void {
+    let beat = this.boundary.beat;
+    let beatMs = performance.now();
+    while (this.boundary.awaitSlot(pending.slot, LOOK_MS) === 'pending') {
+      const now = this.boundary.beat;
+      if (now !== beat) [beat, beatMs] = [now, performance.now()];
+      else if (performance.now() - beatMs > DEAD_THREAD_MS || this.boundary.threadState !== 'running') {
+        this.drain();
+        if (this.boundary.slotState(pending.slot) !== 'pending') return;
+        this.fail(this.failure ?? new HvdError(`The communication thread of rank ${this.config.rank} stopped while ${pending.call.kind} '${pending.call.name}' was waiting.`));
+        return;
+      }
+    }
+  }
+
+  /** Reads a call's outcome and frees its slot; again: the same outcome. */
+  private settle(pending: Pending): Outcome {
+    if (pending.outcome) return pending.outcome;
+    let outcome: Outcome = {};
+    if (this.boundary.slotState(pending.slot) === 'told') {
+      if (!this.records.has(pending.id)) this.drain();
+      // The port was drained by an earlier wait or holds the record: it was posted before the word was set.
+      outcome = this.records.get(pending.id) ?? { error: this.failure ?? new HvdError(`${pending.call.kind} '${pending.call.name}' ended without a record. Please report it.`) };
+      this.records.delete(pending.id);
+    }
+    pending.outcome = outcome;
+    this.pendings.delete(pending.id);
+    this.boundary.free(pending.slot);
+    this.freeSlots.push(pending.slot);
+    return outcome;
+  }
+
+  private drain(): void {
+    for (let next = receiveMessageOnPort(this.port); next; next = receiveMessageOnPort(this.port)) this.take(next.message as FromThread);
+  }
+
+  private take(message: FromThread): void {
+    switch (message.kind) {
+      case 'record':
+        if (this.pendings.has(message.id)) this.records.set(message.id, { outputs: message.outputs, rows: message.rows, error: message.error && this.revive(message.error) });
+        return;
+      case 'done':
+        // In a turn of their own when the port is drained by a blocking wait: user code must not run inside it.
+        for (const id of message.ids) {
+          const pending = this.pendings.get(id);
+          if (pending?.onDone) setImmediate(pending.onDone);
+        }
+        return;
+      case 'running':
+        this.isHomogeneous = message.isHomogeneous;
+        return;
+      case 'failed':
+        this.failure ??= reviveError(message.error);
+        return;
+    }
+  }
+
+  /** The engine's failure is one object, however many calls it ended. */
+  private revive(record: ErrorRecord): HvdError {
+    return this.failure && record.code === this.failure.code && record.message === this.failure.message ? this.failure : reviveError(record);
+  }
+
+  private fail(error: HvdError): void {
+    this.failure ??= error;
+    this.failPending(this.failure);
+  }
+
+  private failPending(error: HvdError): void {
+    for (const pending of [...this.pendings.values()]) {
+      if (this.boundary.slotState(pending.slot) === 'pending') {
+        this.records.set(pending.id, { error });
+        this.boundary.complete(pending.slot, 'told');
+      }
+      if (pending.onDone) setImmediate(pending.onDone);
+    }
+  }
+}

@@ -1,0 +1,53 @@
+/** What the two threads say to each other over their port (structured clones, never seen by a peer). */
+import type { Config } from '../config';
+import type { ErrorRecord } from '../errors';
+import type { Call } from './call';
+
+/** A call on its way into the communication thread. `byteOffset`: its parts lie there in the arena, one behind the other without gaps. */
+export interface Submission {
+  readonly id: number;
+  readonly slot: number;
+  readonly call: Call;
+  readonly byteOffset: number;
+  readonly bytes: number;
+  /** The main thread blocks on it: negotiate at once. */
+  readonly isAwaited: boolean;
+}
+
+export type ToThread =
+  | { kind: 'submit'; submission: Submission }
+  | { kind: 'flush' }
+  | { kind: 'report'; json: string }
+  | { kind: 'leave'; failed: boolean; reason: string };
+
+export type FromThread =
+  /** Asynchronous calls that are complete (their slot words say so too). */
+  | { kind: 'done'; ids: number[] }
+  | { kind: 'record'; id: number; error?: ErrorRecord; outputs?: ArrayBuffer[]; rows?: number[][] }
+  | { kind: 'running'; isHomogeneous: boolean }
+  | { kind: 'failed'; error: ErrorRecord };
+
+export interface ThreadData {
+  readonly config: Config;
+  readonly generation: number;
+  readonly memory: WebAssembly.Memory;
+  readonly regions: Regions;
+  readonly words: Int32Array;
+}
+
+/** The part of the arena that belongs to the communication thread: [0, reservedBytes). Pages nobody touches cost nothing. */
+export interface Regions {
+  readonly scratch: { byteOffset: number; bytes: number };
+  readonly fusion: { byteOffset: number; bytes: number };
+  readonly reservedBytes: number;
+}
+
+/** Scratch: what is received before it is reduced; a few segments of the largest size in use. */
+const SCRATCH_BYTES = 8 << 20;
+const FIRST_PAGE_BYTES = 65536; // offset 0 stays unused, so that no kernel is ever given a null pointer
+
+export function layOutRegions(fusionThresholdBytes: number): Regions {
+  const scratch = { byteOffset: FIRST_PAGE_BYTES, bytes: SCRATCH_BYTES };
+  const fusion = { byteOffset: scratch.byteOffset + scratch.bytes, bytes: Math.ceil(Math.min(fusionThresholdBytes, 1 << 30) / 65536) * 65536 };
+  return { scratch, fusion, reservedBytes: fusion.byteOffset + fusion.bytes };
+}

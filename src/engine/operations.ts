@@ -1,0 +1,148 @@
+/**
+ * Carries out what was negotiated: one response after the other, in the order that is the same on all ranks, each as a plan over the transport.
+ *
+ * Communication thread. Invariants: nothing here waits for a user; the operand of a reduction lies in the arena, in one piece (a fused operation of scattered calls is
+ * gathered in the fusion region); the result of a gather is a buffer of its own that is handed to the main thread without a copy.
+ */
+import { type Operand, execute } from '../collective/execute';
+import { selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
+import { bytesPerElem, elemsOf, isFloat } from '../dtype';
+import { BugError, type ErrorRecord } from '../errors';
+import type { KernelOp, Kernels } from '../memory/kernels';
+import type { Transport } from '../transport/transport';
+import type { Call } from './call';
+import type { Regions, Submission } from './messages';
+
+export interface Decided {
+  readonly names: readonly string[];
+  readonly kind: string;
+  readonly error?: ErrorRecord;
+  /** For each part, rows on each member. */
+  readonly sizes: readonly (readonly number[])[];
+}
+
+export interface OperationResult {
+  readonly outputs?: ArrayBuffer[];
+  readonly rows?: number[][];
+}
+
+export class Operations {
+  private tag = 0;
+  private bytes: Uint8Array;
+
+  constructor(
+    private readonly memory: WebAssembly.Memory,
+    private readonly kernels: Kernels,
+    private readonly regions: Regions,
+    private readonly transport: Transport,
+    /** Global ranks, ascending. */
+    private readonly members: readonly number[],
+  ) {
+    this.bytes = new Uint8Array(memory.buffer);
+  }
+
+  /** Completes the submissions' data in place, or returns gathered output (one result a submission). */
+  async run(decided: Decided, submissions: readonly Submission[]): Promise<OperationResult[]> {
+    const call = submissions[0]!.call;
+    switch (decided.kind) {
+      case 'allreduce':
+        await this.allreduce(call, submissions);
+        return submissions.map(() => ({}));
+      case 'broadcast':
+        await this.broadcast(submissions[0]!);
+        return [{}];
+      case 'allgather':
+        return [await this.allgather(submissions[0]!, decided.sizes)];
+      case 'barrier':
+        return [{}];
+      default:
+        throw new BugError(`The coordinator decided on '${decided.kind}', which this version does not know. Install the same version of khorovod everywhere.`);
+    }
+  }
+
+  private get position(): number {
+    return this.members.indexOf(this.transport.rank);
+  }
+  private nextTag(): number {
+    this.tag = (this.tag + 1) >>> 0;
+    return this.tag;
+  }
+  /** A view of the arena; the memory may have grown since the last one. */
+  private view(byteOffset: number, bytes: number): Uint8Array {
+    if (byteOffset + bytes > this.bytes.byteLength) this.bytes = new Uint8Array(this.memory.buffer);
+    return this.bytes.subarray(byteOffset, byteOffset + bytes);
+  }
+  private get scratch(): Uint8Array {
+    return this.view(this.regions.scratch.byteOffset, this.regions.scratch.bytes);
+  }
+  private context() {
+    return { transport: this.transport, members: this.members, tag: this.nextTag() };
+  }
+
+  private async allreduce(call: Call, submissions: readonly Submission[]): Promise<void> {
+    const itemBytes = bytesPerElem(call.dtype);
+    const totalBytes = submissions.reduce((sum, { bytes }) => sum + bytes, 0);
+    const isScattered = submissions.some(({ byteOffset }, i) => i > 0 && byteOffset !== submissions[i - 1]!.byteOffset + submissions[i - 1]!.bytes);
+    const base = isScattered ? this.regions.fusion.byteOffset : submissions[0]!.byteOffset;
+    if (isScattered) {
+      if (totalBytes > this.regions.fusion.bytes) throw new BugError(`A fused operation of ${totalBytes} bytes does not fit the fusion region. Please report it.`);
+      this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(at, slot, bytes));
+    }
+    const elems = totalBytes / itemBytes;
+    if (call.prescale !== 1) this.kernels.scale(call.dtype, base, elems, call.prescale);
+    const op: KernelOp = call.op === 'average' ? 'sum' : (call.op as KernelOp);
+    const scratchOffset = this.regions.scratch.byteOffset;
+    const operand: Operand = {
+      bytes: this.view(base, totalBytes),
+      bytesPerElem: itemBytes,
+      reduce: (elem, count, scratchByte) => this.kernels.reduce(call.dtype, op, base + elem * itemBytes, scratchOffset + scratchByte, count),
+      finish: this.finisher(call, base),
+    };
+    const { plan } = selectAllreduce({ rank: this.position, size: this.members.length, elems, bytesPerElem: itemBytes });
+    await execute(plan, this.context(), operand, this.scratch);
+    if (isScattered) this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(slot, at, bytes));
+  }
+
+  private pack(submissions: readonly Submission[], base: number, move: (slot: number, at: number, bytes: number) => void): void {
+    let at = base;
+    for (const { byteOffset, bytes } of submissions) {
+      move(byteOffset, at, bytes);
+      at += bytes;
+    }
+  }
+
+  /** What an element gets once it is summed: floats one factor, integers the exact truncating quotient, then the truncated product. */
+  private finisher({ dtype, op, postscale }: Call, base: number): Operand['finish'] {
+    const itemBytes = bytesPerElem(dtype);
+    const divisor = op === 'average' ? this.members.length : 1;
+    if (divisor === 1 && postscale === 1) return undefined;
+    if (isFloat(dtype)) return (elem, elems) => this.kernels.scale(dtype, base + elem * itemBytes, elems, postscale / divisor);
+    return (elem, elems) => {
+      if (divisor !== 1) this.kernels.divide(dtype, base + elem * itemBytes, elems, divisor);
+      if (postscale !== 1) this.kernels.scale(dtype, base + elem * itemBytes, elems, postscale);
+    };
+  }
+
+  private async broadcast({ call, byteOffset, bytes }: Submission): Promise<void> {
+    const { plan } = selectBroadcast({ rank: this.position, size: this.members.length, root: this.members.indexOf(call.root), elems: bytes, bytesPerElem: 1 });
+    await execute(plan, this.context(), { bytes: this.view(byteOffset, bytes), bytesPerElem: 1 }, this.scratch);
+  }
+
+  private async allgather({ call, byteOffset }: Submission, sizes: readonly (readonly number[])[]): Promise<OperationResult> {
+    const outputs: ArrayBuffer[] = [];
+    let at = byteOffset;
+    for (const [part, shape] of call.parts.entries()) {
+      const rowBytes = elemsOf(shape.slice(1)) * bytesPerElem(call.dtype);
+      const bytesOf = sizes[part]!.map((rows) => rows * rowBytes);
+      const output = new Uint8Array(bytesOf.reduce((sum, bytes) => sum + bytes, 0));
+      const ownBytes = bytesOf[this.position]!;
+      const ownAt = bytesOf.slice(0, this.position).reduce((sum, bytes) => sum + bytes, 0);
+      output.set(this.view(at, ownBytes), ownAt);
+      at += ownBytes;
+      const { plan } = selectAllgather({ rank: this.position, size: this.members.length, elemsOf: bytesOf, bytesPerElem: 1 });
+      await execute(plan, this.context(), { bytes: output, bytesPerElem: 1 }, this.scratch);
+      outputs.push(output.buffer as ArrayBuffer);
+    }
+    return { outputs, rows: sizes.map((rows) => [...rows]) };
+  }
+}

@@ -1,0 +1,49 @@
+/** The public API of package `khorovod`: `import * as hvd from 'khorovod'`. Re-exports only; importing it loads no TensorFlow. */
+export { buildInfo } from './build_info';
+export {
+  BackendError,
+  DuplicateNameError,
+  HvdError,
+  MismatchError,
+  NotInitializedError,
+  PeerError,
+  ProcessSetError,
+  RendezvousError,
+  ShutdownError,
+  StallError,
+  UsageError,
+} from './errors';
+export type { Handle } from './handle';
+export {
+  Adasum,
+  allgather,
+  allgatherAsync,
+  allocate,
+  allreduce,
+  allreduceAsync,
+  Average,
+  barrier,
+  barrierAsync,
+  broadcast,
+  broadcastAsync,
+  type CollectiveOptions,
+  groupedAllreduce,
+  groupedAllreduceAsync,
+  Max,
+  Min,
+  Product,
+  poll,
+  type ReduceOp,
+  type ReduceOptions,
+  release,
+  Sum,
+  synchronize,
+} from './hvd';
+export { crossRank, crossSize, hostname, init, isHomogeneous, isInitialized, localRank, localSize, rank, report, shutdown, size } from './job';
+export { allgatherObject, broadcastObject } from './objects';
+export { selectBackend } from './tensorflow/backends/select';
+export { callbacks } from './tensorflow/callbacks';
+export { DistributedOptimizer, type DistributedOptimizerOptions } from './tensorflow/optimizer';
+export { broadcastVariables, type LayerVariable, type Variables } from './tensorflow/variables';
+export type { NumericArray } from './dtype';
+export type { Value } from './values';

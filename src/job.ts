@@ -1,0 +1,106 @@
+/**
+ * The life of a job in this process: joining, who is who, leaving.
+ *
+ * Main thread. One engine a generation; each `init()` after a `shutdown()` is a new generation with everything made anew. The process's `exit` event leaves the job by itself;
+ * an exit code other than 0 tells the peers that this rank failed.
+ */
+import { writeFileSync } from 'node:fs';
+import os from 'node:os';
+import { type Config, readConfig } from './config';
+import { Engine } from './engine/engine';
+import { type ErrorRecord, HvdError, NotInitializedError, recordOf, UsageError } from './errors';
+import { configureLog } from './log';
+
+let engine: Engine | undefined;
+let generation = 0;
+let isHooked = false;
+let uncaught: ErrorRecord | undefined;
+/** Told when the job ends, so that what belongs to it is dropped. */
+const onLeave: Array<() => void> = [];
+
+/**
+ * Joins the job; blocks until all ranks have. Without a launcher it makes a job of size 1. Again: does nothing; after `shutdown()`: joins anew.
+ * @throws RendezvousError a peer did not appear in time (names the missing ranks), or there is no key; UsageError a variable does not parse
+ */
+export function init(): void {
+  if (engine) return;
+  const config = readConfig();
+  if (config.rank >= config.size) throw new UsageError(`HOROVOD_RANK is ${config.rank}, but HOROVOD_SIZE is ${config.size}: ranks are 0 … size−1. Start the job with tsrun.`);
+  configureLog({ level: config.logLevel, rank: config.rank, hideTime: config.logHideTime });
+  hookExit();
+  generation += 1;
+  engine = new Engine(config.hostname ? config : Object.freeze({ ...config, hostname: os.hostname() }), generation);
+}
+
+/** Leaves the job: what peers still need of complete operations is sent first (at most 5 s); pending operations fail with ShutdownError. */
+export function shutdown(): void {
+  leave(false, 'it called shutdown()');
+}
+
+export function isInitialized(): boolean {
+  return engine !== undefined;
+}
+
+const joined = (what: string): Engine => {
+  if (!engine) throw new NotInitializedError(`${what} needs a job: call hvd.init() first (and not after hvd.shutdown()).`);
+  return engine;
+};
+/** The engine, for what runs on it. @throws NotInitializedError */
+export const currentEngine = joined;
+
+export const rank = (): number => joined('rank()').config.rank;
+export const size = (): number => joined('size()').config.size;
+export const localRank = (): number => joined('localRank()').config.localRank;
+export const localSize = (): number => joined('localSize()').config.localSize;
+export const crossRank = (): number => joined('crossRank()').config.crossRank;
+export const crossSize = (): number => joined('crossSize()').config.crossSize;
+export const hostname = (): string => joined('hostname()').config.hostname;
+/** Every host runs equally many ranks. */
+export const isHomogeneous = (): boolean => joined('isHomogeneous()').isHomogeneous;
+
+/** One record (e.g. {imagesPerSec: 812}) for the launcher. @throws UsageError a value that is neither a number nor a text */
+export function report(metrics: Record<string, number | string>): void {
+  const current = joined('report()');
+  for (const [name, value] of Object.entries(metrics)) {
+    if (typeof value === 'number' ? !Number.isFinite(value) : typeof value !== 'string') {
+      throw new UsageError(`report(): '${name}' is ${String(value)}, but a metric is a finite number or a text.`);
+    }
+  }
+  current.report(JSON.stringify(metrics));
+}
+
+export function whenLeaving(act: () => void): void {
+  onLeave.push(act);
+}
+
+function leave(failed: boolean, reason: string): void {
+  const leaving = engine;
+  if (!leaving) return;
+  engine = undefined;
+  leaving.leave(failed, reason);
+  for (const act of onLeave) act();
+}
+
+function hookExit(): void {
+  if (isHooked) return;
+  isHooked = true;
+  // Only looks on: the process ends as it would without this package.
+  process.on('uncaughtExceptionMonitor', (error) => {
+    if (error instanceof HvdError) uncaught = recordOf(error);
+  });
+  process.on('exit', (code) => {
+    if (code !== 0) recordFailure(engine?.config);
+    leave(code !== 0, code === 0 ? 'its program ended' : `it ended with exit code ${code}`);
+  });
+}
+
+/** For the launcher: a rank that failed because of a peer is not the first cause. */
+function recordFailure(config: Config | undefined): void {
+  const record = uncaught ?? (engine?.firstFailure && recordOf(engine.firstFailure));
+  if (!record || !config?.errorFile) return;
+  try {
+    writeFileSync(config.errorFile, JSON.stringify(record), { mode: 0o600 });
+  } catch {
+    // The launcher is gone and took the folder with it: nobody reads this any more.
+  }
+}

@@ -71,10 +71,8 @@ function prepare(value: unknown, path: string, depth: number): unknown {
   if (value instanceof Map) return new Map([...value].map(([key, item]) => [prepare(key, `${path} (a key)`, depth + 1), prepare(item, `${path}[${String(key)}]`, depth + 1)]));
   if (value instanceof Set) return new Set([...value].map((item) => prepare(item, `${path} (an element)`, depth + 1)));
   const prototype = Object.getPrototypeOf(value);
-  if (prototype !== null && prototype !== Object.prototype && Object.getPrototypeOf(prototype) !== null) {
-    throw new UsageError(`An instance of ${prototype.constructor?.name ?? 'a class'} cannot be sent (at ${path}). Send a plain object with its data.`);
-  }
-  if (prototype !== null && prototype !== Object.prototype && prototype.constructor?.name !== 'Object') {
+  // A plain object's prototype is the root (of this realm or another) or nothing.
+  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
     throw new UsageError(`An instance of ${prototype.constructor?.name ?? 'a class'} cannot be sent (at ${path}). Send a plain object with its data.`);
   }
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, prepare(item, `${path}.${key}`, depth + 1)]));

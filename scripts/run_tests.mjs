@@ -1,0 +1,114 @@
+// Runs test suites from dist/test and counts: `node scripts/run_tests.mjs unit parallel integration [--only REGEXP]`.
+//   unit, integration, …: each file is a program that prints TAP
+//   parallel:             each file runs on every rank of `tsrun -np 1`, `2` and `3`; each rank prints TAP
+// The files are run by plain node, as users run the package (the tap runner would put its own hooks into every child process). The last line is `N passed, N failed[, N skipped]`.
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Parser } from 'tap-parser';
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const args = process.argv.slice(2);
+const onlyAt = args.indexOf('--only');
+const only = onlyAt >= 0 ? new RegExp(args.splice(onlyAt, 2)[1]) : /./;
+const FILE_LIMIT_MS = 240_000;
+const AT_ONCE = { unit: 2 };
+const total = { passed: 0, failed: 0, skipped: 0 };
+
+function testFiles(suite) {
+  const folder = path.join(root, 'dist/test', suite);
+  if (!fs.existsSync(folder)) return [];
+  return fs
+    .readdirSync(folder, { recursive: true })
+    .filter((name) => name.endsWith('.test.js') && only.test(`${suite}/${name}`))
+    .sort()
+    .map((name) => path.join(folder, name));
+}
+
+/** Ends with {code, signal, out, err}; a program that does not end in time is killed with all it started. */
+function run(command, args) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: root, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    let [out, err, late] = ['', '', false];
+    child.stdout.setEncoding('utf8').on('data', (text) => (out += text));
+    child.stderr.setEncoding('utf8').on('data', (text) => (err = (err + text).slice(-20_000)));
+    const timer = setTimeout(() => {
+      late = true;
+      process.kill(-child.pid, 'SIGKILL');
+    }, FILE_LIMIT_MS);
+    child.on('error', (error) => (err += error.message));
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      resolve({ code, signal: late ? `SIGKILL after ${FILE_LIMIT_MS / 1000} s` : signal, out, err });
+    });
+  });
+}
+
+/** Counts the test points of one TAP text and prints what failed. */
+function count(title, tap, { code, signal, err }) {
+  const found = { passed: 0, failed: 0, skipped: 0 };
+  const failures = [];
+  const parser = new Parser();
+  parser.on('pass', () => (found.passed += 1));
+  parser.on('skip', (point) => {
+    found.skipped += 1;
+    found.passed -= 1;
+    console.log(`  skipped: ${title}: ${point.name} (${point.skip})`);
+  });
+  parser.on('fail', (point) => {
+    found.failed += 1;
+    failures.push(`${point.fullname ?? point.name}\n${JSON.stringify(point.diag, null, 2) ?? ''}`);
+  });
+  parser.end(tap);
+  found.passed = Math.max(0, found.passed);
+  if (found.failed === 0 && (code !== 0 || !parser.ok || found.passed + found.skipped === 0)) {
+    found.failed = 1;
+    failures.push(`ended with ${signal ?? `exit code ${code}`}${found.passed + found.skipped === 0 ? ' and ran no test' : ''}\n${tap.slice(-2000)}`);
+  }
+  for (const key of Object.keys(total)) total[key] += found[key];
+  for (const failure of failures) console.log(`FAILED ${title}: ${failure}`);
+  if (failures.length > 0 && err) console.log(`  stderr of ${title}:\n${err.slice(-4000)}`);
+  return found;
+}
+
+const started = performance.now();
+const line = (title, found, ms) => console.log(`${found.failed ? 'not ok' : 'ok'} ${title}: ${found.passed} passed${found.failed ? `, ${found.failed} failed` : ''} (${(ms / 1000).toFixed(1)} s)`);
+
+async function runFile(suite, file) {
+  const title = path.relative(path.join(root, 'dist/test'), file);
+  const from = performance.now();
+  const ended = await run(process.execPath, [file]);
+  line(title, count(title, ended.out, ended), performance.now() - from);
+}
+
+async function runParallel(file, np) {
+  const title = `${path.relative(path.join(root, 'dist/test'), file)} -np ${np}`;
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'khorovod-parallel-'));
+  const from = performance.now();
+  const ended = await run(process.execPath, [path.join(root, 'dist/launcher/tsrun.js'), '-np', String(np), '--output-filename', folder, file]);
+  const sum = { passed: 0, failed: 0, skipped: 0 };
+  for (let rank = 0; rank < np; rank += 1) {
+    const out = path.join(folder, `rank.${rank}`, 'stdout');
+    const found = count(`${title}, rank ${rank}`, fs.existsSync(out) ? fs.readFileSync(out, 'utf8') : '', ended);
+    for (const key of Object.keys(sum)) sum[key] += found[key];
+  }
+  fs.rmSync(folder, { recursive: true, force: true });
+  line(title, sum, performance.now() - from);
+}
+
+for (const suite of args) {
+  const files = testFiles(suite);
+  if (suite === 'parallel') {
+    for (const file of files) for (const np of [1, 2, 3]) await runParallel(file, np);
+    continue;
+  }
+  const work = async () => {
+    for (let file = files.shift(); file; file = files.shift()) await runFile(suite, file);
+  };
+  await Promise.all(Array.from({ length: AT_ONCE[suite] ?? 1 }, work));
+}
+console.log(`# ${((performance.now() - started) / 1000).toFixed(0)} s`);
+console.log(`${total.passed} passed, ${total.failed} failed${total.skipped ? `, ${total.skipped} skipped` : ''}`);
+process.exit(total.failed > 0 || total.passed === 0 ? 1 : 0);

@@ -1,0 +1,144 @@
+/**
+ * `tsrun bench allreduce`: the collective alone, in nccl-tests' columns. Runs on every rank; rank 0 prints.
+ *
+ * Three forms: out of place (typed arrays), in place on an array from `allocate` (nothing is copied), and, with --tensors, tensors of the wasm backend. Every size is verified
+ * before and after it is timed; timed buffers hold zeros, so that sums stay finite. Time is the median over the iterations on rank 0, each begun together by a barrier.
+ * algbw = bytes / time; busbw = algbw · 2(n−1)/n, to be compared with the link's rate whatever n is (nccl-tests, PERFORMANCE.md).
+ */
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { UsageError } from '../errors';
+import * as hvd from '../index';
+import { version } from '../version';
+
+interface Row {
+  bytes: number;
+  form: string;
+  samplesUs: number[];
+  wrong: number;
+}
+
+const units: Record<string, number> = { '': 1, K: 1 << 10, M: 1 << 20, G: 1 << 30 };
+
+/** '1K..64M' (doubling factor 4) or '1K,64K,1M' in bytes. @throws UsageError */
+export function parseSizes(text: string): number[] {
+  const one = (word: string): number => {
+    const found = /^(\d+)([KMG]?)(i?B)?$/i.exec(word.trim());
+    if (!found) throw new UsageError(`--sizes '${text}': '${word}' is no size. Write 1K..64M or 1K,64K,1M.`);
+    return Number(found[1]) * units[found[2]!.toUpperCase()]!;
+  };
+  const range = /^(.+)\.\.(.+)$/.exec(text);
+  if (!range) return text.split(',').map(one);
+  const [first, last] = [one(range[1]!), one(range[2]!)];
+  if (first < 1 || last < first) throw new UsageError(`--sizes '${text}': the range is empty.`);
+  const sizes: number[] = [];
+  for (let bytes = first; bytes <= last; bytes *= 4) sizes.push(bytes);
+  if (sizes.at(-1) !== last) sizes.push(last);
+  return sizes;
+}
+
+const iterationsFor = (bytes: number): number => (bytes <= 64 << 10 ? 200 : bytes <= 1 << 20 ? 60 : bytes <= 16 << 20 ? 15 : 7);
+const pattern = (rank: number, i: number): number => (rank + 1) * ((i % 7) + 1);
+
+type Form = { name: string; reduce: () => ArrayLike<number>; fill: (at: (i: number) => number) => void; dispose: () => void };
+
+function forms(elems: number, tensors: typeof import('@tensorflow/tfjs') | undefined): Form[] {
+  const plain = new Float32Array(elems);
+  const placed = hvd.allocate(Float32Array, elems);
+  const list: Form[] = [
+    { name: 'out-of-place', reduce: () => hvd.allreduce(plain, { op: 'sum', name: 'bench' }), fill: (at) => fill(plain, at), dispose: () => {} },
+    { name: 'in-place', reduce: () => hvd.allreduce(placed, { op: 'sum', name: 'bench', inPlace: true }), fill: (at) => fill(placed, at), dispose: () => hvd.release(placed) },
+  ];
+  if (tensors) {
+    let tensor = tensors.zeros([elems]);
+    list.push({
+      name: 'tensor',
+      reduce: () => {
+        const sum = hvd.allreduce(tensor, { op: 'sum', name: 'bench' });
+        const values = elems <= 1 << 18 ? sum.dataSync() : new Float32Array(0);
+        sum.dispose();
+        return values;
+      },
+      fill: (at) => {
+        tensor.dispose();
+        const values = new Float32Array(elems);
+        fill(values, at);
+        tensor = tensors.tensor1d(values);
+      },
+      dispose: () => tensor.dispose(),
+    });
+  }
+  return list;
+}
+
+function fill(array: Float32Array, at: (i: number) => number): void {
+  for (let i = 0; i < array.length; i += 1) array[i] = at(i);
+}
+
+/** Elements that are not what the definition says. */
+function wrongElems(form: Form): number {
+  const [rank, size] = [hvd.rank(), hvd.size()];
+  form.fill((i) => pattern(rank, i));
+  const result = form.reduce();
+  const factor = (size * (size + 1)) / 2;
+  let wrong = 0;
+  for (let i = 0; i < result.length; i += 1) if (result[i] !== factor * ((i % 7) + 1)) wrong += 1;
+  return wrong;
+}
+
+function measure(bytes: number, form: Form, iterations: number): Row {
+  let wrong = wrongElems(form);
+  form.fill(() => 0);
+  const warmUps = Math.max(2, Math.ceil(iterations / 10));
+  const samplesUs: number[] = [];
+  for (let i = -warmUps; i < iterations; i += 1) {
+    if (bytes > 64 << 10) hvd.barrier();
+    const startedMs = performance.now();
+    form.reduce();
+    if (i >= 0) samplesUs.push((performance.now() - startedMs) * 1000);
+  }
+  wrong += wrongElems(form);
+  const all = hvd.allreduce(Float64Array.of(wrong), { op: 'sum', name: 'bench.wrong' })[0]!;
+  return { bytes, form: form.name, samplesUs, wrong: all };
+}
+
+const quantile = (samples: number[], q: number): number => [...samples].sort((a, b) => a - b)[Math.min(samples.length - 1, Math.floor(q * samples.length))]!;
+const cell = (value: number | string, width: number): string => String(value).padStart(width);
+const figures = ({ bytes, samplesUs, wrong }: Row, size: number): string => {
+  const us = quantile(samplesUs, 0.5);
+  const algbw = bytes / us / 1e3;
+  return `${cell(us.toFixed(1), 12)}${cell(algbw.toFixed(2), 8)}${cell(((algbw * 2 * (size - 1)) / size).toFixed(2), 8)}${cell(wrong, 8)}`;
+};
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { sizes: { type: 'string', default: '1K..64M' }, iterations: { type: 'string' }, json: { type: 'string' }, tensors: { type: 'boolean', default: false } },
+  });
+  const sizes = parseSizes(values.sizes);
+  const say = (text: string): void => {
+    if (hvd.rank() === 0) process.stdout.write(`${text}\n`);
+  };
+  hvd.init();
+  const tensors = values.tensors ? (await hvd.selectBackend('wasm')).tf : undefined;
+  const names = forms(0, tensors).map(({ name }) => name);
+  say(`# khorovod ${version}, Node ${process.version}, ${hvd.size()} ranks on ${hvd.size() / hvd.localSize()} host(s), float32, sum; time: median; every size verified before and after`);
+  say(`#${cell('', 24)}${names.map((name) => cell(name, 36)).join('')}`);
+  say(`#${cell('size', 11)}${cell('count', 13)}${names.map(() => `${cell('time', 12)}${cell('algbw', 8)}${cell('busbw', 8)}${cell('#wrong', 8)}`).join('')}`);
+  say(`#${cell('(B)', 11)}${cell('(elements)', 13)}${names.map(() => `${cell('(us)', 12)}${cell('(GB/s)', 8)}${cell('(GB/s)', 8)}${cell('', 8)}`).join('')}`);
+  const rows: Row[] = [];
+  for (const bytes of sizes) {
+    const elems = Math.max(1, Math.floor(bytes / 4));
+    const list = forms(elems, tensors);
+    const measured = list.map((form) => measure(elems * 4, form, Number(values.iterations ?? iterationsFor(bytes))));
+    for (const form of list) form.dispose();
+    rows.push(...measured);
+    say(` ${cell(bytes, 11)}${cell(elems, 13)}${measured.map((row) => figures(row, hvd.size())).join('')}`);
+  }
+  const wrong = rows.reduce((sum, row) => sum + row.wrong, 0);
+  say(wrong === 0 ? '# all results right' : `# WRONG RESULTS: ${wrong} elements`);
+  if (values.json && hvd.rank() === 0) writeFileSync(values.json, JSON.stringify({ version, node: process.version, size: hvd.size(), rows }));
+  hvd.shutdown();
+  if (wrong > 0) process.exitCode = 1;
+}
+
+if (require.main === module) void main();

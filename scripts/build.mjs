@@ -20,7 +20,22 @@ const [js, types] = [`${generated}/messages.js`, `${generated}/messages.d.ts`];
 if (newest(path.join(root, js)) <= newest(path.join(root, proto))) {
   fs.mkdirSync(path.join(root, generated), { recursive: true });
   // --force-number without 64-bit fields: no Long objects (a uint64 would decode to one although typed `number`).
-  run(bin('pbjs'), '-t', 'static-module', '-w', 'commonjs', '--dts', '--force-number', '--no-service', '--no-verify', '--no-delimited', '--no-convert', '-o', js, proto);
+  run(
+    bin('pbjs'),
+    '-t',
+    'static-module',
+    '-w',
+    'commonjs',
+    '--dts',
+    '--force-number',
+    '--no-service',
+    '--no-verify',
+    '--no-delimited',
+    '--no-convert',
+    '-o',
+    js,
+    proto,
+  );
 }
 run(bin('tsc'), '-p', '.');
 // tsc does not copy hand-placed JavaScript.

@@ -40,18 +40,38 @@ const works = (command, ...args) => spawnSync(command, args, { stdio: 'ignore' }
 
 if (values.install) {
   spawnSync('apt-get', ['update'], { stdio: 'inherit' });
-  spawnSync('apt-get', ['install', '-y', '--no-install-recommends', 'python3-torch', 'openmpi-bin', 'libopenmpi-dev', 'gcc', 'libc6-dev'], { stdio: 'inherit' });
+  spawnSync('apt-get', ['install', '-y', '--no-install-recommends', 'python3-torch', 'openmpi-bin', 'libopenmpi-dev', 'gcc', 'libc6-dev'], {
+    stdio: 'inherit',
+  });
 }
 
 /** Each gives bytes → { form: median µs }. */
-const parsed = (name) => (out) => new Map(out.trim().split('\n').map((line) => line.split(' ').map(Number)).map(([bytes, us]) => [bytes, { [name]: us }]));
+const parsed = (name) => (out) =>
+  new Map(
+    out
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' ').map(Number))
+      .map(([bytes, us]) => [bytes, { [name]: us }]),
+  );
 const contenders = [
   {
     name: 'khorovod',
     available: true,
     async run() {
       const json = path.join(folder, 'own.json');
-      await run(process.execPath, ['dist/launcher/tsrun.js', 'bench', 'allreduce', '-np', String(np), '--sizes', sizes.join(','), '--tensors', '--json', json]);
+      await run(process.execPath, [
+        'dist/launcher/tsrun.js',
+        'bench',
+        'allreduce',
+        '-np',
+        String(np),
+        '--sizes',
+        sizes.join(','),
+        '--tensors',
+        '--json',
+        json,
+      ]);
       const found = new Map(sizes.map((bytes) => [bytes, {}]));
       for (const { bytes, form, samplesUs, wrong } of JSON.parse(fs.readFileSync(json, 'utf8')).rows) {
         if (wrong) throw new Error(`khorovod: ${wrong} wrong elements at ${bytes} bytes`);
@@ -65,8 +85,18 @@ const contenders = [
     available: works('/usr/bin/python3', '-c', 'import torch.distributed'),
     async run() {
       const file = path.join(folder, `meet-${Math.random()}`);
-      const env = (rank) => ({ RANK: String(rank), WORLD: String(np), RENDEZVOUS_FILE: file, GLOO_SOCKET_IFNAME: 'lo', OMP_NUM_THREADS: '1' });
-      const [out] = await Promise.all(Array.from({ length: np }, (_, rank) => run('/usr/bin/python3', [path.join(here, 'peers/torch_gloo.py'), ...sizes.map(String)], env(rank))));
+      const env = (rank) => ({
+        RANK: String(rank),
+        WORLD: String(np),
+        RENDEZVOUS_FILE: file,
+        GLOO_SOCKET_IFNAME: 'lo',
+        OMP_NUM_THREADS: '1',
+      });
+      const [out] = await Promise.all(
+        Array.from({ length: np }, (_, rank) =>
+          run('/usr/bin/python3', [path.join(here, 'peers/torch_gloo.py'), ...sizes.map(String)], env(rank)),
+        ),
+      );
       return parsed('PyTorch Gloo')(out);
     },
   },
@@ -102,14 +132,35 @@ for (const { name } of contenders.filter(({ available }) => !available)) console
 
 const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 const base = 'khorovod in-place';
-console.log(`\n${np} ranks, ${rounds} rounds in alternation; median µs (lowest–highest), GB/s, and how many times as fast khorovod in place is in the same round (median of the rounds)`);
+console.log(
+  `\n${np} ranks, ${rounds} rounds in alternation; median µs (lowest–highest), GB/s, and how many times as fast khorovod in place is in the same round (median of the rounds)`,
+);
 for (const bytes of sizes) {
   console.log(`\n${bytes} bytes`);
   for (const [name, bySize] of samples) {
     const list = bySize.get(bytes) ?? [];
     const ratio = median(list.map((us, round) => us / samples.get(base).get(bytes)[round]));
     const us = median(list);
-    console.log(`  ${name.padEnd(24)}${us.toFixed(1).padStart(12)} (${Math.min(...list).toFixed(1)}–${Math.max(...list).toFixed(1)})`.padEnd(66) + `${(bytes / us / 1e3).toFixed(3).padStart(9)} GB/s  ×${ratio.toFixed(2)}`);
+    console.log(
+      `  ${name.padEnd(24)}${us.toFixed(1).padStart(12)} (${Math.min(...list).toFixed(1)}–${Math.max(...list).toFixed(1)})`.padEnd(66) +
+        `${(bytes / us / 1e3).toFixed(3).padStart(9)} GB/s  ×${ratio.toFixed(2)}`,
+    );
   }
 }
-if (values.json) fs.writeFileSync(values.json, JSON.stringify({ np, rounds, cpu: os.cpus()[0]?.model, cores: os.cpus().length, kernel: os.release(), node: process.version, samples: Object.fromEntries([...samples].map(([name, bySize]) => [name, Object.fromEntries(bySize)])) }, null, 1));
+if (values.json)
+  fs.writeFileSync(
+    values.json,
+    JSON.stringify(
+      {
+        np,
+        rounds,
+        cpu: os.cpus()[0]?.model,
+        cores: os.cpus().length,
+        kernel: os.release(),
+        node: process.version,
+        samples: Object.fromEntries([...samples].map(([name, bySize]) => [name, Object.fromEntries(bySize)])),
+      },
+      null,
+      1,
+    ),
+  );

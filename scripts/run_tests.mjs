@@ -65,7 +65,9 @@ function count(title, tap, { code, signal, err }) {
   found.passed = Math.max(0, found.passed);
   if (found.failed === 0 && (code !== 0 || !parser.ok || found.passed + found.skipped === 0)) {
     found.failed = 1;
-    failures.push(`ended with ${signal ?? `exit code ${code}`}${found.passed + found.skipped === 0 ? ' and ran no test' : ''}\n${tap.slice(-2000)}`);
+    failures.push(
+      `ended with ${signal ?? `exit code ${code}`}${found.passed + found.skipped === 0 ? ' and ran no test' : ''}\n${tap.slice(-2000)}`,
+    );
   }
   for (const key of Object.keys(total)) total[key] += found[key];
   for (const failure of failures) console.log(`FAILED ${title}: ${failure}`);
@@ -74,7 +76,10 @@ function count(title, tap, { code, signal, err }) {
 }
 
 const started = performance.now();
-const line = (title, found, ms) => console.log(`${found.failed ? 'not ok' : 'ok'} ${title}: ${found.passed} passed${found.failed ? `, ${found.failed} failed` : ''} (${(ms / 1000).toFixed(1)} s)`);
+const line = (title, found, ms) =>
+  console.log(
+    `${found.failed ? 'not ok' : 'ok'} ${title}: ${found.passed} passed${found.failed ? `, ${found.failed} failed` : ''} (${(ms / 1000).toFixed(1)} s)`,
+  );
 
 async function runFile(suite, file) {
   const title = path.relative(path.join(root, 'dist/test'), file);
@@ -87,7 +92,14 @@ async function runParallel(file, np) {
   const title = `${path.relative(path.join(root, 'dist/test'), file)} -np ${np}`;
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'khorovod-parallel-'));
   const from = performance.now();
-  const ended = await run(process.execPath, [path.join(root, 'dist/launcher/tsrun.js'), '-np', String(np), '--output-filename', folder, file]);
+  const ended = await run(process.execPath, [
+    path.join(root, 'dist/launcher/tsrun.js'),
+    '-np',
+    String(np),
+    '--output-filename',
+    folder,
+    file,
+  ]);
   const sum = { passed: 0, failed: 0, skipped: 0 };
   for (let rank = 0; rank < np; rank += 1) {
     const out = path.join(folder, `rank.${rank}`, 'stdout');

@@ -22,7 +22,11 @@ export interface Knob<T = unknown> {
 
 const text: Parse<string> = (value) => value;
 const flag: Parse<boolean> = (value) =>
-  ['1', 'true', 'yes', 'on'].includes(value.toLowerCase()) ? true : ['0', 'false', 'no', 'off', ''].includes(value.toLowerCase()) ? false : undefined;
+  ['1', 'true', 'yes', 'on'].includes(value.toLowerCase())
+    ? true
+    : ['0', 'false', 'no', 'off', ''].includes(value.toLowerCase())
+      ? false
+      : undefined;
 const number =
   (least: number, most = Number.MAX_SAFE_INTEGER, whole = true): Parse<number> =>
   (value) => {
@@ -40,9 +44,28 @@ const portRange: Parse<{ first: number; last: number }> = (value) => {
 };
 const strategy: Parse<string> = (value) => (/^(ring|ps-sync|ps-async|ps-ssp:\d+)$/.test(value) ? value : undefined);
 
-const knob = <T>(env: string, parse: Parse<T>, fallback: NoInfer<T>, expects: string, help: string): Knob<T> => ({ env, parse, fallback, expects, help });
-const optional = <T>(env: string, parse: Parse<T>, expects: string, help: string): Knob<T | undefined> => ({ env, parse, fallback: undefined, expects, help });
-const byTsrun = <T>(env: string, parse: Parse<T>, fallback: NoInfer<T>, expects: string, help: string): Knob<T> => ({ env, parse, fallback, expects, help, setByTsrun: true });
+const knob = <T>(env: string, parse: Parse<T>, fallback: NoInfer<T>, expects: string, help: string): Knob<T> => ({
+  env,
+  parse,
+  fallback,
+  expects,
+  help,
+});
+const optional = <T>(env: string, parse: Parse<T>, expects: string, help: string): Knob<T | undefined> => ({
+  env,
+  parse,
+  fallback: undefined,
+  expects,
+  help,
+});
+const byTsrun = <T>(env: string, parse: Parse<T>, fallback: NoInfer<T>, expects: string, help: string): Knob<T> => ({
+  env,
+  parse,
+  fallback,
+  expects,
+  help,
+  setByTsrun: true,
+});
 
 export const knobs = {
   rank: byTsrun('HOROVOD_RANK', number(0), 0, 'a rank', 'rank of this process'),
@@ -59,8 +82,20 @@ export const knobs = {
   bindAddress: byTsrun('TSRUN_BIND_ADDRESS', text, '127.0.0.1', 'an address', 'address that this rank listens on and advertises'),
   terminalColumns: byTsrun('TSRUN_TERMINAL_COLUMNS', number(0), 0, 'columns', "width of the launcher's terminal; 0: it has none"),
 
-  fusionThresholdBytes: knob('HOROVOD_FUSION_THRESHOLD', number(0), 134217728, 'bytes, >= 0', 'tensors that wait together are fused up to this many bytes; 0: never'),
-  cycleTimeMs: knob('HOROVOD_CYCLE_TIME', number(0, 60_000, false), 1, 'milliseconds, >= 0', 'gathers asynchronous calls that are pending together'),
+  fusionThresholdBytes: knob(
+    'HOROVOD_FUSION_THRESHOLD',
+    number(0),
+    134217728,
+    'bytes, >= 0',
+    'tensors that wait together are fused up to this many bytes; 0: never',
+  ),
+  cycleTimeMs: knob(
+    'HOROVOD_CYCLE_TIME',
+    number(0, 60_000, false),
+    1,
+    'milliseconds, >= 0',
+    'gathers asynchronous calls that are pending together',
+  ),
   cacheCapacity: knob('HOROVOD_CACHE_CAPACITY', number(0), 1024, 'entries, >= 0', 'names whose negotiation is remembered'),
   hierarchicalAllreduce: optional('HOROVOD_HIERARCHICAL_ALLREDUCE', flag, '0 or 1', 'reduce on each host first'),
   autotune: knob('HOROVOD_AUTOTUNE', flag, false, '0 or 1', 'tune fusion threshold and cycle time while training'),
@@ -68,8 +103,20 @@ export const knobs = {
   timeline: optional('HOROVOD_TIMELINE', text, 'a path', 'Chrome trace of the collectives'),
   timelineMarkCycles: knob('HOROVOD_TIMELINE_MARK_CYCLES', flag, false, '0 or 1', 'mark negotiation cycles in the timeline'),
   stallCheckDisable: knob('HOROVOD_STALL_CHECK_DISABLE', flag, false, '0 or 1', 'no warnings about ranks that do not submit'),
-  stallWarningSeconds: knob('HOROVOD_STALL_CHECK_TIME_SECONDS', number(0, 1e9, false), 60, 'seconds, >= 0', 'warn about ranks that did not submit after this time'),
-  stallShutdownSeconds: knob('HOROVOD_STALL_SHUTDOWN_TIME_SECONDS', number(0, 1e9, false), 1800, 'seconds, >= 0; 0: never', 'fail with StallError after this time'),
+  stallWarningSeconds: knob(
+    'HOROVOD_STALL_CHECK_TIME_SECONDS',
+    number(0, 1e9, false),
+    60,
+    'seconds, >= 0',
+    'warn about ranks that did not submit after this time',
+  ),
+  stallShutdownSeconds: knob(
+    'HOROVOD_STALL_SHUTDOWN_TIME_SECONDS',
+    number(0, 1e9, false),
+    1800,
+    'seconds, >= 0; 0: never',
+    'fail with StallError after this time',
+  ),
   logLevel: knob<LogLevel>('HOROVOD_LOG_LEVEL', oneOf(...logLevels), 'WARNING', logLevels.join(', '), 'least level of log lines'),
   logHideTime: knob('HOROVOD_LOG_HIDE_TIME', flag, false, '0 or 1', 'log lines without the time'),
 
@@ -79,9 +126,20 @@ export const knobs = {
   portRange: optional('TSRUN_PORT_RANGE', portRange, 'FIRST-LAST', 'ports of all listeners'),
   tls: knob('TSRUN_TLS', flag, false, '0 or 1', 'TLS 1.3 between ranks'),
   streams: optional('TSRUN_STREAMS', number(1, 64), '1 to 64', 'TCP streams per neighbour'),
-  transport: knob('TSRUN_TRANSPORT', oneOf('auto', 'shm', 'unix', 'tcp'), 'auto', 'auto, shm, unix or tcp', 'what ranks of one host use among themselves'),
+  transport: knob(
+    'TSRUN_TRANSPORT',
+    oneOf('auto', 'shm', 'unix', 'tcp'),
+    'auto',
+    'auto, shm, unix or tcp',
+    'what ranks of one host use among themselves',
+  ),
   strategy: knob('TSRUN_STRATEGY', strategy, 'ring', 'ring, ps-sync, ps-async or ps-ssp:S', 'what DistributedOptimizer does'),
-  backend: optional('TSRUN_BACKEND', oneOf('tfjs-node-gpu', 'tfjs-node', 'webgpu', 'wasm', 'cpu'), 'tfjs-node-gpu, tfjs-node, webgpu, wasm or cpu', 'TensorFlow.js backend'),
+  backend: optional(
+    'TSRUN_BACKEND',
+    oneOf('tfjs-node-gpu', 'tfjs-node', 'webgpu', 'wasm', 'cpu'),
+    'tfjs-node-gpu, tfjs-node, webgpu, wasm or cpu',
+    'TensorFlow.js backend',
+  ),
 } as const;
 
 type Value<K> = K extends Knob<infer T> ? T : never;
@@ -93,7 +151,8 @@ export function readConfig(env: Record<string, string | undefined> = process.env
   for (const [name, { env: variable, parse, fallback, expects }] of Object.entries(knobs) as Array<[string, Knob]>) {
     const given = env[variable];
     const parsed = given === undefined || (given === '' && fallback === undefined) ? fallback : parse(given);
-    if (parsed === undefined && fallback !== undefined) throw new UsageError(`${variable} is '${given}', but must be ${expects}. Correct or unset it.`);
+    if (parsed === undefined && fallback !== undefined)
+      throw new UsageError(`${variable} is '${given}', but must be ${expects}. Correct or unset it.`);
     if (parsed === undefined && given) throw new UsageError(`${variable} is '${given}', but must be ${expects}. Correct or unset it.`);
     config[name] = parsed;
   }

@@ -74,8 +74,19 @@ export class BugError extends HvdError {
 }
 
 const classes = [
-  HvdError, UsageError, NotInitializedError, DuplicateNameError, ProcessSetError, MismatchError, PeerError, StallError, ShutdownError,
-  RendezvousError, BackendError, WireError, BugError,
+  HvdError,
+  UsageError,
+  NotInitializedError,
+  DuplicateNameError,
+  ProcessSetError,
+  MismatchError,
+  PeerError,
+  StallError,
+  ShutdownError,
+  RendezvousError,
+  BackendError,
+  WireError,
+  BugError,
 ] as const;
 const byCode = new Map(classes.map((type) => [new type('').code, type]));
 

@@ -39,7 +39,10 @@ export class PendingHandle<R> implements Handle<R> {
   }
 
   // biome-ignore lint/suspicious/noThenProperty: a handle is awaited like a promise; the promise itself is made only when somebody asks.
-  then<A = R, B = never>(onValue?: ((value: R) => A | PromiseLike<A>) | null, onError?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<A | B> {
+  then<A = R, B = never>(
+    onValue?: ((value: R) => A | PromiseLike<A>) | null,
+    onError?: ((error: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
     return this.toPromise().then(onValue, onError);
   }
   catch<B = never>(onError?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<R | B> {
@@ -83,7 +86,13 @@ export class PendingHandle<R> implements Handle<R> {
 /** A handle of something that needs no communication. */
 export function completedHandle<R>(name: string, value: R): Handle<R> {
   const promise = Promise.resolve(value);
-  const handle = { name, then: promise.then.bind(promise), catch: promise.catch.bind(promise), finally: promise.finally.bind(promise) } as Handle<R>;
+  const handle = {
+    name,
+    // biome-ignore lint/suspicious/noThenProperty: as above, a handle is awaited like a promise.
+    then: promise.then.bind(promise),
+    catch: promise.catch.bind(promise),
+    finally: promise.finally.bind(promise),
+  } as Handle<R>;
   completed.set(handle, value);
   return handle;
 }

@@ -4,14 +4,13 @@
  * Main thread. A call is checked here (UsageError at the call, on this rank only), its elements are copied into one block of the arena, the block is reduced, gathered or
  * overwritten there by the communication thread, and the result is copied out. Arrays from `allocate` live in the arena: with `inPlace` nothing is copied.
  */
-import type { Dtype, NumericArray } from './dtype';
-import { elemsOf, isFloat } from './dtype';
-import type { Call } from './engine/call';
-import type { Engine, Outcome } from './engine/engine';
-import { DuplicateNameError, HvdError, UsageError } from './errors';
+import { elemsOf, type NumericArray } from './dtype';
+import type { Engine } from './engine/engine';
+import { UsageError } from './errors';
 import { completed, completedHandle, type Handle, PendingHandle } from './handle';
-import { currentEngine, whenLeaving } from './job';
-import { copyIn, type Described, describe, make, type Value, viewOf } from './values';
+import { currentEngine } from './job';
+import { type CollectiveOptions, checkOptions, describeAll, forEachPart, launch, run, type Submitted } from './submit';
+import { describe, make, type Value, viewOf } from './values';
 
 export type ReduceOp = 'average' | 'sum' | 'min' | 'max' | 'product' | 'adasum';
 export const Average = 'average';
@@ -21,10 +20,6 @@ export const Max = 'max';
 export const Product = 'product';
 export const Adasum = 'adasum';
 
-export interface CollectiveOptions {
-  /** Key under which the ranks meet. Default: the n-th unnamed call of this kind since `init()`. Ranks may submit names in different orders. */
-  name?: string;
-}
 export interface ReduceOptions extends CollectiveOptions {
   /** Default: average. */
   op?: ReduceOp;
@@ -35,117 +30,6 @@ export interface ReduceOptions extends CollectiveOptions {
   /** Typed arrays only: the result overwrites the argument, which is also returned. */
   inPlace?: boolean;
 }
-
-// ───── what is in flight ─────
-
-const inFlight = new Map<string, PendingHandle<unknown>>();
-const unnamed = new Map<string, number>();
-whenLeaving(() => {
-  inFlight.clear();
-  unnamed.clear();
-});
-
-type Kind = Call['kind'];
-
-function nameOf(kind: Kind, given: string | undefined): string {
-  if (given === undefined) {
-    const count = (unnamed.get(kind) ?? 0) + 1;
-    unnamed.set(kind, count);
-    return `${kind}.noname.${count}`;
-  }
-  if (typeof given !== 'string' || given === '' || given.length > 1024) throw new UsageError(`${kind}: a name is a text of 1 to 1024 characters, but was ${JSON.stringify(given)?.slice(0, 60)}.`);
-  const earlier = inFlight.get(given);
-  // One that is complete, but that nobody has asked for yet, stands in nobody's way.
-  if (earlier?.isDone) earlier.settle();
-  else if (earlier) {
-    throw new DuplicateNameError(`${kind} '${given}': a collective of that name is still in flight on this rank. Wait for it first, or give this one another name.`, { tensor: given });
-  }
-  return given;
-}
-
-const laterOptions = ['processSet', 'compression'];
-function checkOptions(kind: Kind, options: object, known: readonly string[]): void {
-  for (const [name, value] of Object.entries(options)) {
-    if (known.includes(name) || value === undefined) continue;
-    if (laterOptions.includes(name)) throw new UsageError(`${kind}: the option '${name}' comes with a later version of khorovod.`);
-    throw new UsageError(`${kind} has no option '${name}'. It has ${known.join(', ')}.`);
-  }
-}
-
-interface Submitted<R> {
-  readonly kind: Kind;
-  readonly values: readonly Described[];
-  readonly fields?: Partial<Call>;
-  readonly options: CollectiveOptions;
-  readonly isGrouped?: boolean;
-  /** The arena block of the values; overwritten by what reduces or broadcasts. */
-  readonly finish: (block: { engine: Engine; byteOffset: number }, outcome: Outcome) => R;
-  /** The values' own place in the arena: nothing is copied. */
-  readonly placed?: number;
-}
-
-function describeAll(kind: Kind, values: readonly Value[]): Described[] {
-  const all = values.map((value) => describe(value, kind));
-  const other = all.find(({ dtype }) => dtype !== all[0]!.dtype);
-  if (other) throw new UsageError(`grouped ${kind}: all values of a group have one dtype, but these are ${all[0]!.dtype} and ${other.dtype}. Make a group for each dtype.`);
-  return all;
-}
-
-function start<R>({ kind, values, fields, options, isGrouped, finish, placed }: Submitted<R>, isAwaited: boolean): PendingHandle<R> {
-  const engine = currentEngine(kind);
-  const name = nameOf(kind, options.name);
-  const dtype: Dtype = values[0]?.dtype ?? 'uint8';
-  const call: Call = {
-    name,
-    kind,
-    dtype,
-    parts: values.map(({ shape }) => [...shape]),
-    op: 'sum',
-    prescale: 1,
-    postscale: 1,
-    root: -1,
-    processSet: 0,
-    grouped: isGrouped ?? false,
-    ...fields,
-  };
-  const bytes = values.reduce((sum, value) => sum + value.bytes, 0);
-  const byteOffset = placed ?? engine.arena.allocate(bytes);
-  try {
-    if (placed === undefined) forEachPart(values, byteOffset, (value, at) => copyIn(value, engine.arena.view(dtype, at, elemsOf(value.shape))));
-    const pending = engine.submit(call, byteOffset, bytes, isAwaited);
-    const handle = new PendingHandle<R>(name, engine, pending, (outcome) => {
-      if (inFlight.get(name) === handle) inFlight.delete(name);
-      try {
-        if (outcome.error) throw atTheCall(outcome.error);
-        return finish({ engine, byteOffset }, outcome);
-      } finally {
-        if (placed === undefined) engine.arena.release(byteOffset);
-      }
-    });
-    inFlight.set(name, handle as PendingHandle<unknown>);
-    return handle;
-  } catch (error) {
-    if (placed === undefined) engine.arena.release(byteOffset);
-    throw error;
-  }
-}
-
-/** The stack of an error that another thread or rank made says nothing; the caller's does. */
-function atTheCall(error: HvdError): HvdError {
-  Error.captureStackTrace(error, atTheCall);
-  return error;
-}
-
-function forEachPart(values: readonly Described[], byteOffset: number, act: (value: Described, at: number, index: number) => void): void {
-  let at = byteOffset;
-  for (const [index, value] of values.entries()) {
-    act(value, at, index);
-    at += value.bytes;
-  }
-}
-
-const run = <R>(submitted: Submitted<R>): R => start(submitted, true).synchronize();
-const launch = <R>(submitted: Submitted<R>): Handle<R> => start(submitted, false);
 
 // ───── allreduce ─────
 
@@ -159,12 +43,14 @@ function reduction<T extends Value>(values: readonly T[], options: ReduceOptions
   if (op === 'adasum') throw new UsageError("allreduce: the op 'adasum' comes with a later version of khorovod.");
   if (!ops.includes(op)) throw new UsageError(`allreduce has no op '${op}'. It has ${ops.join(', ')}.`);
   for (const [name, factor] of Object.entries({ prescaleFactor, postscaleFactor })) {
-    if (typeof factor !== 'number' || !Number.isFinite(factor)) throw new UsageError(`allreduce: ${name} is a finite number, but was ${String(factor)}.`);
+    if (typeof factor !== 'number' || !Number.isFinite(factor))
+      throw new UsageError(`allreduce: ${name} is a finite number, but was ${String(factor)}.`);
   }
   const described = describeAll(kind, values);
   for (const { dtype, isTensor } of described) {
     if (dtype === 'bool') throw new UsageError('allreduce: a bool tensor cannot be reduced. Cast it to int32 first.');
-    if (inPlace && isTensor) throw new UsageError('allreduce: tensors are immutable, inPlace is for typed arrays. Leave it out, or pass the array.');
+    if (inPlace && isTensor)
+      throw new UsageError('allreduce: tensors are immutable, inPlace is for typed arrays. Leave it out, or pass the array.');
   }
   return {
     kind,
@@ -189,7 +75,10 @@ function reduction<T extends Value>(values: readonly T[], options: ReduceOptions
   };
 }
 
-const single = <T>(submitted: Submitted<T[]>): Submitted<T> => ({ ...submitted, finish: (block, outcome) => submitted.finish(block, outcome)[0]! });
+const single = <T>(submitted: Submitted<T[]>): Submitted<T> => ({
+  ...submitted,
+  finish: (block, outcome) => submitted.finish(block, outcome)[0]!,
+});
 
 /** post · (1/n, for an average) · op over the ranks of (pre · x). Same type, dtype and shape. */
 export function allreduce<T extends Value>(value: T, options: ReduceOptions = {}): T {
@@ -243,14 +132,16 @@ function broadcasting<T extends Value>(value: T, rootRank: number, options: Coll
   const kind = 'broadcast';
   checkOptions(kind, options, ['name']);
   const { size } = currentEngine(kind).config;
-  if (!Number.isInteger(rootRank) || rootRank < 0 || rootRank >= size) throw new UsageError(`broadcast: rootRank is a rank from 0 to ${size - 1}, but was ${String(rootRank)}.`);
+  if (!Number.isInteger(rootRank) || rootRank < 0 || rootRank >= size)
+    throw new UsageError(`broadcast: rootRank is a rank from 0 to ${size - 1}, but was ${String(rootRank)}.`);
   const described = describe(value, kind);
   return {
     kind,
     values: [described],
     fields: { root: rootRank },
     options,
-    finish: ({ engine, byteOffset }) => make(described, engine.arena.view(described.dtype, byteOffset, elemsOf(described.shape)), described.shape) as T,
+    finish: ({ engine, byteOffset }) =>
+      make(described, engine.arena.view(described.dtype, byteOffset, elemsOf(described.shape)), described.shape) as T,
   };
 }
 
@@ -296,7 +187,8 @@ export function synchronize<R>(handle: Handle<R>): R {
 /** The memory of a generation has one buffer object for each size it grew to. An array that outlived its generation counts as any other array. */
 const arenaOf = new WeakMap<ArrayBufferLike, Engine>();
 const isPlaced = (array: NumericArray): boolean => arenaOf.get(array.buffer) === currentEngine('inPlace');
-const placeOf = (array: unknown): number | undefined => (ArrayBuffer.isView(array) && isPlaced(array as NumericArray) ? array.byteOffset : undefined);
+const placeOf = (array: unknown): number | undefined =>
+  ArrayBuffer.isView(array) && isPlaced(array as NumericArray) ? array.byteOffset : undefined;
 
 /** A typed array in the memory that the communication thread works on: `allreduce` on it with `inPlace` copies nothing. Zeros at first; valid until `release` or `shutdown`. */
 export function allocate<T extends NumericArray>(type: new (elems: number) => T, elems: number): T {
@@ -307,13 +199,14 @@ export function allocate<T extends NumericArray>(type: new (elems: number) => T,
   const byteOffset = arena.allocate(elems * (type as unknown as { BYTES_PER_ELEMENT: number }).BYTES_PER_ELEMENT);
   const array = arena.view(dtype, byteOffset, elems);
   arenaOf.set(array.buffer, engine);
-  (array as Float32Array).fill((isFloat(dtype) || !dtype.endsWith('64') ? 0 : 0n) as number);
+  (array as Float32Array).fill((dtype.endsWith('int64') ? 0n : 0) as number);
   return array as T;
 }
 
 /** Gives the memory of an array from `allocate` back. @throws UsageError it is none, or was given back before, or a collective is working on it */
 export function release(array: NumericArray): void {
   const { arena } = currentEngine('release()');
-  if (!isPlaced(array) || arena.sizeOf(array.byteOffset) === undefined) throw new UsageError('release(): the array is none that allocate() gave (or it was released before).');
+  if (!isPlaced(array) || arena.sizeOf(array.byteOffset) === undefined)
+    throw new UsageError('release(): the array is none that allocate() gave (or it was released before).');
   arena.release(array.byteOffset);
 }

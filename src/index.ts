@@ -1,5 +1,6 @@
 /** The public API of package `khorovod`: `import * as hvd from 'khorovod'`. Re-exports only; importing it loads no TensorFlow. */
 export { buildInfo } from './build_info';
+export type { NumericArray } from './dtype';
 export {
   BackendError,
   DuplicateNameError,
@@ -16,17 +17,16 @@ export {
 export type { Handle } from './handle';
 export {
   Adasum,
+  Average,
   allgather,
   allgatherAsync,
   allocate,
   allreduce,
   allreduceAsync,
-  Average,
   barrier,
   barrierAsync,
   broadcast,
   broadcastAsync,
-  type CollectiveOptions,
   groupedAllreduce,
   groupedAllreduceAsync,
   Max,
@@ -39,11 +39,24 @@ export {
   Sum,
   synchronize,
 } from './hvd';
-export { crossRank, crossSize, hostname, init, isHomogeneous, isInitialized, localRank, localSize, rank, report, shutdown, size } from './job';
+export {
+  crossRank,
+  crossSize,
+  hostname,
+  init,
+  isHomogeneous,
+  isInitialized,
+  localRank,
+  localSize,
+  rank,
+  report,
+  shutdown,
+  size,
+} from './job';
 export { allgatherObject, broadcastObject } from './objects';
+export type { CollectiveOptions } from './submit';
 export { selectBackend } from './tensorflow/backends/select';
 export { callbacks } from './tensorflow/callbacks';
 export { DistributedOptimizer, type DistributedOptimizerOptions } from './tensorflow/optimizer';
 export { broadcastVariables, type LayerVariable, type Variables } from './tensorflow/variables';
-export type { NumericArray } from './dtype';
 export type { Value } from './values';

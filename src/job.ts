@@ -25,7 +25,10 @@ const onLeave: Array<() => void> = [];
 export function init(): void {
   if (engine) return;
   const config = readConfig();
-  if (config.rank >= config.size) throw new UsageError(`HOROVOD_RANK is ${config.rank}, but HOROVOD_SIZE is ${config.size}: ranks are 0 … size−1. Start the job with tsrun.`);
+  if (config.rank >= config.size)
+    throw new UsageError(
+      `HOROVOD_RANK is ${config.rank}, but HOROVOD_SIZE is ${config.size}: ranks are 0 … size−1. Start the job with tsrun.`,
+    );
   configureLog({ level: config.logLevel, rank: config.rank, hideTime: config.logHideTime });
   hookExit();
   generation += 1;

@@ -6,14 +6,27 @@
  */
 import { Decoder, Encoder, ExtensionCodec } from '@msgpack/msgpack';
 import { HvdError, MismatchError, UsageError } from './errors';
-import { allgather, broadcast, type CollectiveOptions } from './hvd';
+import { allgather, broadcast } from './hvd';
 import { rank } from './job';
+import type { CollectiveOptions } from './submit';
 
 const codec = new ExtensionCodec();
 const encoder = new Encoder({ extensionCodec: codec });
 const decoder = new Decoder({ extensionCodec: codec });
 
-const arrayTypes = [Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array, Float32Array, Float64Array, BigInt64Array, BigUint64Array] as const;
+const arrayTypes = [
+  Int8Array,
+  Uint8Array,
+  Uint8ClampedArray,
+  Int16Array,
+  Uint16Array,
+  Int32Array,
+  Uint32Array,
+  Float32Array,
+  Float64Array,
+  BigInt64Array,
+  BigUint64Array,
+] as const;
 
 /** Extension types 0 … 10: the typed arrays above, in this order; then these. */
 const ARRAY_BUFFER = 20;
@@ -36,8 +49,16 @@ for (const [type, array] of arrayTypes.entries()) {
   });
 }
 codec.register({ type: ARRAY_BUFFER, encode: (value) => (value instanceof ArrayBuffer ? new Uint8Array(value) : null), decode: ownBuffer });
-codec.register({ type: MAP, encode: (value) => (value instanceof Map ? nested([...value]) : null), decode: (bytes) => new Map(unnested(bytes) as Array<[unknown, unknown]>) });
-codec.register({ type: SET, encode: (value) => (value instanceof Set ? nested([...value]) : null), decode: (bytes) => new Set(unnested(bytes) as unknown[]) });
+codec.register({
+  type: MAP,
+  encode: (value) => (value instanceof Map ? nested([...value]) : null),
+  decode: (bytes) => new Map(unnested(bytes) as Array<[unknown, unknown]>),
+});
+codec.register({
+  type: SET,
+  encode: (value) => (value instanceof Set ? nested([...value]) : null),
+  decode: (bytes) => new Set(unnested(bytes) as unknown[]),
+});
 codec.register({
   type: BIG_INT,
   // The encoder never hands a primitive to an extension: `prepare` wraps BigInts in this.
@@ -62,18 +83,27 @@ const MAX_DEPTH = 100;
 
 /** The value with BigInts wrapped and undefined made null. @throws UsageError something in it cannot travel: says what, and where */
 function prepare(value: unknown, path: string, depth: number): unknown {
-  if (depth > MAX_DEPTH) throw new UsageError(`The object is nested more than ${MAX_DEPTH} deep (or contains itself) at ${path.slice(0, 60)}…. Send a flatter one.`);
+  if (depth > MAX_DEPTH)
+    throw new UsageError(
+      `The object is nested more than ${MAX_DEPTH} deep (or contains itself) at ${path.slice(0, 60)}…. Send a flatter one.`,
+    );
   if (value === undefined || value === null) return null;
   if (typeof value === 'bigint') return new WrappedBigInt(value);
-  if (typeof value === 'function' || typeof value === 'symbol') throw new UsageError(`A ${typeof value} cannot be sent (at ${path}). Send the data it works on.`);
+  if (typeof value === 'function' || typeof value === 'symbol')
+    throw new UsageError(`A ${typeof value} cannot be sent (at ${path}). Send the data it works on.`);
   if (typeof value !== 'object' || kept.some((type) => value instanceof type)) return value;
   if (Array.isArray(value)) return Array.from(value, (item, i) => prepare(item, `${path}[${i}]`, depth + 1));
-  if (value instanceof Map) return new Map([...value].map(([key, item]) => [prepare(key, `${path} (a key)`, depth + 1), prepare(item, `${path}[${String(key)}]`, depth + 1)]));
+  if (value instanceof Map)
+    return new Map(
+      [...value].map(([key, item]) => [prepare(key, `${path} (a key)`, depth + 1), prepare(item, `${path}[${String(key)}]`, depth + 1)]),
+    );
   if (value instanceof Set) return new Set([...value].map((item) => prepare(item, `${path} (an element)`, depth + 1)));
   const prototype = Object.getPrototypeOf(value);
   // A plain object's prototype is the root (of this realm or another) or nothing.
   if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
-    throw new UsageError(`An instance of ${prototype.constructor?.name ?? 'a class'} cannot be sent (at ${path}). Send a plain object with its data.`);
+    throw new UsageError(
+      `An instance of ${prototype.constructor?.name ?? 'a class'} cannot be sent (at ${path}). Send a plain object with its data.`,
+    );
   }
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, prepare(item, `${path}.${key}`, depth + 1)]));
 }
@@ -90,12 +120,16 @@ function pack(value: unknown): { bytes: Uint8Array } | { refused: UsageError } {
     bytes.set(encoded, 1);
     return { bytes };
   } catch (error) {
-    return { refused: error instanceof UsageError ? error : new UsageError(`The object cannot be sent: ${(error as Error).message}.`, { cause: error }) };
+    return {
+      refused:
+        error instanceof UsageError ? error : new UsageError(`The object cannot be sent: ${(error as Error).message}.`, { cause: error }),
+    };
   }
 }
 
 function unpack<T>(bytes: Uint8Array, from: number): T {
-  if (bytes[0] === REFUSED) throw new MismatchError(`Rank ${from} gave an object that cannot travel (see its UsageError). Send plain data.`, { peer: from });
+  if (bytes[0] === REFUSED)
+    throw new MismatchError(`Rank ${from} gave an object that cannot travel (see its UsageError). Send plain data.`, { peer: from });
   try {
     return decoder.decode(bytes.subarray(1)) as T;
   } catch (error) {
@@ -103,7 +137,8 @@ function unpack<T>(bytes: Uint8Array, from: number): T {
   }
 }
 
-const suffixed = (options: CollectiveOptions, suffix: string): CollectiveOptions => (options.name === undefined ? { ...options } : { ...options, name: `${options.name}.${suffix}` });
+const suffixed = (options: CollectiveOptions, suffix: string): CollectiveOptions =>
+  options.name === undefined ? { ...options } : { ...options, name: `${options.name}.${suffix}` };
 
 /** The root's object, on every rank; what the others pass does not count. Two collectives: the size, then the bytes. */
 export function broadcastObject<T>(object: T | undefined, rootRank = 0, options: CollectiveOptions = {}): T {

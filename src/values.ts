@@ -18,7 +18,8 @@ export interface Described {
   readonly isTensor: boolean;
 }
 
-const isTensor = (value: unknown): value is tf.Tensor => typeof value === 'object' && value !== null && 'dataId' in value && 'shape' in value && 'dtype' in value;
+const isTensor = (value: unknown): value is tf.Tensor =>
+  typeof value === 'object' && value !== null && 'dataId' in value && 'shape' in value && 'dtype' in value;
 
 /** @throws UsageError it is neither a tensor nor a typed array of numbers */
 export function describe(value: Value, what: string): Described {
@@ -28,8 +29,11 @@ export function describe(value: Value, what: string): Described {
   }
   const dtype = ArrayBuffer.isView(value) ? dtypeOfArray(value) : undefined;
   if (!dtype) {
-    const given = value === null ? 'null' : Array.isArray(value) ? 'an Array' : ((value as object | undefined)?.constructor?.name ?? typeof value);
-    throw new UsageError(`${what} takes a tensor or a typed array of numbers (Float32Array, Int32Array, BigInt64Array, …), but was given ${given}.`);
+    const given =
+      value === null ? 'null' : Array.isArray(value) ? 'an Array' : ((value as object | undefined)?.constructor?.name ?? typeof value);
+    throw new UsageError(
+      `${what} takes a tensor or a typed array of numbers (Float32Array, Int32Array, BigInt64Array, …), but was given ${given}.`,
+    );
   }
   return { value, dtype, shape: [value.length], bytes: value.byteLength, isTensor: false };
 }
@@ -46,4 +50,5 @@ export function make(like: Described, source: NumericArray, shape: readonly numb
   return isOwned ? source : source.slice();
 }
 
-export const viewOf = (dtype: Dtype, buffer: ArrayBufferLike, byteOffset = 0, elems?: number): NumericArray => new (arrayTypeOf(dtype))(buffer, byteOffset, elems);
+export const viewOf = (dtype: Dtype, buffer: ArrayBufferLike, byteOffset = 0, elems?: number): NumericArray =>
+  new (arrayTypeOf(dtype))(buffer, byteOffset, elems);

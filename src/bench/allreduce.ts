@@ -46,8 +46,18 @@ function forms(elems: number, tensors: typeof import('@tensorflow/tfjs') | undef
   const plain = new Float32Array(elems);
   const placed = hvd.allocate(Float32Array, elems);
   const list: Form[] = [
-    { name: 'out-of-place', reduce: () => hvd.allreduce(plain, { op: 'sum', name: 'bench' }), fill: (at) => fill(plain, at), dispose: () => {} },
-    { name: 'in-place', reduce: () => hvd.allreduce(placed, { op: 'sum', name: 'bench', inPlace: true }), fill: (at) => fill(placed, at), dispose: () => hvd.release(placed) },
+    {
+      name: 'out-of-place',
+      reduce: () => hvd.allreduce(plain, { op: 'sum', name: 'bench' }),
+      fill: (at) => fill(plain, at),
+      dispose: () => {},
+    },
+    {
+      name: 'in-place',
+      reduce: () => hvd.allreduce(placed, { op: 'sum', name: 'bench', inPlace: true }),
+      fill: (at) => fill(placed, at),
+      dispose: () => hvd.release(placed),
+    },
   ];
   if (tensors) {
     let tensor = tensors.zeros([elems]);
@@ -102,7 +112,8 @@ function measure(bytes: number, form: Form, iterations: number): Row {
   return { bytes, form: form.name, samplesUs, wrong: all };
 }
 
-const quantile = (samples: number[], q: number): number => [...samples].sort((a, b) => a - b)[Math.min(samples.length - 1, Math.floor(q * samples.length))]!;
+const quantile = (samples: number[], q: number): number =>
+  [...samples].sort((a, b) => a - b)[Math.min(samples.length - 1, Math.floor(q * samples.length))]!;
 const cell = (value: number | string, width: number): string => String(value).padStart(width);
 const figures = ({ bytes, samplesUs, wrong }: Row, size: number): string => {
   const us = quantile(samplesUs, 0.5);
@@ -112,7 +123,12 @@ const figures = ({ bytes, samplesUs, wrong }: Row, size: number): string => {
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { sizes: { type: 'string', default: '1K..64M' }, iterations: { type: 'string' }, json: { type: 'string' }, tensors: { type: 'boolean', default: false } },
+    options: {
+      sizes: { type: 'string', default: '1K..64M' },
+      iterations: { type: 'string' },
+      json: { type: 'string' },
+      tensors: { type: 'boolean', default: false },
+    },
   });
   const sizes = parseSizes(values.sizes);
   const say = (text: string): void => {
@@ -121,10 +137,16 @@ async function main(): Promise<void> {
   hvd.init();
   const tensors = values.tensors ? (await hvd.selectBackend('wasm')).tf : undefined;
   const names = forms(0, tensors).map(({ name }) => name);
-  say(`# khorovod ${version}, Node ${process.version}, ${hvd.size()} ranks on ${hvd.size() / hvd.localSize()} host(s), float32, sum; time: median; every size verified before and after`);
+  say(
+    `# khorovod ${version}, Node ${process.version}, ${hvd.size()} ranks on ${hvd.size() / hvd.localSize()} host(s), float32, sum; time: median; every size verified before and after`,
+  );
   say(`#${cell('', 24)}${names.map((name) => cell(name, 36)).join('')}`);
-  say(`#${cell('size', 11)}${cell('count', 13)}${names.map(() => `${cell('time', 12)}${cell('algbw', 8)}${cell('busbw', 8)}${cell('#wrong', 8)}`).join('')}`);
-  say(`#${cell('(B)', 11)}${cell('(elements)', 13)}${names.map(() => `${cell('(us)', 12)}${cell('(GB/s)', 8)}${cell('(GB/s)', 8)}${cell('', 8)}`).join('')}`);
+  say(
+    `#${cell('size', 11)}${cell('count', 13)}${names.map(() => `${cell('time', 12)}${cell('algbw', 8)}${cell('busbw', 8)}${cell('#wrong', 8)}`).join('')}`,
+  );
+  say(
+    `#${cell('(B)', 11)}${cell('(elements)', 13)}${names.map(() => `${cell('(us)', 12)}${cell('(GB/s)', 8)}${cell('(GB/s)', 8)}${cell('', 8)}`).join('')}`,
+  );
   const rows: Row[] = [];
   for (const bytes of sizes) {
     const elems = Math.max(1, Math.floor(bytes / 4));
@@ -136,7 +158,8 @@ async function main(): Promise<void> {
   }
   const wrong = rows.reduce((sum, row) => sum + row.wrong, 0);
   say(wrong === 0 ? '# all results right' : `# WRONG RESULTS: ${wrong} elements`);
-  if (values.json && hvd.rank() === 0) writeFileSync(values.json, JSON.stringify({ version, node: process.version, size: hvd.size(), rows }));
+  if (values.json && hvd.rank() === 0)
+    writeFileSync(values.json, JSON.stringify({ version, node: process.version, size: hvd.size(), rows }));
   hvd.shutdown();
   if (wrong > 0) process.exitCode = 1;
 }

@@ -5,7 +5,7 @@
  * Invariant: whatever goes wrong here ends in the shared words (poison, thread state), so that a blocked main thread wakes.
  */
 import { type MessagePort, workerData } from 'node:worker_threads';
-import { HvdError, recordOf, RendezvousError } from '../errors';
+import { HvdError, RendezvousError, recordOf } from '../errors';
 import { configureLog } from '../log';
 import { makeKernels } from '../memory/kernels';
 import type { khorovod } from '../wire/generated/messages';
@@ -30,7 +30,9 @@ let isLeaving = false;
 let beats: NodeJS.Timeout | undefined;
 
 function fail(error: Error): void {
-  conductor.fail(isReady || error instanceof RendezvousError ? error : new RendezvousError(`The job did not form: ${error.message}`, { cause: error }));
+  conductor.fail(
+    isReady || error instanceof RendezvousError ? error : new RendezvousError(`The job did not form: ${error.message}`, { cause: error }),
+  );
   if (boundary.threadState === 'starting') boundary.setThread('failed');
 }
 
@@ -59,7 +61,11 @@ function start(): void {
 
 async function join(): Promise<void> {
   configureLog({ level: config.logLevel, rank: config.rank, hideTime: config.logHideTime });
-  const events = { onMessage: hear, onFailure: fail, onDeparted: guarded((rank: number, reason: string) => conductor.hearDeparture(rank, reason)) };
+  const events = {
+    onMessage: hear,
+    onFailure: fail,
+    onDeparted: guarded((rank: number, reason: string) => conductor.hearDeparture(rank, reason)),
+  };
   const opened = await openSession(config, generation, events, (_peer, error) => fail(error));
   const members = Array.from({ length: config.size }, (_, rank) => rank);
   conductor.begin(opened, new Operations(memory, makeKernels(memory), regions, opened.transport, members));

@@ -47,9 +47,17 @@ export class Conductor {
     if (!session.control.isCoordinator) return;
     const { config } = this;
     const members = Array.from({ length: config.size }, (_, rank) => rank);
-    this.negotiator = new Negotiator({ members, hostOf: session.hostOf, cacheCapacity: config.cacheCapacity, fusionThresholdBytes: config.fusionThresholdBytes });
+    this.negotiator = new Negotiator({
+      members,
+      hostOf: session.hostOf,
+      cacheCapacity: config.cacheCapacity,
+      fusionThresholdBytes: config.fusionThresholdBytes,
+    });
     if (config.stallCheckDisable) return;
-    this.stallInspector = new StallInspector({ warnAfterMs: config.stallWarningSeconds * 1000, failAfterMs: config.stallShutdownSeconds * 1000 });
+    this.stallInspector = new StallInspector({
+      warnAfterMs: config.stallWarningSeconds * 1000,
+      failAfterMs: config.stallShutdownSeconds * 1000,
+    });
   }
 
   // ───── from the main thread ─────
@@ -104,7 +112,9 @@ export class Conductor {
       this.outgoing.push(...calls.filter((call) => this.pending.has(call.name)));
       this.flush();
     } else {
-      throw new WireError(`Rank ${from} sent a control message that rank ${this.config.rank} does not know. Install the same version of khorovod everywhere.`);
+      throw new WireError(
+        `Rank ${from} sent a control message that rank ${this.config.rank} does not know. Install the same version of khorovod everywhere.`,
+      );
     }
   }
 
@@ -117,7 +127,10 @@ export class Conductor {
     } else if (rank === 0) {
       const host = this.session.hostOf(0);
       this.coordinatorLeft = recordOf(
-        new ShutdownError(`Rank 0 on host ${host} has left the job (${reason}), so collectives with it are over. Let every rank call shutdown() at the same place.`, { peer: 0, host }),
+        new ShutdownError(
+          `Rank 0 on host ${host} has left the job (${reason}), so collectives with it are over. Let every rank call shutdown() at the same place.`,
+          { peer: 0, host },
+        ),
       );
       const decided = new Set([...this.running, ...this.decisions.flatMap(({ names }) => names)]);
       for (const submission of [...this.pending.values()]) {
@@ -168,7 +181,12 @@ export class Conductor {
         if (id > 0 && call) this.cache.remember(id, call);
       }
       const sizes = (response.sizes ?? []).map(({ rows }) => rows ?? []);
-      this.decisions.push({ names, kind: response.kind ?? '', error: (response.error as ErrorRecord | null | undefined) ?? undefined, sizes });
+      this.decisions.push({
+        names,
+        kind: response.kind ?? '',
+        error: (response.error as ErrorRecord | null | undefined) ?? undefined,
+        sizes,
+      });
     }
     this.cache.evict([...evicted]);
     if (this.running.length === 0) void this.carryOut();
@@ -176,7 +194,8 @@ export class Conductor {
 
   private nameOf(id: number): string {
     const call = this.cache.callOf(id);
-    if (!call) throw new WireError(`The coordinator named cache entry ${id}, which rank ${this.config.rank} does not hold. Please report it.`);
+    if (!call)
+      throw new WireError(`The coordinator named cache entry ${id}, which rank ${this.config.rank} does not hold. Please report it.`);
     return call.name;
   }
 
@@ -192,7 +211,9 @@ export class Conductor {
       this.running = decided.names;
       try {
         if (submissions.length !== decided.names.length) {
-          throw new WireError(`The coordinator decided on '${decided.names.join("', '")}', which rank ${this.config.rank} did not submit. Please report it.`);
+          throw new WireError(
+            `The coordinator decided on '${decided.names.join("', '")}', which rank ${this.config.rank} did not submit. Please report it.`,
+          );
         }
         const results = await this.operations.run(decided, submissions);
         for (const [i, submission] of submissions.entries()) this.complete(submission, results[i]!);
@@ -245,8 +266,13 @@ export class Conductor {
     control.sendAll({ goodbye: { failed: false, reason } });
     // The coordinator answers a goodbye; every decision that counts on this rank came before that answer.
     const isParted = (): boolean => this.negotiator !== undefined || control.departed.has(this.config.rank) || control.departed.has(0);
-    await this.until(() => this.failure !== undefined || (isParted() && this.running.length === 0 && this.decisions.length === 0), timeoutMs);
-    const error = recordOf(this.failure ?? new ShutdownError(`Rank ${this.config.rank} has left the job (${reason}) while this was pending.`));
+    await this.until(
+      () => this.failure !== undefined || (isParted() && this.running.length === 0 && this.decisions.length === 0),
+      timeoutMs,
+    );
+    const error = recordOf(
+      this.failure ?? new ShutdownError(`Rank ${this.config.rank} has left the job (${reason}) while this was pending.`),
+    );
     for (const submission of [...this.pending.values()]) this.complete(submission, { error });
   }
 

@@ -98,7 +98,12 @@ export class ControlPlane {
     if (message.goodbye) {
       const { failed, reason } = message.goodbye;
       if (failed) {
-        this.fail(new PeerError(`Rank ${peer} on host ${this.hostOf(peer)} failed: ${reason}. See its own output.`, { peer, host: this.hostOf(peer) }));
+        this.fail(
+          new PeerError(`Rank ${peer} on host ${this.hostOf(peer)} failed: ${reason}. See its own output.`, {
+            peer,
+            host: this.hostOf(peer),
+          }),
+        );
         return;
       }
       this.departed.add(peer);
@@ -118,10 +123,13 @@ export class ControlPlane {
     if (this.isClosing || this.departed.has(peer)) return;
     const how = error ? ` (${error.message})` : '';
     this.fail(
-      new PeerError(`Rank ${peer} on host ${this.hostOf(peer)} is gone: its connection closed without a goodbye${how}. It was killed or it crashed; see its own output.`, {
-        peer,
-        host: this.hostOf(peer),
-      }),
+      new PeerError(
+        `Rank ${peer} on host ${this.hostOf(peer)} is gone: its connection closed without a goodbye${how}. It was killed or it crashed; see its own output.`,
+        {
+          peer,
+          host: this.hostOf(peer),
+        },
+      ),
     );
   }
 

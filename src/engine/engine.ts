@@ -73,7 +73,9 @@ export class Engine {
       env: { ...environment(), NODE_OPTIONS: '' },
     });
     this.worker.unref();
-    this.worker.on('error', (error) => this.fail(new HvdError(`The communication thread ended by an error: ${error.stack ?? error.message}.`)));
+    this.worker.on('error', (error) =>
+      this.fail(new HvdError(`The communication thread ended by an error: ${error.stack ?? error.message}.`)),
+    );
     this.port.on('message', (message: FromThread) => this.take(message));
     this.port.unref();
     this.awaitStart();
@@ -90,7 +92,8 @@ export class Engine {
     const failure = this.firstFailure;
     if (failure) throw failure;
     const slot = this.freeSlots.pop() ?? this.usedSlots++;
-    if (slot >= SLOT_COUNT) throw new HvdError(`More than ${SLOT_COUNT} collectives are in flight on this rank. Wait for some of them first.`);
+    if (slot >= SLOT_COUNT)
+      throw new HvdError(`More than ${SLOT_COUNT} collectives are in flight on this rank. Wait for some of them first.`);
     this.boundary.markPending(slot);
     const pending: Pending = { id: this.nextId++, slot, call };
     this.pendings.set(pending.id, pending);
@@ -137,7 +140,8 @@ export class Engine {
     this.hasLeft = true;
     const deadlineMs = performance.now() + LEAVE_MS + LOOK_MS;
     this.tell({ kind: 'leave', failed, reason });
-    while (this.boundary.threadState === 'running' && performance.now() < deadlineMs) this.boundary.awaitThread('running', deadlineMs - performance.now());
+    while (this.boundary.threadState === 'running' && performance.now() < deadlineMs)
+      this.boundary.awaitThread('running', deadlineMs - performance.now());
     this.drain();
     this.failPending(new ShutdownError('This rank has left the job: shutdown() was called.'));
     this.port.close();
@@ -170,7 +174,12 @@ export class Engine {
       else if (performance.now() - beatMs > DEAD_THREAD_MS || this.boundary.threadState !== 'running') {
         this.drain();
         if (this.boundary.slotState(pending.slot) !== 'pending') return;
-        this.fail(this.failure ?? new HvdError(`The communication thread of rank ${this.config.rank} stopped while ${pending.call.kind} '${pending.call.name}' was waiting.`));
+        this.fail(
+          this.failure ??
+            new HvdError(
+              `The communication thread of rank ${this.config.rank} stopped while ${pending.call.kind} '${pending.call.name}' was waiting.`,
+            ),
+        );
         return;
       }
     }
@@ -183,7 +192,9 @@ export class Engine {
     if (this.boundary.slotState(pending.slot) === 'told') {
       if (!this.records.has(pending.id)) this.drain();
       // The port was drained by an earlier wait or holds the record: it was posted before the word was set.
-      outcome = this.records.get(pending.id) ?? { error: this.failure ?? new HvdError(`${pending.call.kind} '${pending.call.name}' ended without a record. Please report it.`) };
+      outcome = this.records.get(pending.id) ?? {
+        error: this.failure ?? new HvdError(`${pending.call.kind} '${pending.call.name}' ended without a record. Please report it.`),
+      };
       this.records.delete(pending.id);
     }
     pending.outcome = outcome;
@@ -200,7 +211,12 @@ export class Engine {
   private take(message: FromThread): void {
     switch (message.kind) {
       case 'record':
-        if (this.pendings.has(message.id)) this.records.set(message.id, { outputs: message.outputs, rows: message.rows, error: message.error && this.revive(message.error) });
+        if (this.pendings.has(message.id))
+          this.records.set(message.id, {
+            outputs: message.outputs,
+            rows: message.rows,
+            error: message.error && this.revive(message.error),
+          });
         return;
       case 'done':
         // In a turn of their own when the port is drained by a blocking wait: user code must not run inside it.
@@ -220,7 +236,9 @@ export class Engine {
 
   /** The engine's failure is one object, however many calls it ended. */
   private revive(record: ErrorRecord): HvdError {
-    return this.failure && record.code === this.failure.code && record.message === this.failure.message ? this.failure : reviveError(record);
+    return this.failure && record.code === this.failure.code && record.message === this.failure.message
+      ? this.failure
+      : reviveError(record);
   }
 
   private fail(error: HvdError): void {

@@ -48,6 +48,9 @@ const FIRST_PAGE_BYTES = 65536; // offset 0 stays unused, so that no kernel is e
 
 export function layOutRegions(fusionThresholdBytes: number): Regions {
   const scratch = { byteOffset: FIRST_PAGE_BYTES, bytes: SCRATCH_BYTES };
-  const fusion = { byteOffset: scratch.byteOffset + scratch.bytes, bytes: Math.ceil(Math.min(fusionThresholdBytes, 1 << 30) / 65536) * 65536 };
+  const fusion = {
+    byteOffset: scratch.byteOffset + scratch.bytes,
+    bytes: Math.ceil(Math.min(fusionThresholdBytes, 1 << 30) / 65536) * 65536,
+  };
   return { scratch, fusion, reservedBytes: fusion.byteOffset + fusion.bytes };
 }

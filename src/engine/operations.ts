@@ -4,7 +4,7 @@
  * Communication thread. Invariants: nothing here waits for a user; the operand of a reduction lies in the arena, in one piece (a fused operation of scattered calls is
  * gathered in the fusion region); the result of a gather is a buffer of its own that is handed to the main thread without a copy.
  */
-import { type Operand, execute } from '../collective/execute';
+import { execute, type Operand } from '../collective/execute';
 import { selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
 import { bytesPerElem, elemsOf, isFloat } from '../dtype';
 import { BugError, type ErrorRecord } from '../errors';
@@ -56,7 +56,9 @@ export class Operations {
       case 'barrier':
         return [{}];
       default:
-        throw new BugError(`The coordinator decided on '${decided.kind}', which this version does not know. Install the same version of khorovod everywhere.`);
+        throw new BugError(
+          `The coordinator decided on '${decided.kind}', which this version does not know. Install the same version of khorovod everywhere.`,
+        );
     }
   }
 
@@ -82,10 +84,13 @@ export class Operations {
   private async allreduce(call: Call, submissions: readonly Submission[]): Promise<void> {
     const itemBytes = bytesPerElem(call.dtype);
     const totalBytes = submissions.reduce((sum, { bytes }) => sum + bytes, 0);
-    const isScattered = submissions.some(({ byteOffset }, i) => i > 0 && byteOffset !== submissions[i - 1]!.byteOffset + submissions[i - 1]!.bytes);
+    const isScattered = submissions.some(
+      ({ byteOffset }, i) => i > 0 && byteOffset !== submissions[i - 1]!.byteOffset + submissions[i - 1]!.bytes,
+    );
     const base = isScattered ? this.regions.fusion.byteOffset : submissions[0]!.byteOffset;
     if (isScattered) {
-      if (totalBytes > this.regions.fusion.bytes) throw new BugError(`A fused operation of ${totalBytes} bytes does not fit the fusion region. Please report it.`);
+      if (totalBytes > this.regions.fusion.bytes)
+        throw new BugError(`A fused operation of ${totalBytes} bytes does not fit the fusion region. Please report it.`);
       this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(at, slot, bytes));
     }
     const elems = totalBytes / itemBytes;
@@ -95,7 +100,8 @@ export class Operations {
     const operand: Operand = {
       bytes: this.view(base, totalBytes),
       bytesPerElem: itemBytes,
-      reduce: (elem, count, scratchByte) => this.kernels.reduce(call.dtype, op, base + elem * itemBytes, scratchOffset + scratchByte, count),
+      reduce: (elem, count, scratchByte) =>
+        this.kernels.reduce(call.dtype, op, base + elem * itemBytes, scratchOffset + scratchByte, count),
       finish: this.finisher(call, base),
     };
     const { plan } = selectAllreduce({ rank: this.position, size: this.members.length, elems, bytesPerElem: itemBytes });
@@ -124,7 +130,13 @@ export class Operations {
   }
 
   private async broadcast({ call, byteOffset, bytes }: Submission): Promise<void> {
-    const { plan } = selectBroadcast({ rank: this.position, size: this.members.length, root: this.members.indexOf(call.root), elems: bytes, bytesPerElem: 1 });
+    const { plan } = selectBroadcast({
+      rank: this.position,
+      size: this.members.length,
+      root: this.members.indexOf(call.root),
+      elems: bytes,
+      bytesPerElem: 1,
+    });
     await execute(plan, this.context(), { bytes: this.view(byteOffset, bytes), bytesPerElem: 1 }, this.scratch);
   }
 

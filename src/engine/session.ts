@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import type { Config } from '../config';
-import { HvdError, RendezvousError } from '../errors';
+import { type HvdError, RendezvousError } from '../errors';
 import { join } from '../rendezvous/join';
 import { connectStore, type Store } from '../rendezvous/store';
 import { ControlLink } from '../transport/control';
@@ -28,8 +28,15 @@ export interface Session {
   close(timeoutMs: number): Promise<void>;
 }
 
-export async function openSession(config: Config, generation: number, events: ControlEvents, onPeerLost: (peer: number, error: HvdError) => void): Promise<Session> {
-  return config.size === 1 && config.rendezvous === '' ? aloneSession(config, events) : joinedSession(config, generation, events, onPeerLost);
+export async function openSession(
+  config: Config,
+  generation: number,
+  events: ControlEvents,
+  onPeerLost: (peer: number, error: HvdError) => void,
+): Promise<Session> {
+  return config.size === 1 && config.rendezvous === ''
+    ? aloneSession(config, events)
+    : joinedSession(config, generation, events, onPeerLost);
 }
 
 function aloneSession(config: Config, events: ControlEvents): Session {
@@ -44,7 +51,12 @@ function aloneSession(config: Config, events: ControlEvents): Session {
   };
 }
 
-async function joinedSession(config: Config, generation: number, events: ControlEvents, onPeerLost: (peer: number, error: HvdError) => void): Promise<Session> {
+async function joinedSession(
+  config: Config,
+  generation: number,
+  events: ControlEvents,
+  onPeerLost: (peer: number, error: HvdError) => void,
+): Promise<Session> {
   const { rank, size } = config;
   const deadlineMs = performance.now() + config.startTimeoutSeconds * 1000;
   const left = () => Math.max(1, deadlineMs - performance.now());
@@ -79,7 +91,14 @@ async function joinedSession(config: Config, generation: number, events: Control
     const hostOf = (peer: number): string => records[peer]?.host ?? `of rank ${peer}`;
     const peers = records.map((record) => ({ rank: record.rank, host: record.host, address: record.address, port: record.port }));
     // Before anyone is told to go on: peers may dial this rank's data links as soon as they are.
-    const transport = new TcpTransport({ identity, size, peers, listener, connectTimeoutMs: config.startTimeoutSeconds * 1000, onLinkLost: onPeerLost });
+    const transport = new TcpTransport({
+      identity,
+      size,
+      peers,
+      listener,
+      connectTimeoutMs: config.startTimeoutSeconds * 1000,
+      onLinkLost: onPeerLost,
+    });
     const control = new ControlPlane(rank, hostOf, config.peerTimeoutSeconds * 1000, events);
     await linkControl(control, identity, peers, listener, left());
     return {
@@ -117,12 +136,17 @@ async function reachStore(config: Config, identity: Identity, timeoutMs: number)
   const at = config.rendezvous.lastIndexOf(':');
   const [host, port] = [config.rendezvous.slice(0, at).replace(/^\[|\]$/g, ''), Number(config.rendezvous.slice(at + 1))];
   if (at < 1 || !Number.isInteger(port)) {
-    throw new RendezvousError(`HOROVOD_SIZE is ${config.size}, but TSRUN_RENDEZVOUS ('${config.rendezvous}') names no HOST:PORT where the ranks meet. Start the job with tsrun.`);
+    throw new RendezvousError(
+      `HOROVOD_SIZE is ${config.size}, but TSRUN_RENDEZVOUS ('${config.rendezvous}') names no HOST:PORT where the ranks meet. Start the job with tsrun.`,
+    );
   }
   try {
     return await connectStore({ identity, host, port, timeoutMs });
   } catch (error) {
-    throw new RendezvousError(`Rank ${config.rank} could not reach the rendezvous at ${config.rendezvous}: ${(error as Error).message} Is the launcher still running?`, { cause: error });
+    throw new RendezvousError(
+      `Rank ${config.rank} could not reach the rendezvous at ${config.rendezvous}: ${(error as Error).message} Is the launcher still running?`,
+      { cause: error },
+    );
   }
 }
 
@@ -130,7 +154,13 @@ async function reachStore(config: Config, identity: Identity, timeoutMs: number)
 const TELL_MS = 500;
 
 /** A star: every rank dials the coordinator, which tells all to go on once all are there. */
-async function linkControl(control: ControlPlane, identity: Identity, peers: ReadonlyArray<{ rank: number; host: string; address: string; port: number }>, listener: Listener, timeoutMs: number): Promise<void> {
+async function linkControl(
+  control: ControlPlane,
+  identity: Identity,
+  peers: ReadonlyArray<{ rank: number; host: string; address: string; port: number }>,
+  listener: Listener,
+  timeoutMs: number,
+): Promise<void> {
   const { rank } = identity;
   if (rank !== 0) {
     const { address, port } = peers[0]!;

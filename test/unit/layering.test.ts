@@ -16,7 +16,7 @@ const layers: ReadonlyArray<readonly [string, RegExp]> = [
   ['C rendezvous', /^src\/rendezvous\//],
   ['D executor', /^src\/collective\/execute\.ts$/],
   ['E engine', /^src\/engine\//],
-  ['F API', /^src\/(hvd|job|handle|values|objects|build_info|index)\.ts$|^src\/tensorflow\//],
+  ['F API', /^src\/(hvd|submit|job|handle|values|objects|build_info|index)\.ts$|^src\/tensorflow\//],
   ['H experiments', /^src\/(bench|simulate)\//],
 ];
 /** Rows that do not see each other, though one stands above the other. */
@@ -33,23 +33,38 @@ const homes: ReadonlyArray<{ thing: string; pattern: RegExp; home: RegExp }> = [
   { thing: 'process.exit', pattern: /\bprocess\.exit\(/, home: /^launcher\/(tsrun|agent|reaper)\.ts$/ },
   { thing: 'child_process', pattern: /['"](node:)?child_process['"]/, home: /^launcher\/process\.ts$/ },
   { thing: 'sockets', pattern: /['"](node:)?(net|tls|http|https|dgram)['"]/, home: /^src\/(transport|rendezvous)\// },
-  { thing: '@tensorflow (as a value)', pattern: /(?:require\(|import\(|^import (?!type)[^;]*from )['"]@tensorflow/m, home: /^src\/(tensorflow|bench)\// },
+  {
+    thing: '@tensorflow (as a value)',
+    pattern: /(?:require\(|import\(|^import (?!type)[^;]*from )['"]@tensorflow/m,
+    home: /^src\/(tensorflow|bench)\//,
+  },
   { thing: 'console', pattern: /\bconsole\./, home: /^$/ },
   { thing: 'eval', pattern: /\b(eval|Function)\(['"`]/, home: /^$/ },
 ];
 
 const files = ['src', 'launcher'].flatMap((folder) =>
-  (readdirSync(path.join(root, folder), { recursive: true }) as string[]).filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts')).map((name) => path.posix.join(folder, name)),
+  (readdirSync(path.join(root, folder), { recursive: true }) as string[])
+    .filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts'))
+    .map((name) => path.posix.join(folder, name)),
 );
 /** Without comments: they may speak of anything. */
-const codeOf = new Map(files.map((file) => [file, readFileSync(path.join(root, file), 'utf8').replace(/\/\*[^]*?\*\//g, '').replace(/(^|\s)\/\/.*$/gm, '')]));
+const codeOf = new Map(
+  files.map((file) => [
+    file,
+    readFileSync(path.join(root, file), 'utf8')
+      .replace(/\/\*[\s\S]*?\*\//g, '')
+      .replace(/(^|\s)\/\/.*$/gm, ''),
+  ]),
+);
 
 const layerOf = (file: string): string | undefined => layers.find(([, pattern]) => pattern.test(file))?.[0];
 const heightOf = (layer: string): number => layers.findIndex(([name]) => name === layer);
 
 function importsOf(file: string): string[] {
   const found = [...codeOf.get(file)!.matchAll(/(?:from\s+|import\s*\(\s*|require\(\s*)['"](\.[^'"]+)['"]/g)].map((match) => match[1]!);
-  return found.map((name) => path.posix.join(path.posix.dirname(file), name)).map((name) => files.find((known) => known === `${name}.ts` || known === `${name}/index.ts`) ?? `${name}.ts`);
+  return found
+    .map((name) => path.posix.join(path.posix.dirname(file), name))
+    .map((name) => files.find((known) => known === `${name}.ts` || known === `${name}/index.ts`) ?? `${name}.ts`);
 }
 
 t.test('every source file belongs to a layer', async (t) => {
@@ -96,8 +111,13 @@ t.test('no import goes round in a circle', async (t) => {
 
 /** Types cost nothing at run time: two files may name each other's. */
 function valueImportsOf(file: string): string[] {
-  const values = codeOf.get(file)!.replace(/^import type [^;]*;/gm, '').replace(/^export type \{[^;]*;/gm, '');
-  const names = [...values.matchAll(/(?:from\s+|require\(\s*)['"](\.[^'"]+)['"]/g)].map((match) => `${path.posix.join(path.posix.dirname(file), match[1]!)}.ts`);
+  const values = codeOf
+    .get(file)!
+    .replace(/^import type [^;]*;/gm, '')
+    .replace(/^export type \{[^;]*;/gm, '');
+  const names = [...values.matchAll(/(?:from\s+|require\(\s*)['"](\.[^'"]+)['"]/g)].map(
+    (match) => `${path.posix.join(path.posix.dirname(file), match[1]!)}.ts`,
+  );
   return names.filter((name) => codeOf.has(name));
 }
 

@@ -1,0 +1,138 @@
+/**
+ * How a checked call gets into the engine and its result out: names, what is in flight, the block of arena memory a call works on. Main thread.
+ *
+ * Invariants: a name is in flight once; a block is freed when the call's outcome is made, whether or not anybody asks for it.
+ */
+import { type Dtype, elemsOf } from './dtype';
+import type { Call } from './engine/call';
+import type { Engine, Outcome } from './engine/engine';
+import { DuplicateNameError, type HvdError, UsageError } from './errors';
+import { type Handle, PendingHandle } from './handle';
+import { currentEngine, whenLeaving } from './job';
+import { copyIn, type Described, describe, type Value } from './values';
+
+export interface CollectiveOptions {
+  /** Key under which the ranks meet. Default: the n-th unnamed call of this kind since `init()`. Ranks may submit names in different orders. */
+  name?: string;
+}
+
+const inFlight = new Map<string, PendingHandle<unknown>>();
+const unnamed = new Map<string, number>();
+whenLeaving(() => {
+  inFlight.clear();
+  unnamed.clear();
+});
+
+export type Kind = Call['kind'];
+
+function nameOf(kind: Kind, given: string | undefined): string {
+  if (given === undefined) {
+    const count = (unnamed.get(kind) ?? 0) + 1;
+    unnamed.set(kind, count);
+    return `${kind}.noname.${count}`;
+  }
+  if (typeof given !== 'string' || given === '' || given.length > 1024)
+    throw new UsageError(`${kind}: a name is a text of 1 to 1024 characters, but was ${JSON.stringify(given)?.slice(0, 60)}.`);
+  const earlier = inFlight.get(given);
+  // One that is complete, but that nobody has asked for yet, stands in nobody's way.
+  if (earlier?.isDone) earlier.settle();
+  else if (earlier) {
+    throw new DuplicateNameError(
+      `${kind} '${given}': a collective of that name is still in flight on this rank. Wait for it first, or give this one another name.`,
+      { tensor: given },
+    );
+  }
+  return given;
+}
+
+const laterOptions = ['processSet', 'compression'];
+export function checkOptions(kind: Kind, options: object, known: readonly string[]): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (known.includes(name) || value === undefined) continue;
+    if (laterOptions.includes(name)) throw new UsageError(`${kind}: the option '${name}' comes with a later version of khorovod.`);
+    throw new UsageError(`${kind} has no option '${name}'. It has ${known.join(', ')}.`);
+  }
+}
+
+export interface Submitted<R> {
+  readonly kind: Kind;
+  readonly values: readonly Described[];
+  readonly fields?: Partial<Call>;
+  readonly options: CollectiveOptions;
+  readonly isGrouped?: boolean;
+  /** The arena block of the values; overwritten by what reduces or broadcasts. */
+  readonly finish: (block: { engine: Engine; byteOffset: number }, outcome: Outcome) => R;
+  /** The values' own place in the arena: nothing is copied. */
+  readonly placed?: number;
+}
+
+export function describeAll(kind: Kind, values: readonly Value[]): Described[] {
+  const all = values.map((value) => describe(value, kind));
+  const other = all.find(({ dtype }) => dtype !== all[0]!.dtype);
+  if (other)
+    throw new UsageError(
+      `grouped ${kind}: all values of a group have one dtype, but these are ${all[0]!.dtype} and ${other.dtype}. Make a group for each dtype.`,
+    );
+  return all;
+}
+
+function start<R>({ kind, values, fields, options, isGrouped, finish, placed }: Submitted<R>, isAwaited: boolean): PendingHandle<R> {
+  const engine = currentEngine(kind);
+  const name = nameOf(kind, options.name);
+  const dtype: Dtype = values[0]?.dtype ?? 'uint8';
+  const call: Call = {
+    name,
+    kind,
+    dtype,
+    parts: values.map(({ shape }) => [...shape]),
+    op: 'sum',
+    prescale: 1,
+    postscale: 1,
+    root: -1,
+    processSet: 0,
+    grouped: isGrouped ?? false,
+    ...fields,
+  };
+  const bytes = values.reduce((sum, value) => sum + value.bytes, 0);
+  const byteOffset = placed ?? engine.arena.allocate(bytes);
+  try {
+    if (placed === undefined)
+      forEachPart(values, byteOffset, (value, at) => copyIn(value, engine.arena.view(dtype, at, elemsOf(value.shape))));
+    const pending = engine.submit(call, byteOffset, bytes, isAwaited);
+    const handle = new PendingHandle<R>(name, engine, pending, (outcome) => {
+      if (inFlight.get(name) === handle) inFlight.delete(name);
+      try {
+        if (outcome.error) throw atTheCall(outcome.error);
+        return finish({ engine, byteOffset }, outcome);
+      } finally {
+        if (placed === undefined) engine.arena.release(byteOffset);
+      }
+    });
+    inFlight.set(name, handle as PendingHandle<unknown>);
+    return handle;
+  } catch (error) {
+    if (placed === undefined) engine.arena.release(byteOffset);
+    throw error;
+  }
+}
+
+/** The stack of an error that another thread or rank made says nothing; the caller's does. */
+function atTheCall(error: HvdError): HvdError {
+  Error.captureStackTrace(error, atTheCall);
+  return error;
+}
+
+export function forEachPart(
+  values: readonly Described[],
+  byteOffset: number,
+  act: (value: Described, at: number, index: number) => void,
+): void {
+  let at = byteOffset;
+  for (const [index, value] of values.entries()) {
+    act(value, at, index);
+    at += value.bytes;
+  }
+}
+
+export const run = <R>(submitted: Submitted<R>): R => start(submitted, true).synchronize();
+export const launch = <R>(submitted: Submitted<R>): Handle<R> => start(submitted, false);

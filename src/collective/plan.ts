@@ -1,20 +1,22 @@
 /**
  * A collective algorithm as data: which ranges one rank sends and receives, to and from whom, in which order, and what a receipt does. Pure.
  *
- * Ranks are positions in the group (0 … size−1), ranges are element ranges of one operand [from, to). `sends` and `recvs` are each carried out in order; the two
- * lists run at the same time, tied together by counts: a send waits until the first `afterRecvs` receipts are complete, a receipt touches the operand only when the
- * first `afterSends` sends have left it. Messages between two ranks match in order and length.
+ * Ranks are positions in the group (0 … size−1), ranges are element ranges of one operand [from, until), never empty. `sends` and `recvs`
+ * are each carried out in order; the two lists run at the same time, tied together by counts: a send waits until the first `afterRecvs`
+ * receipts are complete, a receipt touches the operand only when the first `afterSends` sends have left it. Messages between two ranks match
+ * in order and length. Receipts may be taken in while earlier ones are not complete: a copy over a range that an earlier receipt also touches
+ * is ordered behind it by a send.
  */
-export interface Send {
-  readonly to: number;
+export interface Range {
   readonly from: number; // element
   readonly until: number; // element, exclusive
+}
+export interface Send extends Range {
+  readonly to: number;
   readonly afterRecvs: number;
 }
-export interface Recv {
+export interface Recv extends Range {
   readonly peer: number;
-  readonly from: number;
-  readonly until: number;
   /** copy: overwrites the range; reduce: operand = operand ⊕ received. */
   readonly action: 'copy' | 'reduce';
   /** The range is then fully reduced here: post-scaling is applied, once, before anyone else gets it. */
@@ -24,13 +26,30 @@ export interface Recv {
 export interface Plan {
   readonly sends: readonly Send[];
   readonly recvs: readonly Recv[];
-  /** This rank alone must post-scale this range at the end (algorithms in which every rank holds the whole sum); undefined: none. */
-  readonly finishAtEnd?: { readonly from: number; readonly until: number };
+  /** This rank alone must post-scale this range at the end (there was nobody to receive from); undefined: none. */
+  readonly finishAtEnd?: Range;
 }
-/** `elems`: of the operand; `segmentElems`: largest piece of one send. */
+/** `elems`: of the operand; `segmentElems`: largest piece of one send, an integer from 1. */
 export interface PlanInput {
   readonly rank: number;
   readonly size: number;
   readonly elems: number;
   readonly segmentElems: number;
+}
+
+/** Part number `part` of `parts` whose lengths differ by at most one element; with fewer elements than parts, some are empty. */
+export function partOf({ from, until }: Range, part: number, parts: number): Range {
+  const boundary = (i: number): number => from + Math.floor(((until - from) * i) / parts);
+  return { from: boundary(part), until: boundary(part + 1) };
+}
+
+/** The range in pieces of at most `segmentElems`, as even as can be (a short last one would be a message for nothing); none if it is empty. */
+export function segmentsOf(range: Range, segmentElems: number): Range[] {
+  const segments = Math.ceil((range.until - range.from) / segmentElems);
+  return Array.from({ length: segments }, (_, segment) => partOf(range, segment, segments));
+}
+
+/** The reduction of a group of one: nothing moves. */
+export function aloneAllreduce(elems: number): Plan {
+  return { sends: [], recvs: [], finishAtEnd: elems > 0 ? { from: 0, until: elems } : undefined };
 }

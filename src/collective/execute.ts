@@ -1,0 +1,127 @@
+/**
+ * Carries out a plan over a transport: both lists at the same time, as their counts say. Communication thread.
+ *
+ * Event-driven: each message that has left or arrived calls `pump`, which does all that has become possible and returns. Invariants: a receipt
+ * that reduces lands in a slot of the scratch, and while it is being reduced the next one is already posted in the other slot, so that the
+ * socket never waits for arithmetic; a receipt that copies lands in the operand itself; receipts complete in the order of the plan.
+ */
+import { BugError } from '../errors';
+import type { Transport } from '../transport/transport';
+import type { Plan, Range } from './plan';
+
+/** Receives posted at a time, each with its slot of the scratch: one being reduced, one being filled. */
+const SLOTS = 2;
+/** Sends handed to the transport at a time: enough that the socket is never idle and gathers 256 KiB segments into writes of 1 to 4 MiB. */
+const SENDS_AHEAD = 8;
+/** Slots begin on cache lines. */
+const LINE_BYTES = 64;
+
+export interface Route {
+  readonly transport: Transport;
+  /** Global rank of each position in the group. */
+  readonly members: readonly number[];
+  /** The same on all members, another one for each operation that may be under way at the same time. */
+  readonly tag: number;
+}
+
+export interface Operand {
+  readonly bytes: Uint8Array;
+  readonly bytesPerElem: number;
+  /** operand[elem, elem + elems) = itself ⊕ what lies at that byte of the scratch. Needed by plans that reduce. */
+  reduce?(elem: number, elems: number, scratchByte: number): void;
+  /** Post-scales elements that are fully reduced; called once for each, somewhere in the group. */
+  finish?(elem: number, elems: number): void;
+}
+
+/**
+ * Resolves when this rank's operand is complete and its memory may be used. After a failure the memory may still be written to until the
+ * transport is aborted.
+ *
+ * @param scratch unused otherwise until then; half of it holds the largest segment that is reduced
+ * @throws BugError the plan does not fit operand or scratch; whatever the transport fails with (the first cause)
+ */
+export function execute(plan: Plan, { transport, members, tag }: Route, operand: Operand, scratch: Uint8Array): Promise<void> {
+  const { sends, recvs, finishAtEnd } = plan;
+  const slotBytes = Math.floor(scratch.byteLength / SLOTS / LINE_BYTES) * LINE_BYTES;
+  const isSent = new Uint8Array(sends.length);
+  const isReceived = new Uint8Array(recvs.length);
+  let begun = 0; // sends handed to the transport
+  let sent = 0; // the first so many sends have left the operand
+  let posted = 0; // receives handed to the transport
+  let completed = 0; // the first so many receipts are in the operand
+
+  const placeOf = ({ from, until }: Range): Uint8Array => {
+    const [first, end] = [from * operand.bytesPerElem, until * operand.bytesPerElem];
+    if (from >= until || end > operand.bytes.byteLength) {
+      throw new BugError(`A plan moves elements ${from} to ${until} of an operand of ${operand.bytes.byteLength} bytes. Please report it.`);
+    }
+    return operand.bytes.subarray(first, end);
+  };
+  const slotOf = (index: number): number => (index % SLOTS) * slotBytes;
+  const slotFor = (index: number, { from, until }: Range): Uint8Array => {
+    const bytes = (until - from) * operand.bytesPerElem;
+    if (bytes > slotBytes || !operand.reduce) {
+      throw new BugError(`A plan reduces a segment of ${bytes} bytes; there are ${slotBytes} bytes of scratch for it. Please report it.`);
+    }
+    return scratch.subarray(slotOf(index), slotOf(index) + bytes);
+  };
+  const finish = ({ from, until }: Range): void => operand.finish?.(from, until - from);
+
+  return new Promise((resolve, reject) => {
+    let isOver = false;
+    const fail = (cause: unknown): void => {
+      isOver = true;
+      reject(cause);
+    };
+
+    function beginSends(): void {
+      while (begun < sends.length && begun < sent + SENDS_AHEAD && sends[begun]!.afterRecvs <= completed) {
+        const index = begun++;
+        const send = sends[index]!;
+        transport.send(members[send.to]!, tag, placeOf(send)).then(() => pump(isSent, index), fail);
+      }
+    }
+
+    function postReceives(): void {
+      while (posted < recvs.length && posted < completed + SLOTS) {
+        const recv = recvs[posted]!;
+        const isReduce = recv.action === 'reduce';
+        if (!isReduce && recv.afterSends > sent) return;
+        const index = posted++;
+        const into = isReduce ? slotFor(index, recv) : placeOf(recv);
+        transport.recv(members[recv.peer]!, tag, into).then(() => pump(isReceived, index), fail);
+      }
+    }
+
+    function completeReceipt(): boolean {
+      const recv = recvs[completed];
+      if (!recv || !isReceived[completed] || recv.afterSends > sent) return false;
+      if (recv.action === 'reduce') operand.reduce!(recv.from, recv.until - recv.from, slotOf(completed));
+      if (recv.finish) finish(recv);
+      completed += 1;
+      return true;
+    }
+
+    /** `index` of that list is done: go on from there. */
+    function pump(done: Uint8Array, index: number): void {
+      if (isOver) return;
+      done[index] = 1;
+      while (isSent[sent]) sent += 1;
+      try {
+        // What was just reduced is sent before the next segment is reduced.
+        do {
+          beginSends();
+          postReceives();
+        } while (completeReceipt());
+        if (sent < sends.length || completed < recvs.length) return;
+        if (finishAtEnd) finish(finishAtEnd);
+        isOver = true;
+        resolve();
+      } catch (error) {
+        fail(error);
+      }
+    }
+
+    pump(new Uint8Array(1), 0);
+  });
+}

@@ -1,0 +1,72 @@
+/**
+ * The one switch that chooses an algorithm. Pure.
+ *
+ * It looks at bytes and number of ranks, never at time or load: the same call takes the same plan on all ranks and in every run, so that its
+ * bits repeat. The sentence it returns says why.
+ */
+import type { Plan } from './plan';
+import { recursiveDoublingAllreduce } from './recursive_doubling';
+import { ringAllgather, ringAllreduce } from './ring';
+import { chainBroadcast, treeBroadcast } from './tree';
+
+export interface Selected {
+  readonly plan: Plan;
+  readonly algorithm: 'none' | 'ring' | 'recursive-doubling' | 'tree' | 'chain';
+  readonly reason: string;
+}
+
+/**
+ * 32 KiB: a wake-up costs about 50 µs, as much as 250 KB on loopback and 6 KB on a 1 Gbit/s link. Recursive doubling saves 2(N−1) − log2(N) of
+ * them for log2(N) − 2(N−1)/N tensors more on the wire; with 4 to 16 ranks that pays up to about 50 KB on the slow link, 2 MB on loopback.
+ */
+export const RECURSIVE_DOUBLING_MAX_BYTES = 32 << 10;
+/** 256 KiB: two such segments and the operand's range stay in the second-level cache between the socket's copy and the reduction. */
+export const REDUCE_SEGMENT_BYTES = 256 << 10;
+/** 1 MiB: the shortest write at which a socket reaches its full rate; what is only copied need not stay in cache. */
+export const COPY_SEGMENT_BYTES = 1 << 20;
+/** 256 KiB: as much as the wire carries in one wake-up; below, the tree's log2(N) latencies beat the chain's N − 1. */
+export const TREE_MAX_BYTES = 256 << 10;
+
+interface Group {
+  readonly rank: number;
+  readonly size: number;
+  readonly bytesPerElem: number;
+}
+
+export function selectAllreduce({ rank, size, elems, bytesPerElem }: Group & { readonly elems: number }): Selected {
+  const bytes = elems * bytesPerElem;
+  const input = { rank, size, elems, segmentElems: elemsIn(REDUCE_SEGMENT_BYTES, bytesPerElem) };
+  if (size === 1) return alone(ringAllreduce(input));
+  if (bytes <= RECURSIVE_DOUBLING_MAX_BYTES) {
+    const reason = `${bytes} bytes are at most ${RECURSIVE_DOUBLING_MAX_BYTES}: latency counts, and recursive doubling has the fewest`;
+    return { plan: recursiveDoublingAllreduce(input), algorithm: 'recursive-doubling', reason };
+  }
+  const reason = `${bytes} bytes are more than ${RECURSIVE_DOUBLING_MAX_BYTES}: bandwidth counts, and the ring sends the fewest bytes`;
+  return { plan: ringAllreduce(input), algorithm: 'ring', reason };
+}
+
+export function selectBroadcast({
+  rank,
+  size,
+  root,
+  elems,
+  bytesPerElem,
+}: Group & { readonly root: number; readonly elems: number }): Selected {
+  const bytes = elems * bytesPerElem;
+  const input = { rank, size, root, elems, segmentElems: elemsIn(COPY_SEGMENT_BYTES, bytesPerElem) };
+  if (size === 1) return alone(treeBroadcast(input));
+  if (bytes <= TREE_MAX_BYTES) {
+    return { plan: treeBroadcast(input), algorithm: 'tree', reason: `${bytes} bytes are at most ${TREE_MAX_BYTES}: latency counts` };
+  }
+  const reason = `${bytes} bytes are more than ${TREE_MAX_BYTES}: bandwidth counts, and in a chain every rank sends them at most once`;
+  return { plan: chainBroadcast(input), algorithm: 'chain', reason };
+}
+
+export function selectAllgather({ rank, size, elemsOf, bytesPerElem }: Group & { readonly elemsOf: readonly number[] }): Selected {
+  const plan = ringAllgather({ rank, size, elemsOf, segmentElems: elemsIn(COPY_SEGMENT_BYTES, bytesPerElem) });
+  if (size === 1) return alone(plan);
+  return { plan, algorithm: 'ring', reason: 'every part must reach every rank, and on the ring each link carries it once' };
+}
+
+const alone = (plan: Plan): Selected => ({ plan, algorithm: 'none', reason: 'a group of one has nobody to exchange with' });
+const elemsIn = (bytes: number, bytesPerElem: number): number => Math.max(1, Math.floor(bytes / bytesPerElem));

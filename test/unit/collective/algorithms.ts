@@ -1,0 +1,25 @@
+/** Every plan by name, over groups of any size: what the tests of this folder run through. */
+import type { Plan } from '../../../src/collective/plan';
+import { recursiveDoublingAllreduce } from '../../../src/collective/recursive_doubling';
+import { ringAllgather, ringAllreduce } from '../../../src/collective/ring';
+import { chainBroadcast, treeBroadcast } from '../../../src/collective/tree';
+
+export const sizes = [1, 2, 3, 4, 5, 8];
+/** With nothing, less than one element a rank, one each, one more, and many segments. */
+export const elemsFor = (size: number): number[] => [...new Set([0, 1, size - 1, size, size + 1, 1000])];
+
+type Input = { size: number; elems: number; segmentElems: number };
+/** The plans of all ranks. */
+export type Plans = (input: Input) => Plan[];
+const onEach = (size: number, plan: (rank: number) => Plan): Plan[] => Array.from({ length: size }, (_, rank) => plan(rank));
+
+export const allreduces: Readonly<Record<string, Plans>> = {
+  ring: (input) => onEach(input.size, (rank) => ringAllreduce({ rank, ...input })),
+  'recursive doubling': (input) => onEach(input.size, (rank) => recursiveDoublingAllreduce({ rank, ...input })),
+};
+export const broadcasts: Readonly<Record<string, (input: Input & { root: number }) => Plan[]>> = {
+  tree: (input) => onEach(input.size, (rank) => treeBroadcast({ rank, ...input })),
+  chain: (input) => onEach(input.size, (rank) => chainBroadcast({ rank, ...input })),
+};
+export const allgather = ({ elemsOf, segmentElems }: { elemsOf: readonly number[]; segmentElems: number }): Plan[] =>
+  onEach(elemsOf.length, (rank) => ringAllgather({ rank, size: elemsOf.length, elemsOf, segmentElems }));

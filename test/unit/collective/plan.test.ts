@@ -1,0 +1,149 @@
+/** What every plan must promise, whatever it runs over. */
+import fc from 'fast-check';
+import t from 'tap';
+import { type Plan, partOf, segmentsOf } from '../../../src/collective/plan';
+import { allgather, allreduces, broadcasts, elemsFor, sizes } from './algorithms';
+import { racesIn, randomFrom, simulate, type Trace } from './simulation';
+
+const input = fc.record({
+  size: fc.integer({ min: 1, max: 17 }),
+  elems: fc.integer({ min: 0, max: 60 }),
+  segmentElems: fc.integer({ min: 1, max: 9 }),
+});
+const seed = fc.integer({ min: 1, max: 2 ** 31 });
+const runs = { numRuns: 150 };
+
+const ownOf = (size: number, rank: number): Trace => ({
+  contributions: Array.from({ length: size }, (_, i) => Number(i === rank)),
+  finished: 0,
+});
+const operandsOf = (size: number, elems: number): Trace[][] =>
+  Array.from({ length: size }, (_, rank) => Array.from({ length: elems }, () => ownOf(size, rank)));
+
+for (const [name, plansOf] of Object.entries(allreduces)) {
+  t.test(`${name} allreduce: every rank ends with each contribution once, post-scaled once, in any order of events`, async (t) => {
+    const check = (shape: Parameters<typeof plansOf>[0], from: number): void => {
+      const complete = JSON.stringify({ contributions: new Array(shape.size).fill(1), finished: 1 });
+      for (const values of simulate(plansOf(shape), operandsOf(shape.size, shape.elems), randomFrom(from))) {
+        for (const value of values) if (JSON.stringify(value) !== complete) throw new Error(JSON.stringify(value));
+      }
+    };
+    fc.assert(fc.property(input, seed, check), runs);
+    for (const size of sizes) for (const elems of elemsFor(size)) check({ size, elems, segmentElems: 64 }, 1);
+    t.pass();
+  });
+}
+
+for (const [name, plansOf] of Object.entries(broadcasts)) {
+  t.test(`${name} broadcast: every rank ends with the root's elements, in any order of events`, async (t) => {
+    fc.assert(
+      fc.property(input, fc.nat(), seed, ({ size, elems, segmentElems }, anyRoot, from) => {
+        const root = anyRoot % size;
+        const expected = JSON.stringify(ownOf(size, root));
+        for (const values of simulate(plansOf({ size, elems, segmentElems, root }), operandsOf(size, elems), randomFrom(from))) {
+          for (const value of values) if (JSON.stringify(value) !== expected) throw new Error(JSON.stringify(value));
+        }
+      }),
+      runs,
+    );
+    t.pass();
+  });
+}
+
+const ragged = fc.array(fc.integer({ min: 0, max: 12 }), { minLength: 1, maxLength: 9 });
+
+t.test('ring allgather: every rank ends with every part, though parts differ in length or are empty', async (t) => {
+  fc.assert(
+    fc.property(ragged, fc.integer({ min: 1, max: 5 }), seed, (elemsOf, segmentElems, from) => {
+      const expected = JSON.stringify(elemsOf.flatMap((elems, rank) => Array.from({ length: elems }, () => ownOf(elemsOf.length, rank))));
+      const total = elemsOf.reduce((sum, elems) => sum + elems, 0);
+      const results = simulate(allgather({ elemsOf, segmentElems }), operandsOf(elemsOf.length, total), randomFrom(from));
+      for (const values of results) if (JSON.stringify(values) !== expected) throw new Error('parts differ');
+    }),
+    runs,
+  );
+  t.pass();
+});
+
+/** The plans of any algorithm. */
+const anyPlans: fc.Arbitrary<{ plans: Plan[]; segmentElems: number }> = fc.oneof(
+  fc
+    .tuple(fc.constantFrom(...Object.values(allreduces)), input)
+    .map(([plansOf, shape]) => ({ plans: plansOf(shape), segmentElems: shape.segmentElems })),
+  fc
+    .tuple(fc.constantFrom(...Object.values(broadcasts)), input, fc.nat())
+    .map(([plansOf, shape, root]) => ({ plans: plansOf({ ...shape, root: root % shape.size }), segmentElems: shape.segmentElems })),
+  fc
+    .tuple(ragged, fc.integer({ min: 1, max: 5 }))
+    .map(([elemsOf, segmentElems]) => ({ plans: allgather({ elemsOf, segmentElems }), segmentElems })),
+);
+
+t.test('no plan lets a send and a receipt race for a range', async (t) => {
+  fc.assert(
+    fc.property(anyPlans, ({ plans }) => {
+      for (const [rank, plan] of plans.entries()) {
+        const races = racesIn(plan);
+        if (races.length > 0) throw new Error(`rank ${rank}: ${races.join(', ')}`);
+      }
+    }),
+    { numRuns: 400 },
+  );
+  t.pass();
+});
+
+t.test('messages between two ranks pair up in order, are never empty and never longer than a segment', async (t) => {
+  fc.assert(
+    fc.property(anyPlans, ({ plans, segmentElems }) => {
+      for (const [from, { sends }] of plans.entries()) {
+        for (const [to, { recvs }] of plans.entries()) {
+          const left = sends.filter((send) => send.to === to).map((send) => [send.from, send.until]);
+          const arrived = recvs.filter((recv) => recv.peer === from).map((recv) => [recv.from, recv.until]);
+          if (JSON.stringify(left) !== JSON.stringify(arrived)) throw new Error(`from rank ${from} to rank ${to}`);
+          if (left.some(([first, end]) => end! <= first! || end! - first! > segmentElems)) throw new Error(JSON.stringify(left));
+        }
+      }
+    }),
+    { numRuns: 400 },
+  );
+  t.pass();
+});
+
+t.test('the check for races finds one when a count of a ring is lowered', async (t) => {
+  const plan = allreduces.ring!({ size: 3, elems: 6, segmentElems: 1 })[0]!;
+  t.same(racesIn(plan), []);
+  const hasty = { ...plan, recvs: plan.recvs.map((recv) => ({ ...recv, afterSends: 0 })) };
+  t.ok(racesIn(hasty).length > 0);
+  const early = { ...plan, sends: plan.sends.map((send) => ({ ...send, afterRecvs: Math.max(0, send.afterRecvs - 1) })) };
+  t.ok(racesIn(early).length > 0);
+});
+
+t.test('parts and segments cover a range without gap or overlap, as evenly as can be', async (t) => {
+  fc.assert(
+    fc.property(fc.nat(100), fc.nat(1000), fc.integer({ min: 1, max: 40 }), (from, elems, n) => {
+      const range = { from, until: from + elems };
+      for (const pieces of [segmentsOf(range, n), Array.from({ length: n }, (_, i) => partOf(range, i, n))]) {
+        let at = from;
+        for (const piece of pieces) {
+          if (piece.from !== at) throw new Error(`gap at ${at}`);
+          at = piece.until;
+        }
+        if (at !== range.until) throw new Error(`ends at ${at}`);
+        const lengths = pieces.map((piece) => piece.until - piece.from);
+        if (lengths.length > 0 && Math.max(...lengths) - Math.min(...lengths) > 1) throw new Error(`${lengths}`);
+      }
+      const longest = Math.max(0, ...segmentsOf(range, n).map((piece) => piece.until - piece.from));
+      if (longest > n) throw new Error(`${longest} > ${n}`);
+    }),
+  );
+  t.pass();
+});
+
+t.test('a group of one exchanges nothing; its allreduce is post-scaled whole', async (t) => {
+  for (const plansOf of Object.values(allreduces)) {
+    t.same(plansOf({ size: 1, elems: 5, segmentElems: 2 }), [{ sends: [], recvs: [], finishAtEnd: { from: 0, until: 5 } }]);
+    t.equal(plansOf({ size: 1, elems: 0, segmentElems: 2 })[0]!.finishAtEnd, undefined);
+  }
+  for (const plansOf of Object.values(broadcasts))
+    t.same(plansOf({ size: 1, elems: 5, segmentElems: 2, root: 0 }), [{ sends: [], recvs: [] }]);
+  t.same(allgather({ elemsOf: [5], segmentElems: 2 }), [{ sends: [], recvs: [] }]);
+});

@@ -1,0 +1,50 @@
+import t from 'tap';
+import {
+  COPY_SEGMENT_BYTES,
+  RECURSIVE_DOUBLING_MAX_BYTES,
+  REDUCE_SEGMENT_BYTES,
+  type Selected,
+  selectAllgather,
+  selectAllreduce,
+  selectBroadcast,
+  TREE_MAX_BYTES,
+} from '../../../src/collective/select';
+
+const longestBytes = ({ plan }: Selected, bytesPerElem: number): number =>
+  Math.max(0, ...plan.sends.map(({ from, until }) => (until - from) * bytesPerElem));
+
+t.test('small reductions take recursive doubling, larger ones the ring', async (t) => {
+  const at = (bytes: number) => selectAllreduce({ rank: 1, size: 4, elems: bytes / 4, bytesPerElem: 4 });
+  t.equal(at(0).algorithm, 'recursive-doubling');
+  t.equal(at(RECURSIVE_DOUBLING_MAX_BYTES).algorithm, 'recursive-doubling');
+  t.equal(at(RECURSIVE_DOUBLING_MAX_BYTES + 4).algorithm, 'ring');
+  t.match(at(RECURSIVE_DOUBLING_MAX_BYTES + 4).reason, /32772 bytes are more than 32768/);
+});
+
+t.test('small broadcasts take the tree, larger ones the chain', async (t) => {
+  const at = (bytes: number) => selectBroadcast({ rank: 1, size: 4, root: 2, elems: bytes, bytesPerElem: 1 });
+  t.equal(at(TREE_MAX_BYTES).algorithm, 'tree');
+  t.equal(at(TREE_MAX_BYTES + 1).algorithm, 'chain');
+});
+
+t.test('segments keep to their limits, of elements of any size', async (t) => {
+  for (const bytesPerElem of [1, 2, 4, 8]) {
+    const elems = (40 << 20) / bytesPerElem + 1;
+    const reduced = longestBytes(selectAllreduce({ rank: 0, size: 3, elems, bytesPerElem }), bytesPerElem);
+    const gathered = longestBytes(selectAllgather({ rank: 0, size: 2, elemsOf: [elems, 1], bytesPerElem }), bytesPerElem);
+    t.ok(reduced <= REDUCE_SEGMENT_BYTES && reduced > REDUCE_SEGMENT_BYTES / 2, `${reduced}`);
+    t.ok(gathered <= COPY_SEGMENT_BYTES && gathered > COPY_SEGMENT_BYTES / 2, `${gathered}`);
+  }
+});
+
+t.test('a group of one needs no algorithm', async (t) => {
+  const group = { rank: 0, size: 1, bytesPerElem: 4 };
+  for (const { algorithm, plan } of [
+    selectAllreduce({ ...group, elems: 9 }),
+    selectBroadcast({ ...group, elems: 9, root: 0 }),
+    selectAllgather({ ...group, elemsOf: [9] }),
+  ]) {
+    t.equal(algorithm, 'none');
+    t.equal(plan.sends.length + plan.recvs.length, 0);
+  }
+});

@@ -235,3 +235,34 @@ t.test('an empty plan resolves, and post-scales what it is told to', async (t) =
   await execute({ sends: [], recvs: [], finishAtEnd: { from: 0, until: 5 } }, routeOver(transport, 1), operand, new Uint8Array(0));
   t.same(finished, [[0, 5]]);
 });
+
+t.test('a copy does not land on what is still being sent, though it arrives early', async (t) => {
+  const [left, right] = inProcessTransports(2, { lazy: true }) as [InProcessTransport, InProcessTransport];
+  const bytes = Uint8Array.of(1);
+  const swap: Plan = {
+    sends: [{ to: 1, from: 0, until: 1, afterRecvs: 0 }],
+    recvs: [{ peer: 1, from: 0, until: 1, action: 'copy', finish: false, afterSends: 1 }],
+  };
+  const running = execute(swap, routeOver(left, 2), { bytes, bytesPerElem: 1 }, new Uint8Array(0));
+  const sending = right.send(0, 1, Uint8Array.of(2));
+  await new Promise((resolve) => setImmediate(resolve));
+  const taken = new Uint8Array(1);
+  await right.recv(0, 1, taken);
+  await Promise.all([running, sending]);
+  t.same([taken[0], bytes[0]], [1, 2]);
+});
+
+t.test('after a failure nothing more is handed to the transport', async (t) => {
+  const transports = inProcessTransports(3);
+  const plan: Plan = {
+    sends: [{ to: 1, from: 0, until: 1, afterRecvs: 1 }],
+    recvs: [1, 2].map((peer) => ({ peer, from: peer - 1, until: peer, action: 'copy', finish: false, afterSends: 0 })),
+  };
+  const running = execute(plan, routeOver(transports[0]!, 3), { bytes: new Uint8Array(2), bytesPerElem: 1 }, new Uint8Array(0));
+  const cause = new HvdError('gone');
+  transports[2]!.abort(cause);
+  await t.rejects(running, { code: 'ERR_HVD_PEER', peer: 2 });
+  await transports[1]!.send(0, 1, Uint8Array.of(1));
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(transports[0]!.bytesSent, 0);
+});

@@ -17,7 +17,7 @@
  * Same bits: the two partners of an exchange compute a ⊕ b and b ⊕ a, which are the same bits (all but the payload of a NaN), so by
  * induction every rank computes the same tree of sums; post-scaling is applied by each to the same bits.
  *
- * Source: R. Thakur, R. Rabenseifner, W. Gropp, Optimization of collective communication operations in MPICH, IJHPCA 19 (2005), §4.5.
+ * Source: R. Thakur, R. Rabenseifner, W. Gropp, Optimization of collective communication operations in MPICH, IJHPCA 19 (2005).
  */
 import { aloneAllreduce, type Plan, type PlanInput, type Recv, type Send, segmentsOf } from './plan';
 

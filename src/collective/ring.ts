@@ -34,8 +34,7 @@
  *                      A    B    C       A    B    C       A    B    C
  *
  * Cost: each rank sends and receives 2(N−1) chunks, that is 2(N−1)/N of the tensor, hardly more for a hundred ranks than for three. No
- * algorithm sends less: every rank's N−1 foreign chunks must arrive, and its own N−1 foreign contributions must leave. The price is
- * 2(N−1) latencies one after the other, which is why small tensors take recursive doubling instead.
+ * algorithm can do with less. The price is 2(N−1) latencies one after the other, which is why small tensors take recursive doubling.
  * Scratch: one segment being received while one is being reduced; nothing grows with the tensor.
  *
  * Pipelining: a chunk travels in segments. A segment is forwarded as soon as it is complete here, without waiting for the rest of its chunk:
@@ -44,7 +43,7 @@
  * Same bits: chunk c is summed in the order of ranks c, c+1, …, c−1, by whom and when does not depend on timing; each chunk is completed (and
  * post-scaled) by one rank and copied by all others. Another chunk has another order: moving a chunk boundary changes rounding.
  *
- * Sources: P. Patarasuk, X. Yuan, Bandwidth optimal all-reduce algorithms for clusters of workstations, JPDC 69 (2009), §3;
+ * Sources: P. Patarasuk, X. Yuan, Bandwidth optimal all-reduce algorithms for clusters of workstations, JPDC 69 (2009), which also proves the bound;
  * baidu-allreduce (the form in which deep learning took it up); gloo (segments).
  */
 import { aloneAllreduce, type Plan, type PlanInput, partOf, type Range, type Recv, type Send, segmentsOf } from './plan';

@@ -29,7 +29,7 @@ export interface Operand {
   readonly bytesPerElem: number;
   /** operand[elem, elem + elems) = itself ⊕ what lies at that byte of the scratch. Needed by plans that reduce. */
   reduce?(elem: number, elems: number, scratchByte: number): void;
-  /** Post-scales elements that are fully reduced; called once for each, somewhere in the group. */
+  /** Post-scales elements that are fully reduced; what reaches a rank as a copy has been post-scaled where it came from. */
   finish?(elem: number, elems: number): void;
 }
 

@@ -81,7 +81,7 @@ const line = (title, found, ms) =>
     `${found.failed ? 'not ok' : 'ok'} ${title}: ${found.passed} passed${found.failed ? `, ${found.failed} failed` : ''} (${(ms / 1000).toFixed(1)} s)`,
   );
 
-async function runFile(suite, file) {
+async function runFile(file) {
   const title = path.relative(path.join(root, 'dist/test'), file);
   const from = performance.now();
   const ended = await run(process.execPath, [file]);
@@ -117,7 +117,7 @@ for (const suite of args) {
     continue;
   }
   const work = async () => {
-    for (let file = files.shift(); file; file = files.shift()) await runFile(suite, file);
+    for (let file = files.shift(); file; file = files.shift()) await runFile(file);
   };
   await Promise.all(Array.from({ length: AT_ONCE[suite] ?? 1 }, work));
 }

@@ -7,4 +7,6 @@ const sum = hvd.allreduce(new Float32Array(elems).fill(hvd.rank() + 1), { op: hv
 const expected = (hvd.size() * (hvd.size() + 1)) / 2;
 const wrong = sum.findIndex((value) => value !== expected);
 if (wrong >= 0) throw new Error(`element ${wrong} is ${sum[wrong]}, expected ${expected}`);
-process.stdout.write(`rank ${hvd.rank()} of ${hvd.size()}: an allreduce of ${elems} elements is right (khorovod ${hvd.buildInfo().version}, Node ${process.version})\n`);
+process.stdout.write(
+  `rank ${hvd.rank()} of ${hvd.size()}: an allreduce of ${elems} elements is right (khorovod ${hvd.buildInfo().version}, Node ${process.version})\n`,
+);

@@ -20,8 +20,15 @@ export interface Selected {
  * them for log2(N) − 2(N−1)/N tensors more on the wire; with 4 to 16 ranks that pays up to about 50 KB on the slow link, 2 MB on loopback.
  */
 export const RECURSIVE_DOUBLING_MAX_BYTES = 32 << 10;
-/** 256 KiB: two such segments and the operand's range stay in the second-level cache between the socket's copy and the reduction. */
-export const REDUCE_SEGMENT_BYTES = 256 << 10;
+/**
+ * A chunk travels in about eight segments, so that receiving, reducing and sending overlap, but in none shorter than 256 KiB (a wake-up costs as much) nor longer than 2 MiB
+ * (measured on loopback, 64 MiB, 2 ranks: 2 MiB 28 ms, 1 MiB 34 ms, 512 KiB 38 ms, 256 KiB 49 ms; longer ones gain nothing).
+ */
+export const LEAST_SEGMENT_BYTES = 256 << 10;
+export const MOST_SEGMENT_BYTES = 2 << 20;
+const SEGMENTS_PER_CHUNK = 8;
+const ringSegmentBytes = (chunkBytes: number): number =>
+  Math.min(MOST_SEGMENT_BYTES, Math.max(LEAST_SEGMENT_BYTES, chunkBytes / SEGMENTS_PER_CHUNK));
 /** 1 MiB: the shortest write at which a socket reaches its full rate; what is only copied need not stay in cache. */
 export const COPY_SEGMENT_BYTES = 1 << 20;
 /** 256 KiB: as much as the wire carries in one wake-up; below, the tree's log2(N) latencies beat the chain's N − 1. */
@@ -35,7 +42,7 @@ interface Group {
 
 export function selectAllreduce({ rank, size, elems, bytesPerElem }: Group & { readonly elems: number }): Selected {
   const bytes = elems * bytesPerElem;
-  const input = { rank, size, elems, segmentElems: elemsIn(REDUCE_SEGMENT_BYTES, bytesPerElem) };
+  const input = { rank, size, elems, segmentElems: elemsIn(ringSegmentBytes(bytes / size), bytesPerElem) };
   if (size === 1) return alone(ringAllreduce(input));
   if (bytes <= RECURSIVE_DOUBLING_MAX_BYTES) {
     const reason = `${bytes} bytes are at most ${RECURSIVE_DOUBLING_MAX_BYTES}: latency counts, and recursive doubling has the fewest`;

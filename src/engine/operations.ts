@@ -8,6 +8,7 @@ import { execute, type Operand } from '../collective/execute';
 import { selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
 import { bytesPerElem, elemsOf, isFloat } from '../dtype';
 import { BugError, type ErrorRecord } from '../errors';
+import { bytesOf } from '../memory/arena';
 import type { KernelOp, Kernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
 import type { Call } from './call';
@@ -28,7 +29,6 @@ export interface OperationResult {
 
 export class Operations {
   private tag = 0;
-  private bytes: Uint8Array;
 
   constructor(
     private readonly memory: WebAssembly.Memory,
@@ -37,9 +37,7 @@ export class Operations {
     private readonly transport: Transport,
     /** Global ranks, ascending. */
     private readonly members: readonly number[],
-  ) {
-    this.bytes = new Uint8Array(memory.buffer);
-  }
+  ) {}
 
   /** Completes the submissions' data in place, or returns gathered output (one result a submission). */
   async run(decided: Decided, submissions: readonly Submission[]): Promise<OperationResult[]> {
@@ -69,10 +67,8 @@ export class Operations {
     this.tag = (this.tag + 1) >>> 0;
     return this.tag;
   }
-  /** A view of the arena; the memory may have grown since the last one. */
   private view(byteOffset: number, bytes: number): Uint8Array {
-    if (byteOffset + bytes > this.bytes.byteLength) this.bytes = new Uint8Array(this.memory.buffer);
-    return this.bytes.subarray(byteOffset, byteOffset + bytes);
+    return bytesOf(this.memory, byteOffset, bytes);
   }
   private get scratch(): Uint8Array {
     return this.view(this.regions.scratch.byteOffset, this.regions.scratch.bytes);

@@ -1,0 +1,57 @@
+/**
+ * Chooses this rank's TensorFlow.js backend. Main thread. This version knows wasm and cpu.
+ */
+import { readConfig } from '../../config';
+import { BackendError } from '../../errors';
+import { log } from '../../log';
+import { loadTf, type Tf } from '../load';
+import { registerTrainingKernels } from './wasm';
+
+export type BackendName = 'tfjs-node-gpu' | 'tfjs-node' | 'webgpu' | 'wasm' | 'cpu';
+export interface SelectedBackend {
+  name: string;
+  device: string;
+  tf: Tf;
+}
+
+/**
+ * The best backend this machine has: wasm, else cpu; `prefer` or TSRUN_BACKEND forces one. Adds the training kernels that wasm lacks.
+ * @throws BackendError the forced backend cannot be loaded (says why, and how to install it)
+ */
+export async function selectBackend(prefer?: BackendName): Promise<SelectedBackend> {
+  const config = readConfig();
+  const forced = prefer ?? config.backend;
+  const tfjs = loadTf();
+  if (forced && forced !== 'wasm' && forced !== 'cpu') {
+    throw new BackendError(
+      `The backend '${forced}' was asked for (${prefer ? 'selectBackend' : 'TSRUN_BACKEND'}), but this version of khorovod supports wasm and cpu. Ask for one of them, or for none.`,
+    );
+  }
+  const refusal = forced === 'cpu' ? 'cpu was asked for' : await useWasm(tfjs);
+  if (refusal && forced === 'wasm')
+    throw new BackendError(
+      `The backend 'wasm' cannot be used: ${refusal}. Install it: npm install @tensorflow/tfjs-backend-wasm@${tfjs.version.tfjs}`,
+    );
+  if (refusal) await use(tfjs, 'cpu');
+  const name = refusal ? 'cpu' : 'wasm';
+  if (config.rank === 0) log('INFO', refusal ? `backend cpu: ${refusal}` : 'backend wasm: the fastest that this version supports here');
+  return { name, device: name === 'wasm' ? 'CPU (WebAssembly SIMD, 1 thread)' : 'CPU (JavaScript)', tf: tfjs };
+}
+
+/** Undefined, or why not. */
+async function useWasm(tfjs: Tf): Promise<string | undefined> {
+  try {
+    require('@tensorflow/tfjs-backend-wasm');
+  } catch (error) {
+    return `@tensorflow/tfjs-backend-wasm cannot be loaded (${(error as Error).message.split('\n')[0]})`;
+  }
+  loadTf(); // a second copy of tfjs-core that it brought is found here
+  registerTrainingKernels(tfjs);
+  return (await use(tfjs, 'wasm')) ? undefined : 'TensorFlow.js could not start it';
+}
+
+async function use(tfjs: Tf, name: string): Promise<boolean> {
+  const isUsed = await tfjs.setBackend(name);
+  await tfjs.ready();
+  return isUsed;
+}

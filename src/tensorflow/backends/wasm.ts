@@ -1,0 +1,55 @@
+/**
+ * The training kernels that TensorFlow.js's wasm backend lacks, and faster forms of those it does naively. Main thread.
+ *
+ * A kernel may call tfjs operations (the gradient tape is off inside it); convolutions and products then run in XNNPACK. Registered once a process, for the backend `wasm` only.
+ */
+import type { Tf } from '../load';
+import { conv2DBackpropFilter, conv2DBackpropInput } from './wasm_conv';
+import { depthwiseBackpropFilter, depthwiseBackpropInput } from './wasm_depthwise';
+import { batchMatMul, unsortedSegmentSum } from './wasm_linear';
+import { maxPoolGrad } from './wasm_pool';
+
+/** What a kernel is called with; tfjs types its arguments per kernel, and not all of them. */
+export interface KernelCall {
+  // biome-ignore lint/suspicious/noExplicitAny: tensors of each kernel's own names
+  inputs: any;
+  // biome-ignore lint/suspicious/noExplicitAny: attributes of each kernel's own kind
+  attrs: any;
+  backend: WasmBackend;
+}
+export interface WasmBackend {
+  makeOutput(shape: number[], dtype: string): TensorInfo;
+  typedArrayFromHeap(info: TensorInfo): Float32Array;
+}
+export interface TensorInfo {
+  dataId: object;
+  shape: number[];
+  dtype: string;
+}
+export type Kernel = (call: KernelCall) => unknown;
+/** Makes a kernel; `stock` is what the backend brought, if anything. */
+export type KernelMaker = (tfjs: Tf, stock: Kernel | undefined) => Kernel;
+
+const makers: Record<string, KernelMaker> = {
+  Conv2DBackpropFilter: conv2DBackpropFilter,
+  Conv2DBackpropInput: conv2DBackpropInput,
+  DepthwiseConv2dNativeBackpropFilter: depthwiseBackpropFilter,
+  DepthwiseConv2dNativeBackpropInput: depthwiseBackpropInput,
+  MaxPoolGrad: maxPoolGrad,
+  BatchMatMul: batchMatMul,
+  UnsortedSegmentSum: unsortedSegmentSum,
+};
+
+const registered = new WeakSet<Tf>();
+
+/** Again: does nothing. The backend must have been registered (`require('@tensorflow/tfjs-backend-wasm')`). */
+export function registerTrainingKernels(tfjs: Tf): void {
+  if (registered.has(tfjs)) return;
+  registered.add(tfjs);
+  for (const [kernelName, make] of Object.entries(makers)) {
+    const stock = tfjs.getKernel(kernelName, 'wasm');
+    if (stock) tfjs.unregisterKernel(kernelName, 'wasm');
+    const kernelFunc = make(tfjs, stock?.kernelFunc as unknown as Kernel | undefined);
+    tfjs.registerKernel({ ...stock, kernelName, backendName: 'wasm', kernelFunc: kernelFunc as never });
+  }
+}

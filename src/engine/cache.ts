@@ -1,26 +1,125 @@
-/** The rank's side of the response cache: which of its own calls the coordinator remembers, under which id. Pure. */
-import { type Call, isSameCall } from './call';
+/**
+ * The response cache: a call that has been negotiated once is from then on one number on the wire instead of a whole request.
+ *
+ * Pure; communication thread. Two sides. The coordinator's `ResponseCache` gives the ids and decides what is forgotten; each rank's `RequestCache` follows what the
+ * coordinator announces, in its order. Invariants:
+ *   - an id stands for one call for ever: it is never used twice, so a number that is late on the wire cannot mean another call;
+ *   - the ranks' caches are copies of the coordinator's, delayed. A rank can thus name an id that is gone; the coordinator asks for that call in full (resend), and the
+ *     rank keeps what it has named until it hears of it, even when the news of the eviction comes first;
+ *   - an entry that some ranks have named for a call not yet decided is not evicted for room.
+ * Horovod's bit positions are renumbered after evictions, which needs all ranks in step; numbers that are never used twice do not.
+ */
+import { type Call, callKey, isSameCall } from './call';
 
+const mostIds = 0xffffffff;
+
+interface Entry {
+  readonly key: string;
+  /** One that is everybody's, or one for each member (ragged gathers). */
+  readonly calls: readonly Call[];
+  /** Members that have named this entry for a call that is not decided yet. */
+  hits: number;
+}
+
+/** The coordinator's side. `position`: index in the list of members. */
+export class ResponseCache {
+  /** The least recently used first. */
+  private readonly entries = new Map<number, Entry>();
+  private readonly ids = new Map<string, number>();
+  private lastId = 0;
+  private evicted: number[] = [];
+
+  /** @param capacity entries; 0: off */
+  constructor(private readonly capacity: number) {}
+
+  /** What the member means by `id`, and marks it as meant; undefined: forgotten since. */
+  hit(id: number, position: number): Call | undefined {
+    const entry = this.entries.get(id);
+    if (!entry) return undefined;
+    entry.hits += 1;
+    return entry.calls.length === 1 ? entry.calls[0] : entry.calls[position];
+  }
+
+  /** All members have named the entry of this key: it is used, and free again. @returns its id */
+  use(key: string): number {
+    const id = this.ids.get(key)!;
+    const entry = this.entries.get(id)!;
+    entry.hits = 0;
+    this.entries.delete(id);
+    this.entries.set(id, entry);
+    return id;
+  }
+
+  /** Takes in what was decided, one call a member. @returns its id; 0: there is no room */
+  remember(calls: readonly Call[]): number {
+    if (this.capacity === 0 || this.lastId === mostIds) return 0;
+    if (this.entries.size >= this.capacity) {
+      const oldest = [...this.entries.values()].find(({ hits }) => hits === 0);
+      if (!oldest) return 0;
+      this.forget(oldest.key);
+    }
+    const [first] = calls as [Call];
+    const key = callKey(first);
+    this.lastId += 1;
+    this.entries.set(this.lastId, { key, calls: calls.every((call) => isSameCall(call, first)) ? [first] : calls, hits: 0 });
+    this.ids.set(key, this.lastId);
+    return this.lastId;
+  }
+
+  forget(key: string): void {
+    const id = this.ids.get(key);
+    if (id === undefined) return;
+    this.ids.delete(key);
+    this.entries.delete(id);
+    this.evicted.push(id);
+  }
+
+  /** Ids forgotten since the last time, to be announced after the decisions that may still name them. */
+  takeEvicted(): number[] {
+    const { evicted } = this;
+    this.evicted = [];
+    return evicted;
+  }
+}
+
+/** A rank's side: which of its own calls the coordinator remembers. */
 export class RequestCache {
   private readonly calls = new Map<number, Call>();
   private readonly ids = new Map<string, number>();
+  /** By key: ids that this rank has named and not heard of since. */
+  private readonly named = new Map<string, { id: number; call: Call }>();
 
+  /** The id to send instead of this very call, which counts as sent; undefined: it has to go in full. */
   lookup(call: Call): number | undefined {
-    const id = this.ids.get(call.name);
-    return id !== undefined && isSameCall(this.calls.get(id)!, call) ? id : undefined;
+    const key = callKey(call);
+    // A name is in flight once: what was named under it before has been answered.
+    this.named.delete(key);
+    const id = this.ids.get(key);
+    if (id === undefined || !isSameCall(this.calls.get(id)!, call)) return undefined;
+    this.named.set(key, { id, call });
+    return id;
   }
+
+  /** The coordinator has decided on this rank's call and remembers it under `id`. */
   remember(id: number, call: Call): void {
+    const key = callKey(call);
+    this.named.delete(key);
     this.calls.set(id, call);
-    this.ids.set(call.name, id);
+    this.ids.set(key, id);
   }
+
+  /** The coordinator has forgotten these. What this rank has named and not heard of stays known to `callOf` until it is evicted again or `lookup` sees its name again. */
   evict(ids: readonly number[]): void {
     for (const id of ids) {
       const call = this.calls.get(id);
       this.calls.delete(id);
-      if (call && this.ids.get(call.name) === id) this.ids.delete(call.name);
+      if (call && this.ids.get(callKey(call)) === id) this.ids.delete(callKey(call));
     }
   }
+
+  /** The call the coordinator means by `id`, in a response or a resend. */
   callOf(id: number): Call | undefined {
-    return this.calls.get(id);
+    const call = this.calls.get(id);
+    return call;
   }
 }

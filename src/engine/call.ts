@@ -1,72 +1,119 @@
-/** One collective call as the engine sees it, and its form on the wire. Pure. */
-import { type Dtype, dtypes } from '../dtype';
+/**
+ * One collective call as the engine sees it, when two of them are the same, and its form on the wire.
+ *
+ * Pure; both threads. Invariant: a Call that came through `callFromRequest` names only kinds, dtypes and ops of this version and sizes that a rank can hold, so
+ * whatever computes with it (bytes to fuse, rows to gather) needs no check of its own.
+ */
+import { bytesPerElem, type Dtype, dtypes, elemsOf } from '../dtype';
 import { WireError } from '../errors';
 import type { khorovod } from '../wire/generated/messages';
 
 export const kinds = ['allreduce', 'allgather', 'broadcast', 'barrier'] as const;
 export type Kind = (typeof kinds)[number];
 export const reduceOps = ['average', 'sum', 'min', 'max', 'product'] as const;
+export type CallOp = (typeof reduceOps)[number];
 
 export interface Call {
+  /** The key under which the ranks meet. */
   readonly name: string;
   readonly kind: Kind;
   readonly dtype: Dtype;
-  /** A shape per tensor; one unless grouped. */
+  /** A shape per tensor: one unless grouped, none for a barrier. */
   readonly parts: readonly (readonly number[])[];
-  readonly op: (typeof reduceOps)[number];
+  readonly op: CallOp;
   readonly prescale: number;
   readonly postscale: number;
   /** Global rank; −1: none. */
   readonly root: number;
   readonly processSet: number;
+  /** Several tensors as one unit. */
   readonly grouped: boolean;
-}
-
-export function isSameCall(a: Call, b: Call): boolean {
-  return (
-    a.name === b.name &&
-    a.kind === b.kind &&
-    a.dtype === b.dtype &&
-    a.op === b.op &&
-    a.prescale === b.prescale &&
-    a.postscale === b.postscale &&
-    a.root === b.root &&
-    a.processSet === b.processSet &&
-    a.grouped === b.grouped &&
-    isSameShapes(a.parts, b.parts)
-  );
 }
 
 export const isSameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((axis, i) => axis === b[i]);
-export const isSameShapes = (a: Call['parts'], b: Call['parts']): boolean =>
-  a.length === b.length && a.every((shape, i) => isSameShape(shape, b[i]!));
+
+export function isSameCall(a: Call, b: Call): boolean {
+  return (
+    a === b ||
+    (a.name === b.name &&
+      a.kind === b.kind &&
+      a.dtype === b.dtype &&
+      a.op === b.op &&
+      a.prescale === b.prescale &&
+      a.postscale === b.postscale &&
+      a.root === b.root &&
+      a.processSet === b.processSet &&
+      a.grouped === b.grouped &&
+      a.parts.length === b.parts.length &&
+      a.parts.every((shape, i) => isSameShape(shape, b.parts[i]!)))
+  );
+}
+
+/** Names are unique within a process set only. */
+export const callKey = (call: Call): string => `${call.processSet}:${call.name}`;
+
+/** Bytes of this rank's tensors, without padding. */
+export const bytesOfCall = (call: Call): number => call.parts.reduce((sum, shape) => sum + elemsOf(shape), 0) * bytesPerElem(call.dtype);
 
 export function callToRequest(call: Call): khorovod.IRequest {
   return { ...call, parts: call.parts.map((axes) => ({ axes: [...axes] })) };
 }
 
+// Far above what anybody needs, far below what would make the coordinator stumble.
+const mostNameChars = 1024;
+const mostParts = 65536;
+/** TensorFlow.js has 6. With 16 the number of elements, a float64, stays finite whatever the axes are. */
+const mostAxes = 16;
+/** All that wasm32 can address. */
+const mostBytes = 2 ** 32;
+
 /** @throws WireError a field holds what no rank of this version sends */
 export function callFromRequest(request: khorovod.IRequest): Call {
-  const { name, kind, dtype, op, parts, prescale, postscale, root, processSet, grouped } = request;
-  const known = <T extends string>(values: readonly T[], value: string | null | undefined, what: string): T => {
-    const found = values.find((one) => one === value);
-    if (found === undefined)
-      throw new WireError(
-        `A request names the ${what} '${String(value)}', which this version does not know. Install the same version everywhere.`,
-      );
-    return found;
+  const name = request.name ?? '';
+  if (name === '' || name.length > mostNameChars)
+    refuse(name, `has a name of ${name.length} characters; 1 to ${mostNameChars} are allowed`);
+  const call: Call = {
+    name,
+    kind: oneOf(kinds, request.kind, name, 'collective'),
+    dtype: oneOf(dtypes, request.dtype, name, 'dtype'),
+    parts: (request.parts ?? []).map(({ axes }) => [...(axes ?? [])]),
+    op: oneOf(reduceOps, request.op, name, 'op'),
+    prescale: request.prescale ?? 0,
+    postscale: request.postscale ?? 0,
+    root: request.root ?? 0,
+    processSet: request.processSet ?? 0,
+    grouped: request.grouped ?? false,
   };
-  return {
-    name: name ?? '',
-    kind: known(kinds, kind, 'collective'),
-    dtype: known(dtypes, dtype, 'dtype'),
-    parts: (parts ?? []).map(({ axes }) => axes ?? []),
-    op: known(reduceOps, op, 'op'),
-    prescale: prescale ?? 1,
-    postscale: postscale ?? 1,
-    root: root ?? -1,
-    processSet: processSet ?? 0,
-    grouped: grouped ?? false,
-  };
+  checkParts(call);
+  if (!Number.isFinite(call.prescale) || !Number.isFinite(call.postscale))
+    refuse(name, `has the scale factors ${call.prescale} and ${call.postscale}; both must be finite`);
+  if (call.kind === 'allreduce' && call.dtype === 'bool') refuse(name, 'reduces bool, which cannot be reduced');
+  if (call.kind === 'broadcast' ? call.root < 0 : call.root !== -1) refuse(name, `is a ${call.kind} and has the root rank ${call.root}`);
+  return call;
 }
+
+function checkParts({ name, kind, dtype, parts, grouped }: Call): void {
+  if (grouped && kind !== 'allreduce' && kind !== 'allgather') refuse(name, `is a grouped ${kind}, which does not exist`);
+  const isRightCount =
+    kind === 'barrier' ? parts.length === 0 : grouped ? parts.length >= 1 && parts.length <= mostParts : parts.length === 1;
+  if (!isRightCount) refuse(name, `is a ${grouped ? 'grouped ' : ''}${kind} of ${parts.length} tensors`);
+  for (const shape of parts) {
+    if (shape.length > mostAxes) refuse(name, `has a tensor of ${shape.length} axes; ${mostAxes} are allowed`);
+    if (kind === 'allgather' && shape.length === 0) refuse(name, 'gathers a scalar, which has no axis 0');
+    if (!shape.every((axis) => Number.isInteger(axis) && axis >= 0)) refuse(name, `has a tensor of shape [${shape.join(',')}]`);
+  }
+  const bytes = parts.reduce((sum, shape) => sum + elemsOf(shape), 0) * bytesPerElem(dtype);
+  if (bytes > mostBytes) refuse(name, `announces ${bytes} bytes; a rank can hold ${mostBytes}`);
+}
+
+function oneOf<T extends string>(values: readonly T[], value: string | null | undefined, name: string, what: string): T {
+  const found = values.find((known) => known === value);
+  return found ?? refuse(name, `names the ${what} '${excerpt(String(value))}', which this version does not know`);
+}
+
+function refuse(name: string, how: string): never {
+  throw new WireError(`The request '${excerpt(name)}' of a rank ${how}. Install the same version of khorovod on every host.`);
+}
+/** What a stranger wrote must not fill the log. */
+const excerpt = (text: string): string => (text.length > 80 ? `${text.slice(0, 80)}…` : text);

@@ -1,8 +1,9 @@
 import t from 'tap';
 import {
   COPY_SEGMENT_BYTES,
+  LEAST_SEGMENT_BYTES,
+  MOST_SEGMENT_BYTES,
   RECURSIVE_DOUBLING_MAX_BYTES,
-  REDUCE_SEGMENT_BYTES,
   type Selected,
   selectAllgather,
   selectAllreduce,
@@ -32,9 +33,16 @@ t.test('segments keep to their limits, of elements of any size', async (t) => {
     const elems = (40 << 20) / bytesPerElem + 1;
     const reduced = longestBytes(selectAllreduce({ rank: 0, size: 3, elems, bytesPerElem }), bytesPerElem);
     const gathered = longestBytes(selectAllgather({ rank: 0, size: 2, elemsOf: [elems, 1], bytesPerElem }), bytesPerElem);
-    t.ok(reduced <= REDUCE_SEGMENT_BYTES && reduced > REDUCE_SEGMENT_BYTES / 2, `${reduced}`);
+    t.ok(reduced <= MOST_SEGMENT_BYTES && reduced > MOST_SEGMENT_BYTES / 2, `${reduced}`);
     t.ok(gathered <= COPY_SEGMENT_BYTES && gathered > COPY_SEGMENT_BYTES / 2, `${gathered}`);
   }
+});
+
+t.test('a chunk of the ring travels in about eight segments, none shorter than a wake-up is worth', async (t) => {
+  const of = (bytes: number) => selectAllreduce({ rank: 0, size: 2, elems: bytes / 4, bytesPerElem: 4 });
+  t.equal(of(8 << 20).plan.sends.length, 16, 'two chunks of eight');
+  t.equal(longestBytes(of(8 << 20), 4), 512 << 10);
+  t.equal(longestBytes(of(1 << 20), 4), LEAST_SEGMENT_BYTES);
 });
 
 t.test('a group of one needs no algorithm', async (t) => {

@@ -1,0 +1,106 @@
+/**
+ * Starting and ending processes: the one home of child_process.
+ *
+ * tsrun, agent and reaper. Everything is started in a session of its own, so that a terminal's Ctrl-C reaches tsrun alone, and a rank's process group
+ * is the rank and what it started. Groups are ended as groups, never by walking a tree of parents; what left its group is found by the job's mark in
+ * its environment, and only what carries that mark is ever killed.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { accessSync, constants, statSync } from 'node:fs';
+import path from 'node:path';
+import { carriersOf } from './process_table';
+
+export type { ChildProcess };
+
+export interface ProcessSpec {
+  argv: readonly string[];
+  env: Record<string, string>;
+  cwd?: string;
+  /** 'null': reads end of file, writes go nowhere. */
+  stdin: 'pipe' | 'null';
+  stdout: 'pipe' | 'null';
+  stderr: 'pipe' | 'null';
+}
+
+/** Starts it as leader of a session and a process group of its own (its pid names the group). Failure comes as the 'error' event. */
+export function startProcess({ argv, env, cwd, stdin, stdout, stderr }: ProcessSpec): ChildProcess {
+  const [command, ...args] = argv;
+  const kind = (end: 'pipe' | 'null'): 'pipe' | 'ignore' => (end === 'pipe' ? 'pipe' : 'ignore');
+  return spawn(command!, args, { env, cwd, detached: true, stdio: [kind(stdin), kind(stdout), kind(stderr)] });
+}
+
+/** Runs a short program of ours to its end. */
+export function runToEnd(
+  argv: readonly string[],
+  env: Record<string, string>,
+  timeoutMs: number,
+): Promise<{ isOk: boolean; out: string; err: string }> {
+  return new Promise((resolve) => {
+    const child = startProcess({ argv, env, stdin: 'null', stdout: 'pipe', stderr: 'pipe' });
+    const text = { out: '', err: '' };
+    child.stdout!.setEncoding('utf8').on('data', (part: string) => (text.out += part));
+    child.stderr!.setEncoding('utf8').on('data', (part: string) => (text.err += part));
+    const timer = setTimeout(() => signalGroup(child.pid!, 'SIGKILL'), timeoutMs);
+    const finish = (isOk: boolean): void => {
+      clearTimeout(timer);
+      resolve({ isOk, ...text });
+    };
+    child.on('error', (error) => {
+      text.err += error.message;
+      finish(false);
+    });
+    child.on('close', (code) => finish(code === 0));
+  });
+}
+
+/** Why this command cannot be started from this folder, or undefined when it can: asked before anything of the job runs. */
+export function whyNotStartable(command: string, searchPath: string, cwd: string): string | undefined {
+  try {
+    if (!statSync(cwd).isDirectory()) return `the working directory ${cwd} is no folder`;
+  } catch (error) {
+    return `the working directory ${cwd} cannot be entered (${(error as NodeJS.ErrnoException).code})`;
+  }
+  const places = command.includes('/')
+    ? [path.resolve(cwd, command)]
+    : searchPath.split(':').map((folder) => path.resolve(cwd, folder, command));
+  let problem = command.includes('/') ? 'there is no such file' : 'no folder of PATH has it';
+  for (const place of places) {
+    try {
+      if (!statSync(place).isFile()) continue;
+      accessSync(place, constants.X_OK);
+      return undefined;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EACCES') problem = `${place} may not be executed`;
+    }
+  }
+  return `the command '${command}' was not found: ${problem}`;
+}
+
+/** False when nobody is there. */
+export function signalGroup(group: number, signal: NodeJS.Signals): boolean {
+  return signalProcess(-group, signal);
+}
+
+/** False when nobody is there. */
+export function signalProcess(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch {
+    return false;
+  }
+}
+
+/** SIGKILL to every process that carries the entry (`NAME=value`) in its environment, again until there is none. @returns those left at the deadline */
+export async function endCarriers(entry: string, timeoutMs = 3000): Promise<number[]> {
+  const endMs = performance.now() + timeoutMs;
+  for (;;) {
+    const found = carriersOf(entry);
+    if (found.length === 0 || performance.now() > endMs) return found;
+    for (const pid of found) signalProcess(pid, 'SIGKILL');
+    await pause(10);
+  }
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -10,7 +10,7 @@ import { version } from '../src/version';
 import { encodeFrame, FrameParser } from '../src/wire/frame';
 import { khorovod } from '../src/wire/generated/messages';
 import { errorFileOf, makeJobFolder, removeJobFolder } from './key_file';
-import { endCarriers, whyNotStartable } from './process';
+import { endCarriers, jobMark, whyNotStartable } from './process';
 import { type RankOwner, RankProcess } from './rank_process';
 import { Reaper } from './reaper_link';
 
@@ -82,6 +82,7 @@ class Agent implements RankOwner {
         ...common,
         ...environmentOf(rank.env),
         TSRUN_JOB_ID: jobId,
+        [jobMark(jobId).name]: '1',
         TSRUN_KEY_FILE: keyFile,
         TSRUN_ERROR_FILE: errorFile,
       };
@@ -155,8 +156,10 @@ class Agent implements RankOwner {
 
   private kill(): void {
     this.graceEndsMs = 0;
+    // What is left in the pipes of the dead is little, and must not wait for a console that stands still.
+    this.addOutputCredit(Number.MAX_SAFE_INTEGER);
     for (const rank of this.running) rank.end('SIGKILL');
-    if (this.jobId !== '') void endCarriers(`TSRUN_JOB_ID=${this.jobId}`);
+    if (this.jobId !== '') void endCarriers(jobMark(this.jobId).entry);
     // What has exited only waits for its output to be read.
     setTimeout(() => {
       if ([...this.running].some((rank) => !rank.hasExited)) void this.finish();
@@ -180,7 +183,7 @@ class Agent implements RankOwner {
     if (this.isFinishing) return;
     this.isFinishing = true;
     if (this.jobId !== '') {
-      const left = await endCarriers(`TSRUN_JOB_ID=${this.jobId}`);
+      const left = await endCarriers(jobMark(this.jobId).entry);
       if (left.length > 0 && this.trouble === '') this.trouble = `processes ${left.join(', ')} do not end`;
       removeJobFolder(this.jobId);
     }

@@ -90,6 +90,15 @@ export function signalProcess(pid: number, signal: NodeJS.Signals): boolean {
   }
 }
 
+/**
+ * The mark of a job, an environment entry of all its processes. Its name is the job's own, so that the processes of a tsrun that a rank started carry both jobs' marks and end
+ * with either.
+ */
+export function jobMark(jobId: string): { name: string; entry: string } {
+  const name = `TSRUN_JOB_${jobId}`;
+  return { name, entry: `${name}=1` };
+}
+
 /** SIGKILL to every process that carries the entry (`NAME=value`) in its environment, again until there is none. @returns those left at the deadline */
 export async function endCarriers(entry: string, timeoutMs = 3000): Promise<number[]> {
   const endMs = performance.now() + timeoutMs;

@@ -6,7 +6,7 @@
  */
 
 import { removeJobFolder } from './key_file';
-import { endCarriers, signalGroup } from './process';
+import { endCarriers, jobMark, signalGroup } from './process';
 
 const groups = new Set<number>();
 let jobId = '';
@@ -23,7 +23,7 @@ function hear(line: string): void {
 async function cleanUp(): Promise<void> {
   if (isDone || jobId === '') return;
   for (const group of groups) signalGroup(group, 'SIGKILL');
-  await endCarriers(`TSRUN_JOB_ID=${jobId}`);
+  await endCarriers(jobMark(jobId).entry);
   removeJobFolder(jobId);
 }
 

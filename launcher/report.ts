@@ -22,6 +22,13 @@ export interface RankEnd {
   atMs: number;
 }
 
+/** What ended the job when no rank's failure did. */
+export type Ending =
+  | { readonly kind: 'signal'; readonly signal: string }
+  | { readonly kind: 'timeout'; readonly seconds: number }
+  | { readonly kind: 'cannot-start'; readonly text: string }
+  | { readonly kind: 'agent'; readonly text: string };
+
 const consequences = new Set(['ERR_HVD_PEER', 'ERR_HVD_SHUTDOWN', 'ERR_HVD_STALL']);
 const isConsequence = (end: RankEnd): boolean => end.record !== undefined && consequences.has(end.record.code);
 
@@ -48,7 +55,16 @@ export function signalNumber(name: string): number {
   return (os.constants.signals as Record<string, number>)[name] ?? 0;
 }
 
-/** What a shell would see. */
+/** The exit code of tsrun. A user's word (a signal, a time limit) stands over what ranks did afterwards. */
+export function jobExitCode(ending: Ending | undefined, first: RankEnd | undefined, hasLostOutput: boolean): number {
+  if (ending?.kind === 'cannot-start') return 3;
+  if (ending?.kind === 'signal') return 128 + signalNumber(ending.signal);
+  if (ending?.kind === 'timeout') return 124;
+  if (first !== undefined) return exitCodeOf(first);
+  return ending?.kind === 'agent' || hasLostOutput ? 1 : 0;
+}
+
+/** What a shell would see of that rank. */
 export function exitCodeOf({ code, signal }: RankEnd): number {
   return signal === undefined ? (code ?? 1) : 128 + signalNumber(signal);
 }
@@ -65,25 +81,37 @@ export function nameOf(label: string): string {
   return /^\d+$/.test(label) ? `rank ${label}` : label;
 }
 
-/** The last lines of the job on stderr; the verdict stands at the very end. */
-export function failureReport(first: RankEnd, ends: readonly RankEnd[], stderrTail: readonly string[], wereOthersEnded: boolean): string[] {
+/** The last lines of the job on stderr; the verdict stands at the very end. None for a job that ended well. */
+export function reportLines(
+  ending: Ending | undefined,
+  first: RankEnd | undefined,
+  ends: readonly RankEnd[],
+  stderrTail: readonly string[],
+): string[] {
+  switch (ending?.kind) {
+    case 'cannot-start':
+      return [`tsrun: cannot start: ${ending.text}`];
+    case 'signal':
+      return [`tsrun: ended by ${ending.signal}`];
+    case 'timeout':
+      return [`tsrun: ended after the ${ending.seconds} s of --timeout`];
+  }
+  const lines = first === undefined ? [] : failureLines(first, ends, stderrTail);
+  return ending === undefined ? lines : [...lines, `tsrun: ${ending.text}`];
+}
+
+function failureLines(first: RankEnd, ends: readonly RankEnd[], stderrTail: readonly string[]): string[] {
   const later = ends.filter((end) => isFailure(end) && end !== first);
-  const lines: string[] = [];
-  for (const end of later.slice(0, 10)) lines.push(`tsrun: ${describeEnd(end)} as well`);
+  const lines = later.slice(0, 10).map((end) => `tsrun: ${describeEnd(end)} as well`);
   if (later.length > 10) lines.push(`tsrun: … and ${later.length - 10} more`);
   if (stderrTail.length > 0)
     lines.push(`tsrun: the last lines of ${nameOf(first.label)} on stderr:`, ...stderrTail.map((line) => `  | ${line}`));
-  const others = wereOthersEnded ? '; the others were ended' : '';
-  const record =
-    first.record === undefined
-      ? []
-      : first.record.message
-          .split('\n')
-          .slice(0, 5)
-          .map((line) => `  ${line}`);
-  if (record.length > 0) lines.push(`tsrun: its error (${first.record!.code}):`, ...record);
-  lines.push(`tsrun: ${later.length > 0 ? 'first, ' : ''}${describeEnd(first)}${others}`);
-  return lines;
+  if (first.record !== undefined) {
+    const text = first.record.message.split('\n').slice(0, 5);
+    lines.push(`tsrun: its error (${first.record.code}):`, ...text.map((line) => `  ${line}`));
+  }
+  const others = ends.some(({ isEndedByUs }) => isEndedByUs) ? '; the others were ended' : '';
+  return [...lines, `tsrun: ${later.length > 0 ? 'first, ' : ''}${describeEnd(first)}${others}`];
 }
 
 /** `tsrun: rank 0 reports imagesPerSec 812, loss 0.3`. */

@@ -42,6 +42,8 @@ const portRange: Parse<{ first: number; last: number }> = (value) => {
   const [first, last] = [Number(found?.[1]), Number(found?.[2])];
   return found && first >= 1 && last <= 65535 && first <= last ? { first, last } : undefined;
 };
+/** The checks, for options that set no knob. */
+export const parsers = { text, flag, number, oneOf, portRange };
 const strategy: Parse<string> = (value) => (/^(ring|ps-sync|ps-async|ps-ssp:\d+)$/.test(value) ? value : undefined);
 
 const knob = <T>(env: string, parse: Parse<T>, fallback: NoInfer<T>, expects: string, help: string): Knob<T> => ({
@@ -100,6 +102,10 @@ export const knobs = {
   hierarchicalAllreduce: optional('HOROVOD_HIERARCHICAL_ALLREDUCE', flag, '0 or 1', 'reduce on each host first'),
   autotune: knob('HOROVOD_AUTOTUNE', flag, false, '0 or 1', 'tune fusion threshold and cycle time while training'),
   autotuneLog: optional('HOROVOD_AUTOTUNE_LOG', text, 'a path', 'CSV of what autotuning tried'),
+  autotuneWarmupSamples: knob('HOROVOD_AUTOTUNE_WARMUP_SAMPLES', number(0), 3, 'samples, >= 0', 'first samples that are thrown away'),
+  autotuneStepsPerSample: knob('HOROVOD_AUTOTUNE_STEPS_PER_SAMPLE', number(1), 10, 'steps, >= 1', 'steps of a sample'),
+  autotuneMaxSamples: knob('HOROVOD_AUTOTUNE_BAYES_OPT_MAX_SAMPLES', number(1), 20, 'samples, >= 1', 'samples at most'),
+  autotuneNoise: knob('HOROVOD_AUTOTUNE_GAUSSIAN_PROCESS_NOISE', number(0, 1, false), 0.8, '0 to 1', 'noise of a sample'),
   timeline: optional('HOROVOD_TIMELINE', text, 'a path', 'Chrome trace of the collectives'),
   timelineMarkCycles: knob('HOROVOD_TIMELINE_MARK_CYCLES', flag, false, '0 or 1', 'mark negotiation cycles in the timeline'),
   stallCheckDisable: knob('HOROVOD_STALL_CHECK_DISABLE', flag, false, '0 or 1', 'no warnings about ranks that do not submit'),
@@ -120,6 +126,7 @@ export const knobs = {
   logLevel: knob<LogLevel>('HOROVOD_LOG_LEVEL', oneOf(...logLevels), 'WARNING', logLevels.join(', '), 'least level of log lines'),
   logHideTime: knob('HOROVOD_LOG_HIDE_TIME', flag, false, '0 or 1', 'log lines without the time'),
 
+  elasticTimeoutSeconds: knob('HOROVOD_ELASTIC_TIMEOUT', number(0.1, 1e6, false), 600, 'seconds, > 0', 'wait for enough slots'),
   startTimeoutSeconds: knob('TSRUN_START_TIMEOUT', number(0.1, 1e6, false), 30, 'seconds, > 0', 'until when all processes must have met'),
   peerTimeoutSeconds: knob('TSRUN_PEER_TIMEOUT', number(0.1, 1e6, false), 10, 'seconds, > 0', 'silence after which a peer counts as lost'),
   networkInterface: optional('TSRUN_NETWORK_INTERFACE', text, 'names or CIDRs, comma separated', 'interfaces between hosts'),
@@ -134,6 +141,7 @@ export const knobs = {
     'what ranks of one host use among themselves',
   ),
   strategy: knob('TSRUN_STRATEGY', strategy, 'ring', 'ring, ps-sync, ps-async or ps-ssp:S', 'what DistributedOptimizer does'),
+  threadsPerProcess: optional('TSRUN_THREADS_PER_PROCESS', number(1, 4096), 'threads, >= 1', 'threads of numeric libraries in a rank'),
   backend: optional(
     'TSRUN_BACKEND',
     oneOf('tfjs-node-gpu', 'tfjs-node', 'webgpu', 'wasm', 'cpu'),

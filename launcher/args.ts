@@ -1,0 +1,357 @@
+/**
+ * From the words of the command line to what is to be done. Pure: files and environment are given.
+ *
+ * tsrun's own options end at the first word that is no option: that is the script, and everything behind it is the script's, whatever it looks like. So the words are split
+ * first, by the table of options; yargs sees tsrun's own only. What is wrong is a LaunchError (exit 2) of one line that says what was given and what is expected.
+ */
+import path from 'node:path';
+import yargs from 'yargs';
+import { readConfigFile } from './config_file';
+import { LaunchError } from './errors';
+import { type HostSpec, parseHostfile, parseHosts } from './hosts';
+import { type Option, type Spelling, spellings } from './options';
+
+/** What the parser sees of the world. */
+export interface Outside {
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** @throws the system's error */
+  readText(file: string): string;
+  isFile(file: string): boolean;
+}
+
+export interface RunRequest {
+  readonly np: number;
+  /** undefined: this machine, as many slots as are needed. */
+  readonly hosts?: readonly HostSpec[];
+  readonly oversubscribe: boolean;
+  readonly command: readonly string[];
+  /** The command is a script that node runs; otherwise any command. */
+  readonly isScript: boolean;
+  readonly isDryRun: boolean;
+  readonly isVerbose: boolean;
+  readonly timeoutSeconds?: number;
+  readonly startTimeoutSeconds: number;
+  readonly portRange?: { first: number; last: number };
+  readonly wdir: string;
+  readonly keepsGoing: boolean;
+  readonly forwardsStdin: boolean;
+  readonly outputFolder?: string;
+  readonly hasPrefix: boolean;
+  readonly hasTimestamp: boolean;
+  /** The ranks' environment, but for who they are. */
+  readonly env: Record<string, string>;
+  /** To be said once, before the job. */
+  readonly notices: readonly string[];
+}
+
+export type CommandLine =
+  | { readonly kind: 'help' | 'version' | 'check-build' }
+  | { readonly kind: 'run'; readonly request: RunRequest }
+  /** A program of ours that runs as the job. */
+  | { readonly kind: 'bench'; readonly request: RunRequest };
+
+const scriptKinds = ['.ts', '.mts', '.cts', '.tsx', '.js', '.mjs', '.cjs'];
+const laterCommands = ['sweep', 'doctor', 'analyze'];
+/** `tsrun bench allreduce`'s own options; false: a switch. */
+const benchOptions: Readonly<Record<string, boolean>> = { sizes: true, iterations: true, json: true, tensors: false };
+
+/** @throws LaunchError */
+export function parseCommandLine(words: readonly string[], outside: Outside, benchScript: string): CommandLine {
+  const [first] = words;
+  if (first !== undefined && laterCommands.includes(first) && !outside.isFile(path.resolve(outside.cwd, first)))
+    throw new LaunchError(`tsrun ${first} comes with a later version of khorovod`);
+  if (first === 'bench') return parseBench(words.slice(1), outside, benchScript);
+  return parseRun(words.slice(first === 'run' ? 1 : 0), outside);
+}
+
+function parseRun(words: readonly string[], outside: Outside): CommandLine {
+  const { own, command, isAny } = splitWords(words);
+  const given = parseOwn(own);
+  for (const kind of ['help', 'version', 'check-build'] as const) if (given.get(optionOf(kind))?.at(-1) === 'true') return { kind };
+  const settings = checkedSettings(given, outside);
+  const wdir = path.resolve(outside.cwd, settings.text('wdir') ?? '.');
+  return { kind: 'run', request: requestOf(settings, { command, isScript: isScript(command, isAny, wdir, outside), wdir }, outside) };
+}
+
+/** The benchmark's options may stand among tsrun's. Rank 0 alone prints: no prefixes. */
+function parseBench(words: readonly string[], outside: Outside, benchScript: string): CommandLine {
+  if (words[0] !== 'allreduce') throw new LaunchError(`tsrun bench '${words[0] ?? ''}': there is bench allreduce`);
+  const own: string[] = [];
+  const benchOwn: string[] = [];
+  for (let i = 1; i < words.length; i += 1) {
+    const [name = '', inline] = words[i]!.replace(/^--/, '').split('=', 2);
+    if (!words[i]!.startsWith('--') || !(name in benchOptions)) own.push(words[i]!);
+    else if (inline !== undefined || !benchOptions[name]) benchOwn.push(words[i]!);
+    else if (words[i + 1] === undefined) throw new LaunchError(`--${name} needs a value`);
+    else benchOwn.push(`--${name}=${words[(i += 1)]}`);
+  }
+  const split = splitWords(own);
+  if (split.command.length > 0) throw new LaunchError(`tsrun bench allreduce: '${split.command[0]}' is no option of it`);
+  const given = parseOwn(split.own);
+  if (given.get(optionOf('help'))?.at(-1) === 'true') return { kind: 'help' };
+  if (!given.has(optionOf('np'))) given.set(optionOf('np'), ['2']);
+  if (!given.has(optionOf('prefix'))) given.set(optionOf('prefix'), ['false']);
+  const settings = checkedSettings(given, outside);
+  return {
+    kind: 'bench',
+    request: requestOf(settings, { command: [benchScript, ...benchOwn], isScript: true, wdir: outside.cwd }, outside),
+  };
+}
+
+// ───── words ─────
+
+/** Which option a word names, and the value written behind `=`. */
+function spelled(word: string): { spelling?: Spelling; inline?: string; name: string } {
+  const equals = word.indexOf('=');
+  const name = (equals < 0 ? word : word.slice(0, equals)).replace(/^--?/, '');
+  return { spelling: spellings.get(name), inline: equals < 0 ? undefined : word.slice(equals + 1), name };
+}
+
+/** tsrun's own words, each with its value behind `=`, and the command. `isAny`: it stood behind `--`. */
+function splitWords(words: readonly string[]): { own: string[]; command: string[]; isAny: boolean } {
+  const own: string[] = [];
+  for (let i = 0; i < words.length; i += 1) {
+    const word = words[i]!;
+    if (word === '--') return { own, command: words.slice(i + 1), isAny: true };
+    if (!word.startsWith('-') || word === '-') return { own, command: words.slice(i), isAny: false };
+    const { spelling, inline, name } = spelled(word);
+    const dashes = name.length > 1 ? '--' : '-';
+    // As in mpirun, long names may stand behind one dash.
+    if (!spelling || (word.startsWith('--') && name.length === 1 && name !== 'x')) own.push(word);
+    else if (spelling.option.value === undefined || inline !== undefined)
+      own.push(`${dashes}${name}${inline === undefined ? '' : `=${inline}`}`);
+    else {
+      const count = spelling.option.words ?? 1;
+      const values = words.slice(i + 1, i + 1 + count);
+      if (values.length < count) throw new LaunchError(`${word} needs a value: ${spelling.option.expects}`);
+      own.push(`${dashes}${name}=${values.join(' ')}`);
+      i += count;
+    }
+  }
+  return { own, command: [], isAny: false };
+}
+
+const dashed = (name: string): string => (name.length === 1 ? `-${name}` : `--${name}`);
+
+function parser() {
+  const made = yargs([])
+    .scriptName('tsrun')
+    .usage(
+      'tsrun -np N [options] script.ts [arguments of the script]\ntsrun -np N [options] -- any command\ntsrun bench allreduce -np N [--sizes 1K..64M]',
+    )
+    .exitProcess(false)
+    .help(false)
+    .version(false)
+    .wrap(Math.min(140, process.stdout.columns || 100))
+    .parserConfiguration({
+      'boolean-negation': false,
+      'camel-case-expansion': false,
+      'dot-notation': false,
+      'greedy-arrays': false,
+      'parse-numbers': false,
+      'parse-positional-numbers': false,
+      'short-option-groups': false,
+      'strip-aliased': true,
+    })
+    .strictOptions()
+    .fail((message, error) => {
+      throw error ?? new LaunchError(message);
+    });
+  for (const [name, { option }] of spellings) {
+    if (option.aliases?.includes(name)) continue;
+    const isNegation = name !== option.name;
+    made.option(name, {
+      alias: isNegation ? undefined : option.aliases,
+      type: option.value === undefined ? 'boolean' : 'string',
+      group: `${option.group}:`,
+      describe: `${isNegation ? `not --${option.name}` : option.help}${option.value ? ` [${option.value}]` : ''}${option.isLater ? ' (no effect in this version)' : ''}`,
+    });
+  }
+  return made;
+}
+
+export async function helpText(): Promise<string> {
+  return `${await parser().getHelp()}\n\n-np N is --np N. Every option can also stand in a --config-file; the environment of the ranks is described in the README.`;
+}
+
+const optionOf = (name: string): Option => spellings.get(name)!.option;
+
+/** Texts of each given option, in their order. */
+function parseOwn(own: readonly string[]): Map<Option, string[]> {
+  let parsed: Record<string, unknown>;
+  try {
+    parsed = parser().parseSync([...own]) as Record<string, unknown>;
+  } catch (error) {
+    const unknown = /^Unknown arguments?: (.*)$/.exec((error as Error).message)?.[1];
+    throw new LaunchError(
+      unknown ? `unknown option ${unknown.split(', ').map(dashed).join(', ')}; tsrun --help lists them` : (error as Error).message,
+    );
+  }
+  const given = new Map<Option, string[]>();
+  for (const [name, value] of Object.entries(parsed)) {
+    const spelling = spellings.get(name);
+    if (!spelling || value === undefined || name === '_' || name === '$0') continue;
+    const texts = [value].flat().map((one) => (spelling.option.value === undefined ? String(one === spelling.isOn) : String(one)));
+    if (given.has(spelling.option) && given.get(spelling.option)!.at(-1) !== texts.at(-1))
+      throw new LaunchError(`--${spelling.option.name} and --no-${spelling.option.name} contradict each other`);
+    given.set(spelling.option, texts);
+  }
+  return given;
+}
+
+// ───── settings ─────
+
+interface Settings {
+  number(name: string): number | undefined;
+  text(name: string): string | undefined;
+  texts(name: string): string[];
+  isOn(name: string, fallback?: boolean): boolean;
+  value<T>(name: string): T | undefined;
+  /** The ranks' variables that the options set. */
+  readonly env: Record<string, string>;
+  readonly notices: string[];
+}
+
+/** Command line over config file, each text checked. @throws LaunchError */
+function checkedSettings(onLine: ReadonlyMap<Option, string[]>, outside: Outside): Settings {
+  const file = onLine.get(optionOf('config-file'))?.at(-1);
+  const fromFile =
+    file === undefined
+      ? { given: new Map<Option, string[]>(), meaningless: [] }
+      : readConfigFile(file, readText(outside, file, 'config file'));
+  const values = new Map<string, unknown>();
+  const env: Record<string, string> = {};
+  const take = (option: Option, texts: readonly string[], where: string): void => {
+    const name = `${where}${dashed(option.name)}`;
+    const parsed = texts.map((text) => {
+      const value = option.parse(text);
+      if (value === undefined) throw new LaunchError(`${name} is '${text}', but must be ${option.expects}`);
+      return value;
+    });
+    values.set(option.name, option.isRepeatable ? parsed : parsed.at(-1));
+    if (option.env !== undefined) env[option.env] = option.isRepeatable ? parsed.join(',') : spell(option, parsed.at(-1));
+  };
+  for (const [option, texts] of fromFile.given) if (!onLine.has(option)) take(option, texts, `config file ${file}: `);
+  for (const [option, texts] of onLine) take(option, texts, '');
+  const all = [...new Set([...fromFile.given.keys(), ...onLine.keys()])];
+  return {
+    number: (name) => values.get(name) as number | undefined,
+    text: (name) => values.get(name) as string | undefined,
+    texts: (name) => (values.get(name) as string[] | undefined) ?? [],
+    isOn: (name, fallback = false) => (values.get(name) as boolean | undefined) ?? fallback,
+    value: <T>(name: string) => values.get(name) as T | undefined,
+    env,
+    notices: noticesOf(all, fromFile.meaningless),
+  };
+}
+
+function spell(option: Option, value: unknown): string {
+  if (option.toEnv) return option.toEnv(value as never);
+  return typeof value === 'boolean' ? (value ? '1' : '0') : String(value);
+}
+
+function noticesOf(given: readonly Option[], meaninglessKeys: readonly string[]): string[] {
+  const meaningless = [...given.filter(({ isMeaningless }) => isMeaningless).map(({ name }) => dashed(name)), ...meaninglessKeys];
+  const later = given.filter(({ isLater }) => isLater).map(({ name }) => dashed(name));
+  const are = (list: readonly string[]): string => (list.length > 1 ? 'have' : 'has');
+  return [
+    ...(meaningless.length > 0
+      ? [`${meaningless.join(', ')} ${are(meaningless)} no meaning in khorovod and ${meaningless.length > 1 ? 'are' : 'is'} ignored`]
+      : []),
+    ...(later.length > 0 ? [`${later.join(', ')} ${are(later)} no effect in this version`] : []),
+  ];
+}
+
+function readText(outside: Outside, file: string, what: string): string {
+  try {
+    return outside.readText(path.resolve(outside.cwd, file));
+  } catch (error) {
+    throw new LaunchError(`the ${what} ${file} cannot be read: ${(error as Error).message}`);
+  }
+}
+
+// ───── the request ─────
+
+function requestOf(
+  settings: Settings,
+  what: { command: readonly string[]; isScript: boolean; wdir: string },
+  outside: Outside,
+): RunRequest {
+  const np = settings.number('np');
+  if (np === undefined) throw new LaunchError('how many processes? Say -np N');
+  const [list, file] = [settings.text('hosts'), settings.text('hostfile')];
+  if (list !== undefined && file !== undefined) throw new LaunchError('-H and --hostfile exclude each other');
+  const hosts =
+    list !== undefined ? parseHosts(list) : file !== undefined ? parseHostfile(readText(outside, file, 'hostfile'), file) : undefined;
+  return {
+    ...what,
+    np,
+    hosts,
+    oversubscribe: settings.isOn('oversubscribe'),
+    isDryRun: settings.isOn('dry-run'),
+    isVerbose: settings.isOn('verbose'),
+    timeoutSeconds: settings.number('timeout'),
+    startTimeoutSeconds: settings.number('start-timeout') ?? 30,
+    portRange: settings.value('port-range'),
+    keepsGoing: settings.isOn('keep-going'),
+    forwardsStdin: (settings.text('stdin') ?? '0') === '0',
+    outputFolder: settings.text('output-filename') === undefined ? undefined : path.resolve(outside.cwd, settings.text('output-filename')!),
+    hasPrefix: settings.isOn('prefix', true),
+    hasTimestamp: settings.isOn('prefix-timestamp'),
+    env: rankEnvironment(settings, outside),
+    notices: settings.notices,
+  };
+}
+
+/** @throws LaunchError there is none, or it is not there */
+function isScript(command: readonly string[], isAny: boolean, wdir: string, outside: Outside): boolean {
+  const [first] = command;
+  if (first === undefined || first === '')
+    throw new LaunchError(isAny ? "no command behind '--'" : 'which script? Say tsrun -np N script.ts');
+  if (isAny) return false;
+  const isThere = outside.isFile(path.resolve(wdir, first));
+  if (isThere && (scriptKinds.includes(path.extname(first).toLowerCase()) || !first.includes('/'))) return true;
+  if (scriptKinds.includes(path.extname(first).toLowerCase())) throw new LaunchError(`there is no script ${first} in ${wdir}`);
+  if (isThere) return false;
+  throw new LaunchError(`there is no script ${first} in ${wdir}; a command stands behind '--': tsrun -np N -- ${first}`);
+}
+
+/** The caller's environment, over it the options, --env-file and -x, in this order. Numeric libraries get their share of the threads. */
+function rankEnvironment(settings: Settings, outside: Outside): Record<string, string> {
+  const threads = settings.number('threads-per-process');
+  const names = ['OMP_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS'];
+  const file = settings.text('env-file');
+  return {
+    ...outside.env,
+    ...(threads === undefined ? {} : Object.fromEntries(names.map((name) => [name, String(threads)]))),
+    ...settings.env,
+    ...(file === undefined ? {} : parseEnvFile(readText(outside, file, 'environment file'), file)),
+    ...Object.fromEntries(settings.texts('x').flatMap((text) => assignment(text, outside.env))),
+  };
+}
+
+const isVariable = (name: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name);
+
+/** `VAR=value`, or `VAR`: the value it has here; one that has none here stays unset. */
+function assignment(text: string, env: Outside['env']): Array<[string, string]> {
+  const equals = text.indexOf('=');
+  const name = equals < 0 ? text : text.slice(0, equals);
+  if (!isVariable(name)) throw new LaunchError(`-x '${text}': '${name}' is no name of a variable; write -x NAME=value`);
+  const value = equals < 0 ? env[name] : text.slice(equals + 1);
+  return value === undefined ? [] : [[name, value]];
+}
+
+/** `KEY=value` a line: the rest of the line is the value as it stands. Blank lines and lines that begin with # are left out. */
+function parseEnvFile(text: string, file: string): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const [i, line] of text.split('\n').entries()) {
+    const bare = line.replace(/\r$/, '');
+    if (bare.trim() === '' || bare.startsWith('#')) continue;
+    const equals = bare.indexOf('=');
+    if (equals < 0 || !isVariable(bare.slice(0, equals)))
+      throw new LaunchError(`environment file ${file}, line ${i + 1}: '${bare}' is not KEY=value`);
+    found[bare.slice(0, equals)] = bare.slice(equals + 1);
+  }
+  return found;
+}

@@ -1,0 +1,91 @@
+#!/usr/bin/env node
+/**
+ * `tsrun`: reads the command line, then runs the job (job.ts) and ends with its exit code. Errors on the way are one line and an exit code: 2 usage, 3 cannot launch, 4 too few slots.
+ */
+import { readFileSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { environment } from '../src/config';
+import { writeLine } from '../src/log';
+import { version } from '../src/version';
+import { helpText, type Outside, parseCommandLine, type RunRequest } from './args';
+import { LaunchError } from './errors';
+import { assign } from './hosts';
+import { Job } from './job';
+import { isThisMachine } from './local_hosts';
+import { formatMap } from './map';
+import { runToEnd } from './process';
+import { awaitsAtTop, type Runtime, rankArgv } from './script';
+
+const CHECK_BUILD_MS = 60_000;
+const ownFile = (...parts: string[]): string => path.join(__dirname, '..', ...parts);
+
+const outside: Outside = {
+  cwd: process.cwd(),
+  env: environment(),
+  readText: (file) => readFileSync(file, 'utf8'),
+  isFile: (file) => statSync(file, { throwIfNoEntry: false })?.isFile() ?? false,
+};
+
+const runtime: Runtime = {
+  node: process.execPath,
+  preload: path.join(__dirname, 'preload.js'),
+  tsx: () => pathToFileURL(require.resolve('tsx')).href,
+  moduleEntry: pathToFileURL(path.join(__dirname, 'module_entry.js')).href,
+  awaitsAtTop,
+};
+
+async function run(request: RunRequest): Promise<number> {
+  const { np, command, isScript, wdir } = request;
+  const assignments = assign(np, request.hosts ?? [{ host: 'localhost', slots: np }], { oversubscribe: request.oversubscribe });
+  if (request.isDryRun) {
+    process.stdout.write(`${formatMap(assignments, command)}\n`);
+    return 0;
+  }
+  const far = assignments.find(({ host }) => !isThisMachine(host));
+  if (far)
+    throw new LaunchError(
+      `host ${far.host} is not this machine, and this version starts ranks on this machine only (--dry-run shows the map)`,
+      3,
+    );
+  const script = isScript ? [path.resolve(wdir, command[0]!), ...command.slice(1)] : command;
+  const job = new Job(request, assignments, rankArgv(script, isScript, runtime));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => job.signal(signal));
+  for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => job.forward(signal));
+  return job.run();
+}
+
+async function main(): Promise<number> {
+  const line = parseCommandLine(process.argv.slice(2), outside, ownFile('src', 'bench', 'allreduce.js'));
+  switch (line.kind) {
+    case 'version':
+      process.stdout.write(`khorovod ${version}\n`);
+      return 0;
+    case 'help':
+      process.stdout.write(`${await helpText()}\n`);
+      return 0;
+    case 'check-build': {
+      const { isOk, out, err } = await runToEnd([process.execPath, ownFile('src', 'check_build.js')], environment(), CHECK_BUILD_MS);
+      process.stdout.write(out);
+      process.stderr.write(err);
+      return isOk ? 0 : 1;
+    }
+    case 'run':
+    case 'bench':
+      return run(line.request);
+  }
+}
+
+// Before anything else: SIGUSR1 would open Node's inspector, SIGUSR2 end the process.
+for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => {});
+
+main().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    const isExpected = error instanceof LaunchError;
+    writeLine(
+      isExpected ? `tsrun: ${error.message}` : `tsrun: unexpected error, please report it: ${(error as Error)?.stack ?? String(error)}`,
+    );
+    process.exit(isExpected ? error.exitCode : 1);
+  },
+);

@@ -44,7 +44,7 @@ export type EndSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 export class Job {
   private readonly jobId = randomBytes(16).toString('hex');
   private readonly key = randomBytes(32);
-  private readonly console: Console;
+  private readonly display: Console;
   private readonly agents = new Set<AgentLink>();
   private readonly stdin?: StdinFeed;
   private readonly ends: RankEnd[] = [];
@@ -65,7 +65,7 @@ export class Job {
     private readonly argv: readonly string[],
   ) {
     const labels = assignments.map(({ rank }) => String(rank));
-    this.console = new Console({ labels, prefix: request.hasPrefix, timestamp: request.hasTimestamp, outputFolder: request.outputFolder });
+    this.display = new Console({ labels, prefix: request.hasPrefix, timestamp: request.hasTimestamp, outputFolder: request.outputFolder });
     if (request.forwardsStdin) this.stdin = new StdinFeed((data, end) => this.sendAll({ stdin: { data, end } }));
   }
 
@@ -74,14 +74,14 @@ export class Job {
     const over = new Promise<void>((resolve) => {
       this.resolve = resolve;
     });
-    for (const notice of this.request.notices) this.console.say(`tsrun: warning: ${notice}`);
+    for (const notice of this.request.notices) this.display.say(`tsrun: warning: ${notice}`);
     try {
       this.store = await StoreServer.start({
         jobId: this.jobId,
         key: this.key,
         host: LOOPBACK,
         portRange: this.request.portRange,
-        onReport: (rank, json) => this.console.say(reportLine(rank, json)),
+        onReport: (rank, json) => this.display.say(reportLine(rank, json)),
       });
       this.startAgent();
     } catch (error) {
@@ -101,7 +101,7 @@ export class Job {
     const nowMs = performance.now();
     if (nowMs - this.lastSignalMs < SAME_SIGNAL_MS) return;
     this.lastSignalMs = nowMs;
-    if (this.isOver) this.console.abandon();
+    if (this.isOver) this.display.abandon();
     this.endBy({ kind: 'signal', signal: name }, this.ending?.kind === 'signal' ? 0 : GRACE_MS);
   }
 
@@ -131,7 +131,7 @@ export class Job {
     const { ready, started, output, ended, cannotStart, credit, done } = message;
     if (output) {
       const data = Buffer.from(output.data ?? []);
-      this.console.write(output.label ?? '', output.stderr ?? false, data, () => agent.send({ credit: { bytes: data.length } }));
+      this.display.write(output.label ?? '', output.stderr ?? false, data, () => agent.send({ credit: { bytes: data.length } }));
     } else if (ended) this.onRankEnded(ended);
     else if (credit) this.stdin?.addCredit(credit.bytes ?? 0);
     else if (started) this.explain(`${nameOf(started.label ?? '')} runs as process ${started.pid}: ${this.argv.join(' ')}`);
@@ -196,7 +196,7 @@ export class Job {
     this.endBy({ kind: 'agent', text: `the agent on host ${agent.host} (pid ${agent.pid ?? 'none'}) ${how}` }, 0);
     // Its reaper ends the ranks; where both were killed, this does.
     const left = await endCarriers(jobMark(this.jobId).entry);
-    if (left.length > 0) this.console.say(`tsrun: processes ${left.join(', ')} do not end`);
+    if (left.length > 0) this.display.say(`tsrun: processes ${left.join(', ')} do not end`);
     removeJobFolder(this.jobId);
     this.agents.delete(agent);
     this.finishWhenOver();
@@ -219,7 +219,7 @@ export class Job {
       isEndedByUs: endedByUs ?? false,
       atMs: performance.now(),
     };
-    this.console.close(end.label);
+    this.display.close(end.label);
     this.explain(describeEnd(end));
     this.ends.push(end);
     if (this.request.keepsGoing || this.isEnding) return;
@@ -250,18 +250,18 @@ export class Job {
   private async conclude(): Promise<number> {
     await this.store?.close();
     const first = firstFailure(this.ends);
-    const code = jobExitCode(this.ending, first, this.console.hasLostOutput);
-    for (const line of reportLines(this.ending, first, this.ends, first ? this.console.stderrTail(first.label) : []))
-      this.console.say(line);
+    const code = jobExitCode(this.ending, first, this.display.hasLostOutput);
+    for (const line of reportLines(this.ending, first, this.ends, first ? this.display.stderrTail(first.label) : []))
+      this.display.say(line);
     this.isOver = true;
     // A pager holds the output for as long as its user reads; a signal ends that wait.
-    if (this.ending?.kind === 'signal') this.after(GRACE_MS, () => this.console.abandon());
-    await this.console.flushed();
+    if (this.ending?.kind === 'signal') this.after(GRACE_MS, () => this.display.abandon());
+    await this.display.flushed();
     return code;
   }
 
   private explain(text: string): void {
-    if (this.request.isVerbose) this.console.say(`tsrun: ${text}`);
+    if (this.request.isVerbose) this.display.say(`tsrun: ${text}`);
   }
 
   private after(ms: number, act: () => void): NodeJS.Timeout {

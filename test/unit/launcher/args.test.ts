@@ -1,0 +1,188 @@
+import t from 'tap';
+import { type Outside, parseCommandLine, type RunRequest } from '../../../launcher/args';
+import { LaunchError } from '../../../launcher/errors';
+
+const files: Record<string, string> = {
+  '/home/me/train.ts': '',
+  '/home/me/plain.js': '',
+  '/home/me/tool': '',
+  '/home/me/bin/tool': '',
+  '/other/train.ts': '',
+  '/home/me/lab.hosts': 'h1 slots=2\nh2 slots=2\n',
+  '/home/me/job.env': '# of the job\n\nA=1\nB= two words # and more \nC=\n',
+  '/home/me/broken.env': 'A=1\nnot an assignment\n',
+  '/home/me/config.yaml': 'params:\n  cycle_time_ms: 5\n  fusion_threshold_mb: 16\nstall_check:\n  enabled: false\nnp: 3\n',
+};
+const outside: Outside = {
+  cwd: '/home/me',
+  env: { HOME: '/home/me', HOROVOD_CYCLE_TIME: '77' },
+  readText(file) {
+    if (!(file in files)) throw new Error(`ENOENT: no such file or directory, open '${file}'`);
+    return files[file]!;
+  },
+  isFile: (file) => file in files,
+};
+const parse = (...words: string[]) => parseCommandLine(words, outside, '/pkg/allreduce.js');
+function request(...words: string[]): RunRequest {
+  const line = parse(...words);
+  if (line.kind !== 'run' && line.kind !== 'bench') throw new Error(`it is ${line.kind}`);
+  return line.request;
+}
+function refusal(...words: string[]): string {
+  try {
+    parse(...words);
+  } catch (error) {
+    if (error instanceof LaunchError && error.exitCode === 2) return error.message;
+    throw error;
+  }
+  throw new Error(`accepted: ${words.join(' ')}`);
+}
+
+t.test('options end at the script, and everything behind it is the script’s', async (t) => {
+  const rest = ['--lr', '0.1', '-np', '9', '--help', '--', '-x', '007', '', '--config-file=no'];
+  const { np, command, isScript } = request('-np', '2', 'train.ts', ...rest);
+  t.equal(np, 2);
+  t.ok(isScript);
+  t.same(command, ['train.ts', ...rest]);
+});
+
+t.test('every spelling of the number of processes is understood', async (t) => {
+  for (const words of [['-np', '4'], ['--np', '4'], ['-np=4'], ['--np=4'], ['--num-proc', '4'], ['--num-proc=4'], ['run', '-np', '4']])
+    t.equal(request(...words, 'train.ts').np, 4, words.join(' '));
+});
+
+t.test('behind -- stands any command', async (t) => {
+  const { command, isScript } = request('-np', '1', '--', 'node', '-e', '1', '--', 'x');
+  t.notOk(isScript);
+  t.same(command, ['node', '-e', '1', '--', 'x']);
+  t.notOk(request('-np', '1', '--', 'train.ts').isScript, 'even a file that looks like a script');
+  t.match(refusal('-np', '1', '--'), /no command/);
+});
+
+t.test('a program of the user’s is told from a script', async (t) => {
+  t.notOk(request('-np', '1', 'bin/tool', 'a').isScript);
+  t.ok(request('-np', '1', 'plain.js').isScript);
+  t.match(refusal('-np', '1', 'python', 'a.py'), /-- python/, 'what is no file is named, with the way to run a command');
+});
+
+t.test('a script is looked for in the working directory of the ranks', async (t) => {
+  t.equal(request('-np', '1', '--wdir', '/other', 'train.ts').wdir, '/other');
+  t.match(refusal('-np', '1', '--wdir', '/other', 'plain.js'), /no script plain\.js in \/other/);
+});
+
+t.test('what is wrong is refused with a line that names it', async (t) => {
+  const table: Array<[RegExp, ...string[]]> = [
+    [/unknown option --bogus/, '-np', '2', '--bogus', 'train.ts'],
+    [/unknown option --fusion-treshold-mb/, '-np', '2', '--fusion-treshold-mb', '4', 'train.ts'],
+    [/--np is '0'.*>= 1/, '-np', '0', 'train.ts'],
+    [/--np is '-3'/, '-np', '-3', 'train.ts'],
+    [/--np is '2\.5'/, '-np', '2.5', 'train.ts'],
+    [/--np is 'two'/, '-np', 'two', 'train.ts'],
+    [/--np is ''/, '--np=', 'train.ts'],
+    [/-np needs a value/, '-np'],
+    [/how many processes/, 'train.ts'],
+    [/which script/, '-np', '2'],
+    [/no script nosuch\.ts/, '-np', '2', 'nosuch.ts'],
+    [/--cycle-time-ms is '-1'/, '-np', '1', '--cycle-time-ms', '-1', 'train.ts'],
+    [/--log-level is 'LOUD'.*TRACE/, '-np', '1', '--log-level', 'LOUD', 'train.ts'],
+    [/--strategy is 'star'/, '-np', '1', '--strategy', 'star', 'train.ts'],
+    [/--port-range is '9-1'/, '-np', '1', '--port-range', '9-1', 'train.ts'],
+    [/--blacklist-cooldown-range is '5 1'/, '-np', '1', '--blacklist-cooldown-range', '5', '1', 'train.ts'],
+    [/-H and --hostfile exclude/, '-np', '1', '-H', 'h1', '--hostfile', 'lab.hosts', 'train.ts'],
+    [/hostfile nosuch cannot be read/, '-np', '1', '--hostfile', 'nosuch', 'train.ts'],
+    [/-x '1A=b'/, '-np', '1', '-x', '1A=b', 'train.ts'],
+    [/broken\.env, line 2/, '-np', '1', '--env-file', 'broken.env', 'train.ts'],
+    [/--stall-check and --no-stall-check contradict/, '-np', '1', '--stall-check', '--no-stall-check', 'train.ts'],
+    [/sweep comes with a later version/, 'sweep', '-np', '1', 'train.ts'],
+    [/bench 'foo'/, 'bench', 'foo'],
+    [/'train\.ts' is no option of it/, 'bench', 'allreduce', 'train.ts'],
+  ];
+  for (const [pattern, ...words] of table) t.match(refusal(...words), pattern, words.join(' '));
+});
+
+t.test('options become the ranks’ variables, under Horovod’s names', async (t) => {
+  const { env } = request(
+    '-np',
+    '1',
+    '--fusion-threshold-mb',
+    '32',
+    '--no-stall-check',
+    '--hierarchical-allreduce',
+    '--network-interface',
+    'a,b',
+    '--network-interface',
+    'c',
+    'train.ts',
+  );
+  t.match(env, {
+    HOROVOD_FUSION_THRESHOLD: String(32 * 2 ** 20),
+    HOROVOD_STALL_CHECK_DISABLE: '1',
+    HOROVOD_HIERARCHICAL_ALLREDUCE: '1',
+    TSRUN_NETWORK_INTERFACE: 'a,b,c',
+    HOROVOD_CYCLE_TIME: '77',
+    HOME: '/home/me',
+  });
+});
+
+t.test('the command line beats the config file, which beats the caller’s variables', async (t) => {
+  const fromFile = request('--config-file', 'config.yaml', 'train.ts');
+  t.equal(fromFile.np, 3);
+  t.match(fromFile.env, { HOROVOD_CYCLE_TIME: '5', HOROVOD_FUSION_THRESHOLD: String(16 * 2 ** 20), HOROVOD_STALL_CHECK_DISABLE: '1' });
+  const both = request('--cycle-time-ms', '2', '--config-file', 'config.yaml', '-np', '1', '--stall-check', 'train.ts');
+  t.equal(both.np, 1);
+  t.match(both.env, { HOROVOD_CYCLE_TIME: '2', HOROVOD_FUSION_THRESHOLD: String(16 * 2 ** 20), HOROVOD_STALL_CHECK_DISABLE: '0' });
+});
+
+t.test('-x beats --env-file, which beats the options', async (t) => {
+  const { env } = request(
+    '-np',
+    '1',
+    '--env-file',
+    'job.env',
+    '-x',
+    'A=x y',
+    '-x',
+    'HOME',
+    '-x',
+    'UNSET',
+    '-x',
+    'E=',
+    '--threads-per-process',
+    '2',
+    '-x',
+    'OMP_NUM_THREADS=7',
+    'train.ts',
+  );
+  t.match(env, {
+    A: 'x y',
+    B: ' two words # and more ',
+    C: '',
+    E: '',
+    HOME: '/home/me',
+    OMP_NUM_THREADS: '7',
+    TF_NUM_INTRAOP_THREADS: '2',
+    TSRUN_THREADS_PER_PROCESS: '2',
+  });
+  t.notOk('UNSET' in env);
+});
+
+t.test('what means nothing here, and what has no effect yet, is said once', async (t) => {
+  t.same(request('-np', '1', '--gloo', '--mpi-args', '-x A', '--tls', '--streams', '2', 'train.ts').notices, [
+    '--gloo, --mpi-args have no meaning in khorovod and are ignored',
+    '--tls, --streams have no effect in this version',
+  ]);
+  t.same(request('-np', '1', 'train.ts').notices, []);
+});
+
+t.test('--help, --version and --check-build need nothing else', async (t) => {
+  for (const kind of ['help', 'version', 'check-build']) t.equal(parse(`--${kind}`).kind, kind);
+});
+
+t.test('bench takes its own options among tsrun’s', async (t) => {
+  const { np, command, hasPrefix } = request('bench', 'allreduce', '--sizes', '1K', '-np', '3', '--tensors', '--json=out.json');
+  t.equal(np, 3);
+  t.notOk(hasPrefix);
+  t.same(command, ['/pkg/allreduce.js', '--sizes=1K', '--tensors', '--json=out.json']);
+  t.equal(request('bench', 'allreduce').np, 2);
+  t.match(refusal('bench', 'allreduce', '--sizes'), /--sizes needs a value/);
+});

@@ -28,6 +28,8 @@ export interface Call {
   readonly processSet: number;
   /** Several tensors as one unit. */
   readonly grouped: boolean;
+  /** Never fused with others: its bits depend on nothing else that is pending. */
+  readonly alone: boolean;
 }
 
 export const isSameShape = (a: readonly number[], b: readonly number[]): boolean =>
@@ -45,6 +47,7 @@ export function isSameCall(a: Call, b: Call): boolean {
       a.root === b.root &&
       a.processSet === b.processSet &&
       a.grouped === b.grouped &&
+      a.alone === b.alone &&
       a.parts.length === b.parts.length &&
       a.parts.every((shape, i) => isSameShape(shape, b.parts[i]!)))
   );
@@ -84,6 +87,7 @@ export function callFromRequest(request: khorovod.IRequest): Call {
     root: request.root ?? 0,
     processSet: request.processSet ?? 0,
     grouped: request.grouped ?? false,
+    alone: request.alone ?? false,
   };
   checkParts(call);
   if (!Number.isFinite(call.prescale) || !Number.isFinite(call.postscale))

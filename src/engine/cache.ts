@@ -140,10 +140,14 @@ export class RequestCache {
 
   /** The coordinator had forgotten these when it was given them. @returns the calls that they stood for and that have to go in full, each once */
   refused(ids: readonly number[]): Call[] {
-    const calls = ids.map((id) => this.callOf(id)).filter((call) => call !== undefined);
     this.evict(ids);
-    const toSend = calls.filter((call) => this.named.has(callKey(call)));
-    for (const call of toSend) this.answered(call);
+    const toSend: Call[] = [];
+    for (const id of ids) {
+      const call = this.calls.get(id);
+      if (!call) continue;
+      this.answered(call);
+      toSend.push(call);
+    }
     return toSend;
   }
 

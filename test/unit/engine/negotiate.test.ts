@@ -204,6 +204,16 @@ t.test('what was remembered survives a mismatch', async (t) => {
   t.match(negotiator.take().responses, [{ error: undefined, cached: [id] }]);
 });
 
+t.test('after a mismatch what was remembered may go for room as before', async (t) => {
+  const negotiator = negotiatorOf(2, { cacheCapacity: 1 });
+  for (const rank of [0, 1]) submit(negotiator, rank, call('x'));
+  const [id] = negotiator.take().responses[0]!.cacheAs;
+  submit(negotiator, 0, id!);
+  submit(negotiator, 1, call('x', { dtype: 'int32' }));
+  for (const rank of [0, 1]) submit(negotiator, rank, call('y'));
+  t.same(negotiator.take().evicted, [id]);
+});
+
 // ───── the response cache ─────
 
 t.test('a call that all name by its id is answered by that id; one that some changed gets a new one', async (t) => {

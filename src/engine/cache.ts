@@ -138,7 +138,7 @@ export class RequestCache {
     }
   }
 
-  /** The coordinator had forgotten these when it was given them. @returns the calls that they stood for and that have to go in full, each once */
+  /** The coordinator had forgotten these when it was given them. @returns their calls that have not ended, each once: they have to go in full */
   refused(ids: readonly number[]): Call[] {
     this.evict(ids);
     const toSend: Call[] = [];

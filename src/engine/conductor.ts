@@ -45,7 +45,6 @@ export class Conductor {
     if (!session.control.isCoordinator) return;
     this.coordinator = new Coordinator(this.config, session, {
       takeResponses: (list, evicted) => this.takeResponses(list, evicted),
-      resend: (ids) => this.resend(ids),
       fail: (error) => this.fail(error),
     });
   }
@@ -81,12 +80,6 @@ export class Conductor {
     else this.session.control.send(0, { requests: { full: full.map(callToRequest), cached } });
   }
 
-  /** The coordinator has forgotten these ids. A call is sent again if it is still pending, and once however often it is asked for. */
-  private resend(ids: readonly number[]): void {
-    this.outgoing.push(...this.cache.refused(ids).filter((call) => this.pending.has(call.name)));
-    this.flush();
-  }
-
   /** A lone call leaves in this turn; calls that follow within the cycle time leave together. */
   private scheduleFlush(): void {
     if (this.flushTimer) return;
@@ -104,7 +97,8 @@ export class Conductor {
     } else if (message.responses) {
       this.takeResponses(message.responses.list ?? [], message.responses.evicted ?? []);
     } else if (message.resend) {
-      this.resend(message.resend.cached ?? []);
+      this.outgoing.push(...this.cache.refused(message.resend.cached ?? []));
+      this.flush();
     } else {
       throw new WireError(
         `Rank ${from} sent a control message that rank ${this.config.rank} does not know. Install the same version of khorovod everywhere.`,

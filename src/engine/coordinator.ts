@@ -14,7 +14,6 @@ import { StallInspector } from './stall';
 /** This rank as one of those that submit. */
 interface OwnRank {
   takeResponses(list: readonly khorovod.IResponse[], evicted: readonly number[]): void;
-  resend(ids: readonly number[]): void;
   fail(error: Error): void;
 }
 
@@ -23,7 +22,7 @@ export class Coordinator {
   private readonly stallInspector?: StallInspector;
 
   constructor(
-    private readonly config: Config,
+    config: Config,
     private readonly session: Pick<Session, 'control' | 'hostOf'>,
     private readonly own: OwnRank,
   ) {
@@ -42,10 +41,8 @@ export class Coordinator {
 
   hear(from: number, requests: { readonly full: readonly Call[]; readonly cached: readonly number[] }): void {
     const { resend } = this.negotiator.add(from, requests, performance.now());
-    if (resend.length > 0) {
-      if (from === this.config.rank) this.own.resend(resend);
-      else this.session.control.send(from, { resend: { cached: resend } });
-    }
+    // Never to this rank itself: it hears of an eviction in the turn in which it happens, before it names anything again.
+    if (resend.length > 0) this.session.control.send(from, { resend: { cached: resend } });
     this.tell();
   }
 

@@ -185,6 +185,14 @@ t.test('a call that comes again goes as an id; one that was forgotten on its way
     requests.map(({ full, cached }) => [...full!.map(({ name }) => name), ...cached!]),
     [['x'], ['y'], [1], ['x']],
   );
+  await submit(1, 'x');
+  await submit(1, 'y');
+  await settle(ranks);
+  t.same(
+    requests.slice(4).map(({ full, cached }) => [...full!.map(({ name }) => name), ...cached!]),
+    [[3], ['y']],
+    'what is known to be forgotten is not named',
+  );
   t.same(
     ranks.map(({ ran }) => ran),
     [

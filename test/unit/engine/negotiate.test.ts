@@ -412,7 +412,7 @@ class Rank {
 
   hear(message: ToRank): void {
     if ('resend' in message) {
-      this.outgoing.push(...this.cache.refused(message.resend).filter(({ name }) => this.pending.has(name)));
+      this.outgoing.push(...this.cache.refused(message.resend));
       return;
     }
     for (const decision of message.responses) {

@@ -1,7 +1,9 @@
 /**
- * Rank 0's second part: hears what every rank submits, itself among them, and tells all what to carry out next. What is decided, and why, is the negotiator's.
+ * Rank 0's second part: hears what every rank submits, itself among them, and tells all what to carry out next. What is decided, and why,
+ * is the negotiator's.
  *
- * Communication thread; one a generation. Invariant: every rank is told the same responses in the same order; this rank takes them last, so that the others start no later.
+ * Communication thread; one a generation. Invariant: every rank is told the same responses in the same order; this rank takes them last,
+ * so that the others start no later.
  */
 import type { Config } from '../config';
 import { isLogged, log } from '../log';

@@ -1,10 +1,11 @@
 /**
  * Which calls that are ready together are carried out as one operation. Pure; coordinator, whose answer all ranks follow.
  *
- * Allreduces of one dtype, op, factors and process set are fused while they fit the threshold together. As in Horovod, misfits are looked past as long as what is fused and
- * what was passed over fit the threshold together: further on the wait for what was passed over costs more than an operation saved. They keep their order.
- * Never fused: a call larger than the threshold, a grouped call and one marked `alone`. With another neighbour a tensor is cut into other chunks, which are summed in
- * another order; whoever wants the same bits whatever else is pending must not have neighbours.
+ * Allreduces of one dtype, op, factors and process set are fused while they fit the threshold together. As in Horovod, misfits are looked
+ * past as long as what is fused and what was passed over fit the threshold together: further on the wait for what was passed over costs
+ * more than an operation saved. They keep their order. Never fused: a call larger than the threshold, a grouped call and one marked
+ * `alone`. With another neighbour a tensor is cut into other chunks, which are summed in another order; whoever wants the same bits
+ * whatever else is pending must not have neighbours.
  */
 import { bytesOfCall, type Call } from './call';
 import { listed } from './ranks';
@@ -86,5 +87,5 @@ function reasonFor(items: readonly Ready[], bytes: number, mostBytes: number): s
   const [{ call }] = items as [Ready];
   if (items.length === 1) return `'${call.name}' is carried out by itself: nothing that is ready with it fits it.`;
   const names = listed(items.map((item) => `'${item.call.name}'`));
-  return `${names} are fused: each is an allreduce (${call.op}, ${call.dtype}) with the same factors, together ${bytes} of at most ${mostBytes} bytes.`;
+  return `${names} are fused: allreduces (${call.op}, ${call.dtype}) with the same factors, ${bytes} of at most ${mostBytes} bytes.`;
 }

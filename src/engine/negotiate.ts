@@ -2,16 +2,18 @@
  * The coordinator's decision what all ranks carry out next, and in which order. Pure, without a clock; coordinator, communication thread.
  *
  * Ranks submit calls in any order; a collective deadlocks unless all enter the same one. So, as in Horovod, rank 0 decides for all:
- *   a. Each rank sends what it has submitted: a call in full, or the id under which the coordinator remembers that very call. An id that was forgotten
- *      meanwhile is asked for in full (resend).
+ *   a. Each rank sends what it has submitted: a call in full, or the id under which the coordinator remembers that very call. An id that
+ *      was forgotten meanwhile is asked for in full (resend).
  *   b. The coordinator collects by name who has submitted. A call is complete when every member has.
- *   c. Complete calls are compared. Ranks that disagree all get the mismatch, and the job goes on; a call that all named by its id needs no comparison.
- *   d. What became complete together is fused where that is allowed; otherwise the order of responses is the order in which calls became complete.
- *   e. All ranks are sent the same responses in the same order and carry them out one after the other. Agreed calls are remembered under a new id, said in the
- *      response; ids that were forgotten follow the responses, which may still name them.
+ *   c. Complete calls are compared. Ranks that disagree all get the mismatch, and the job goes on; a call that all named by its id needs
+ *      no comparison.
+ *   d. What became complete together is fused where that is allowed; otherwise the order of responses is the order in which calls became
+ *      complete.
+ *   e. All ranks are sent the same responses in the same order and carry them out one after the other. Agreed calls are remembered under
+ *      a new id, said in the response; ids that were forgotten follow the responses, which may still name them.
  *
- * Invariants: every submitted call is answered by exactly one response; a name waits at most once for each rank; after a rank has left nothing is complete any more:
- * what is undecided and what comes later fails, what was complete before is still taken.
+ * Invariants: every submitted call is answered by exactly one response; a name waits at most once for each rank; after a rank has left
+ * nothing is complete any more: what is undecided and what comes later fails, what was complete before is still taken.
  */
 import { type ErrorRecord, recordOf, ShutdownError, WireError } from '../errors';
 import { ResponseCache } from './cache';
@@ -102,7 +104,8 @@ export class Negotiator {
     const { hostOf } = this.options;
     this.departed ??= recordOf(
       new ShutdownError(
-        `Rank ${rank} on host ${hostOf(rank)} has left the job (${reason}), so collectives with it are over. Let every rank call shutdown() at the same place.`,
+        `Rank ${rank} on host ${hostOf(rank)} has left the job (${reason}), so collectives with it are over. ` +
+          'Let every rank call shutdown() at the same place.',
         { peer: rank, host: hostOf(rank) },
       ),
     );

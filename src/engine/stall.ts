@@ -1,8 +1,9 @@
 /**
  * Calls that some ranks submitted long ago and others never: a warning while they wait, an error in the end. Pure; coordinator.
  *
- * A call waits from the moment the first rank submitted it, whether it came in full or as a cached id. Warnings are one for each set of missing ranks, said again when they
- * change and otherwise once in the time of the warning. Time to fail counts by itself: it may be shorter than the time to warn, and is obeyed then too (Horovod ignores it).
+ * A call waits from the moment the first rank submitted it, whether it came in full or as a cached id. Warnings are one for each set of
+ * missing ranks, said again when they change and otherwise once in the time of the warning. Time to fail counts by itself: it may be
+ * shorter than the time to warn, and is obeyed then too (Horovod ignores it).
  */
 import { type HvdError, StallError } from '../errors';
 import type { WaitingCall } from './negotiate';
@@ -66,12 +67,14 @@ function whatStalls({ missing, calls }: Stalled, nowMs: number, hostOf: (rank: n
     calls.map(({ call }) => `'${call.name}' (${call.kind})`),
     mostNames,
   );
+  const others = ranksAndHosts(oldest.submitted(), hostOf);
   const seconds = ((nowMs - oldest.sinceMs) / 1000).toFixed(1);
-  return `${ranksAndHosts(missing, hostOf)} did not submit ${names}, which ${ranksAndHosts(oldest.submitted(), hostOf)} submitted up to ${seconds} s ago`;
+  return `${ranksAndHosts(missing, hostOf)} did not submit ${names}, which ${others} submitted up to ${seconds} s ago`;
 }
 
 const todo =
-  'Let every rank make the same collective calls: look for a branch, a loop or a rank test that only some ranks take, and for data that ends earlier on some.';
+  'Let every rank make the same collective calls: look for a branch, a loop or a rank test that only some ranks take, ' +
+  'and for data that ends earlier on some.';
 
 const warningOf = (stalled: Stalled, nowMs: number, hostOf: (rank: number) => string): string =>
   `Stalled: ${whatStalls(stalled, nowMs, hostOf)}. ${todo}`;

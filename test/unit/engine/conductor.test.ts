@@ -1,4 +1,4 @@
-/** Conductors of several ranks over control links of bytes that arrive when chance wills; the operations themselves only say that they were run. */
+/** Conductors of several ranks over links of bytes that arrive when chance wills; the operations only say that they were run. */
 import fc from 'fast-check';
 import t from 'tap';
 import { readConfig } from '../../../src/config';

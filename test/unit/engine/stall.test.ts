@@ -24,10 +24,8 @@ t.test('a warning names the missing ranks, their hosts, what they did not submit
   const { warnings, failures } = inspector.inspect([waiting('grad', 1000, [1, 2])], 62_500, hostOf);
   t.same(failures, []);
   t.equal(warnings.length, 1);
-  t.match(
-    warnings[0],
-    /^Stalled: rank 1 and 2 \(host a and b\) did not submit 'grad' \(allreduce\), which rank 0 and 3 \(host a and b\) submitted up to 61\.5 s ago\. Let every rank/,
-  );
+  t.match(warnings[0], /^Stalled: rank 1 and 2 \(host a and b\) did not submit 'grad' \(allreduce\), which rank 0 and 3 \(host a and b\) /);
+  t.match(warnings[0], /submitted up to 61\.5 s ago\. Let every rank/);
 });
 
 t.test('there is one warning for each set of missing ranks, with at most six names', async (t) => {
@@ -74,10 +72,8 @@ t.test('after the time to fail the job ends with an error that says who, what, h
   t.same(inspector.inspect([waiting('grad', 0, [2])], 29_999, hostOf).failures, []);
   const [failure] = inspector.inspect([waiting('grad', 0, [2])], 30_000, hostOf).failures;
   t.match(failure, { code: 'ERR_HVD_STALL', peer: 2, host: 'b', tensor: 'grad' });
-  t.match(
-    failure!.message,
-    /rank 2 \(host b\) did not submit 'grad' \(allreduce\), which rank 0, 1 and 3 .* 30\.0 s ago.*Let every rank.*HOROVOD_STALL_SHUTDOWN_TIME_SECONDS \(now 30/s,
-  );
+  t.match(failure!.message, /rank 2 \(host b\) did not submit 'grad' \(allreduce\), which rank 0, 1 and 3 .* 30\.0 s ago/);
+  t.match(failure!.message, /Let every rank.*HOROVOD_STALL_SHUTDOWN_TIME_SECONDS \(now 30/);
 });
 
 t.test('a time to fail that is shorter than the time to warn counts all the same', async (t) => {

@@ -37,10 +37,10 @@ export class ResponseCache {
     const entry = this.entries.get(id);
     if (!entry) return undefined;
     entry.hits += 1;
-    return entry.calls.length === 1 ? entry.calls[0] : entry.calls[position];
+    return entry.calls[entry.calls.length === 1 ? 0 : position];
   }
 
-  /** All members have named the entry of this key: it is used, and free again. @returns its id */
+  /** All members have named the entry of this key. @returns its id */
   use(key: string): number {
     const id = this.ids.get(key)!;
     const entry = this.entries.get(id)!;
@@ -50,23 +50,35 @@ export class ResponseCache {
     return id;
   }
 
-  /** Takes in what was decided, one call a member. @returns its id; 0: there is no room */
+  /** The call that some members have named the entry for came to nothing; what is remembered is as right as before. */
+  release(key: string): void {
+    const entry = this.entries.get(this.ids.get(key) ?? 0);
+    if (entry) entry.hits = 0;
+  }
+
+  /** Takes in what was decided, one call a member, in place of what was remembered under its name. @returns its id; 0: there is no room */
   remember(calls: readonly Call[]): number {
-    if (this.capacity === 0 || this.lastId === mostIds) return 0;
-    if (this.entries.size >= this.capacity) {
-      const oldest = [...this.entries.values()].find(({ hits }) => hits === 0);
-      if (!oldest) return 0;
-      this.forget(oldest.key);
-    }
     const [first] = calls as [Call];
     const key = callKey(first);
+    this.forget(key);
+    if (this.capacity === 0 || this.lastId === mostIds || !this.makeRoom()) return 0;
     this.lastId += 1;
     this.entries.set(this.lastId, { key, calls: calls.every((call) => isSameCall(call, first)) ? [first] : calls, hits: 0 });
     this.ids.set(key, this.lastId);
     return this.lastId;
   }
 
-  forget(key: string): void {
+  private makeRoom(): boolean {
+    if (this.entries.size < this.capacity) return true;
+    for (const { key, hits } of this.entries.values()) {
+      if (hits > 0) continue;
+      this.forget(key);
+      return true;
+    }
+    return false;
+  }
+
+  private forget(key: string): void {
     const id = this.ids.get(key);
     if (id === undefined) return;
     this.ids.delete(key);
@@ -84,42 +96,63 @@ export class ResponseCache {
 
 /** A rank's side: which of its own calls the coordinator remembers. */
 export class RequestCache {
+  /** What an id stands for: the live ones, and those that this rank has named and not heard of since. */
   private readonly calls = new Map<number, Call>();
+  /** By key: the live id. */
   private readonly ids = new Map<string, number>();
-  /** By key: ids that this rank has named and not heard of since. */
-  private readonly named = new Map<string, { id: number; call: Call }>();
+  /** By key: the id that this rank has sent and not heard of since. */
+  private readonly named = new Map<string, number>();
 
   /** The id to send instead of this very call, which counts as sent; undefined: it has to go in full. */
   lookup(call: Call): number | undefined {
     const key = callKey(call);
-    // A name is in flight once: what was named under it before has been answered.
-    this.named.delete(key);
     const id = this.ids.get(key);
     if (id === undefined || !isSameCall(this.calls.get(id)!, call)) return undefined;
-    this.named.set(key, { id, call });
+    this.named.set(key, id);
     return id;
   }
 
   /** The coordinator has decided on this rank's call and remembers it under `id`. */
   remember(id: number, call: Call): void {
-    const key = callKey(call);
-    this.named.delete(key);
     this.calls.set(id, call);
-    this.ids.set(key, id);
+    this.ids.set(callKey(call), id);
   }
 
-  /** The coordinator has forgotten these. What this rank has named and not heard of stays known to `callOf` until it is evicted again or `lookup` sees its name again. */
+  /** This rank's call has ended: nobody will ask for it again. */
+  answered(call: Call): void {
+    const key = callKey(call);
+    const id = this.named.get(key);
+    if (id === undefined) return;
+    this.named.delete(key);
+    if (this.ids.get(key) !== id) this.calls.delete(id);
+  }
+
+  /** The coordinator has forgotten these. */
   evict(ids: readonly number[]): void {
     for (const id of ids) {
       const call = this.calls.get(id);
-      this.calls.delete(id);
-      if (call && this.ids.get(callKey(call)) === id) this.ids.delete(callKey(call));
+      if (!call) continue;
+      const key = callKey(call);
+      if (this.ids.get(key) === id) this.ids.delete(key);
+      if (this.named.get(key) !== id) this.calls.delete(id);
     }
   }
 
-  /** The call the coordinator means by `id`, in a response or a resend. */
+  /** The coordinator had forgotten these when it was given them. @returns their calls that have not ended, each once: they have to go in full */
+  refused(ids: readonly number[]): Call[] {
+    this.evict(ids);
+    const toSend: Call[] = [];
+    for (const id of ids) {
+      const call = this.calls.get(id);
+      if (!call) continue;
+      this.answered(call);
+      toSend.push(call);
+    }
+    return toSend;
+  }
+
+  /** The call the coordinator means by `id` in a response. */
   callOf(id: number): Call | undefined {
-    const call = this.calls.get(id);
-    return call;
+    return this.calls.get(id);
   }
 }

@@ -28,6 +28,8 @@ export interface Call {
   readonly processSet: number;
   /** Several tensors as one unit. */
   readonly grouped: boolean;
+  /** Never fused with others: its bits depend on nothing else that is pending. */
+  readonly alone: boolean;
 }
 
 export const isSameShape = (a: readonly number[], b: readonly number[]): boolean =>
@@ -45,6 +47,7 @@ export function isSameCall(a: Call, b: Call): boolean {
       a.root === b.root &&
       a.processSet === b.processSet &&
       a.grouped === b.grouped &&
+      a.alone === b.alone &&
       a.parts.length === b.parts.length &&
       a.parts.every((shape, i) => isSameShape(shape, b.parts[i]!)))
   );
@@ -84,12 +87,13 @@ export function callFromRequest(request: khorovod.IRequest): Call {
     root: request.root ?? 0,
     processSet: request.processSet ?? 0,
     grouped: request.grouped ?? false,
+    alone: request.alone ?? false,
   };
   checkParts(call);
   if (!Number.isFinite(call.prescale) || !Number.isFinite(call.postscale))
     refuse(name, `has the scale factors ${call.prescale} and ${call.postscale}; both must be finite`);
   if (call.kind === 'allreduce' && call.dtype === 'bool') refuse(name, 'reduces bool, which cannot be reduced');
-  if (call.kind === 'broadcast' ? call.root < 0 : call.root !== -1) refuse(name, `is a ${call.kind} and has the root rank ${call.root}`);
+  if (call.kind === 'broadcast' ? call.root < 0 : call.root !== -1) refuse(name, `names the root rank ${call.root} for ${call.kind}`);
   return call;
 }
 
@@ -97,7 +101,7 @@ function checkParts({ name, kind, dtype, parts, grouped }: Call): void {
   if (grouped && kind !== 'allreduce' && kind !== 'allgather') refuse(name, `is a grouped ${kind}, which does not exist`);
   const isRightCount =
     kind === 'barrier' ? parts.length === 0 : grouped ? parts.length >= 1 && parts.length <= mostParts : parts.length === 1;
-  if (!isRightCount) refuse(name, `is a ${grouped ? 'grouped ' : ''}${kind} of ${parts.length} tensors`);
+  if (!isRightCount) refuse(name, `has ${parts.length} tensors for ${grouped ? 'a grouped' : 'a single'} ${kind}`);
   for (const shape of parts) {
     if (shape.length > mostAxes) refuse(name, `has a tensor of ${shape.length} axes; ${mostAxes} are allowed`);
     if (kind === 'allgather' && shape.length === 0) refuse(name, 'gathers a scalar, which has no axis 0');

@@ -11,19 +11,17 @@ import type { khorovod } from '../wire/generated/messages';
 import type { Boundary } from './boundary';
 import { RequestCache } from './cache';
 import { type Call, callFromRequest, callToRequest } from './call';
+import { Coordinator } from './coordinator';
 import type { FromThread, Submission } from './messages';
-import { Negotiator } from './negotiate';
 import type { Decided, OperationResult, Operations } from './operations';
 import type { Session } from './session';
-import { StallInspector } from './stall';
 
 export class Conductor {
   failure?: HvdError;
   private session!: Session;
   private operations!: Operations;
-  /** On the coordinator only. */
-  private negotiator?: Negotiator;
-  private stallInspector?: StallInspector;
+  /** On rank 0 only. */
+  private coordinator?: Coordinator;
   private readonly cache = new RequestCache();
   private readonly pending = new Map<string, Submission>();
   private outgoing: Call[] = [];
@@ -45,18 +43,9 @@ export class Conductor {
     this.session = session;
     this.operations = operations;
     if (!session.control.isCoordinator) return;
-    const { config } = this;
-    const members = Array.from({ length: config.size }, (_, rank) => rank);
-    this.negotiator = new Negotiator({
-      members,
-      hostOf: session.hostOf,
-      cacheCapacity: config.cacheCapacity,
-      fusionThresholdBytes: config.fusionThresholdBytes,
-    });
-    if (config.stallCheckDisable) return;
-    this.stallInspector = new StallInspector({
-      warnAfterMs: config.stallWarningSeconds * 1000,
-      failAfterMs: config.stallShutdownSeconds * 1000,
+    this.coordinator = new Coordinator(this.config, session, {
+      takeResponses: (list, evicted) => this.takeResponses(list, evicted),
+      fail: (error) => this.fail(error),
     });
   }
 
@@ -87,7 +76,7 @@ export class Conductor {
       else cached.push(id);
     }
     this.outgoing = [];
-    if (this.negotiator) this.hearRequests(this.config.rank, { full, cached });
+    if (this.coordinator) this.coordinator.hear(this.config.rank, { full, cached });
     else this.session.control.send(0, { requests: { full: full.map(callToRequest), cached } });
   }
 
@@ -102,14 +91,13 @@ export class Conductor {
   // ───── from peers ─────
 
   hear(from: number, message: khorovod.IControl): void {
-    if (message.requests && this.negotiator) {
-      this.hearRequests(from, { full: (message.requests.full ?? []).map(callFromRequest), cached: message.requests.cached ?? [] });
+    if (message.requests && this.coordinator) {
+      const { full, cached } = message.requests;
+      this.coordinator.hear(from, { full: (full ?? []).map(callFromRequest), cached: cached ?? [] });
     } else if (message.responses) {
       this.takeResponses(message.responses.list ?? [], message.responses.evicted ?? []);
     } else if (message.resend) {
-      const calls = (message.resend.cached ?? []).map((id) => this.cache.callOf(id)).filter((call) => call !== undefined);
-      this.cache.evict(message.resend.cached ?? []);
-      this.outgoing.push(...calls.filter((call) => this.pending.has(call.name)));
+      this.outgoing.push(...this.cache.refused(message.resend.cached ?? []));
       this.flush();
     } else {
       throw new WireError(
@@ -120,10 +108,9 @@ export class Conductor {
 
   /** A rank left by shutdown(): what has not been decided with it can no longer be. */
   hearDeparture(rank: number, reason: string): void {
-    if (this.negotiator) {
+    if (this.coordinator) {
       this.session.control.sendAll({ departed: { rank, reason } });
-      this.negotiator.depart(rank, reason);
-      this.decide();
+      this.coordinator.depart(rank, reason);
     } else if (rank === 0) {
       const host = this.session.hostOf(0);
       this.coordinatorLeft = recordOf(
@@ -140,45 +127,17 @@ export class Conductor {
     this.onChange?.();
   }
 
-  private hearRequests(from: number, requests: { full: Call[]; cached: readonly number[] }): void {
-    const { resend } = this.negotiator!.add(from, { full: requests.full, cached: [...requests.cached] }, performance.now());
-    if (resend.length > 0) {
-      if (from === this.config.rank) this.hear(from, { resend: { cached: resend } });
-      else this.session.control.send(from, { resend: { cached: resend } });
-    }
-    this.decide();
-  }
-
-  /** Coordinator: what is ready now is told to all ranks before it is carried out here. */
-  private decide(): void {
-    const { responses, evicted } = this.negotiator!.take();
-    if (responses.length === 0 && evicted.length === 0) return;
-    const list: khorovod.IResponse[] = responses.map(({ names, kind, error, cached, cacheAs, sizes }) => ({
-      names: cached.length > 0 ? [] : names,
-      kind,
-      error,
-      cached,
-      cacheAs,
-      sizes: sizes.map((rows) => ({ rows: [...rows] })),
-    }));
-    this.session.control.sendAll({ responses: { list, evicted } });
-    this.takeResponses(list, evicted);
-  }
-
-  /** Looks for calls that some ranks do not submit. Coordinator; once a beat. */
+  /** Once a beat. */
   inspectStalls(nowMs: number): void {
-    if (!this.negotiator || !this.stallInspector) return;
-    const { warnings, failures } = this.stallInspector.inspect(this.negotiator.waiting(), nowMs, this.session.hostOf);
-    for (const warning of warnings) log('WARNING', warning);
-    if (failures.length > 0) this.fail(failures[0]!);
+    this.coordinator?.inspectStalls(nowMs);
   }
 
   private takeResponses(list: readonly khorovod.IResponse[], evicted: readonly number[]): void {
     for (const response of list) {
       const names = response.cached?.length ? response.cached.map((id) => this.nameOf(id)) : (response.names ?? []);
       for (const [i, id] of (response.cacheAs ?? []).entries()) {
-        const call = this.pending.get(names[i]!)?.call;
-        if (id > 0 && call) this.cache.remember(id, call);
+        const call = id > 0 ? this.pending.get(names[i]!)?.call : undefined;
+        if (call) this.cache.remember(id, call);
       }
       const sizes = (response.sizes ?? []).map(({ rows }) => rows ?? []);
       this.decisions.push({
@@ -188,7 +147,7 @@ export class Conductor {
         sizes,
       });
     }
-    this.cache.evict([...evicted]);
+    this.cache.evict(evicted);
     if (this.running.length === 0) void this.carryOut();
   }
 
@@ -228,6 +187,7 @@ export class Conductor {
   private complete(submission: Submission, result: OperationResult | { error: ErrorRecord }): void {
     const { id, slot, call, isAwaited } = submission;
     if (this.pending.get(call.name) === submission) this.pending.delete(call.name);
+    this.cache.answered(call);
     const isTold = 'error' in result || result.outputs !== undefined;
     if ('error' in result) this.tell({ kind: 'record', id, error: result.error });
     else if (result.outputs) this.tell({ kind: 'record', id, outputs: result.outputs, rows: result.rows }, result.outputs);
@@ -259,13 +219,10 @@ export class Conductor {
   /** What was decided with this rank is still carried out, nothing is decided with it afterwards. Resolves at the latest after `timeoutMs`. */
   async part(reason: string, timeoutMs: number): Promise<void> {
     const { control } = this.session;
-    if (this.negotiator) {
-      this.negotiator.depart(this.config.rank, reason);
-      this.decide();
-    }
+    this.coordinator?.depart(this.config.rank, reason);
     control.sendAll({ goodbye: { failed: false, reason } });
     // The coordinator answers a goodbye; every decision that counts on this rank came before that answer.
-    const isParted = (): boolean => this.negotiator !== undefined || control.departed.has(this.config.rank) || control.departed.has(0);
+    const isParted = (): boolean => this.coordinator !== undefined || control.departed.has(this.config.rank) || control.departed.has(0);
     await this.until(
       () => this.failure !== undefined || (isParted() && this.running.length === 0 && this.decisions.length === 0),
       timeoutMs,

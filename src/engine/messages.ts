@@ -2,6 +2,7 @@
 import type { Config } from '../config';
 import type { ErrorRecord } from '../errors';
 import type { Call } from './call';
+import { MOST_FUSED_BYTES } from './fuse';
 
 /** A call on its way into the communication thread. `byteOffset`: its parts lie there in the arena, one behind the other without gaps. */
 export interface Submission {
@@ -50,7 +51,7 @@ export function layOutRegions(fusionThresholdBytes: number): Regions {
   const scratch = { byteOffset: FIRST_PAGE_BYTES, bytes: SCRATCH_BYTES };
   const fusion = {
     byteOffset: scratch.byteOffset + scratch.bytes,
-    bytes: Math.ceil(Math.min(fusionThresholdBytes, 1 << 30) / 65536) * 65536,
+    bytes: Math.ceil(Math.min(fusionThresholdBytes, MOST_FUSED_BYTES) / 65536) * 65536,
   };
   return { scratch, fusion, reservedBytes: fusion.byteOffset + fusion.bytes };
 }

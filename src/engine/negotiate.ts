@@ -1,137 +1,188 @@
-/** The coordinator's decision. Pure. */
-import { type ErrorRecord, MismatchError, recordOf, ShutdownError } from '../errors';
-import { type Call, isSameShape } from './call';
+/**
+ * The coordinator's decision what all ranks carry out next, and in which order. Pure, without a clock; coordinator, communication thread.
+ *
+ * Ranks submit calls in any order; a collective deadlocks unless all enter the same one. So, as in Horovod, rank 0 decides for all:
+ *   a. Each rank sends what it has submitted: a call in full, or the id under which the coordinator remembers that very call. An id that
+ *      was forgotten meanwhile is asked for in full (resend).
+ *   b. The coordinator collects by name who has submitted. A call is complete when every member has.
+ *   c. Complete calls are compared. Ranks that disagree all get the mismatch, and the job goes on; a call that all named by its id needs
+ *      no comparison.
+ *   d. What became complete together is fused where that is allowed; otherwise the order of responses is the order in which calls became
+ *      complete.
+ *   e. All ranks are sent the same responses in the same order and carry them out one after the other. Agreed calls are remembered under
+ *      a new id, said in the response; ids that were forgotten follow the responses, which may still name them.
+ *
+ * Invariants: every submitted call is answered by exactly one response; a name waits at most once for each rank; after a rank has left
+ * nothing is complete any more: what is undecided and what comes later fails, what was complete before is still taken.
+ */
+import { type ErrorRecord, recordOf, ShutdownError, WireError } from '../errors';
+import { ResponseCache } from './cache';
+import { type Call, callKey, type Kind } from './call';
+import { type Batch, fuse, type Ready } from './fuse';
+import { mismatchOf } from './mismatch';
 
-export interface DecidedCall {
-  names: string[];
-  kind: string;
-  error?: ErrorRecord;
-  cached: number[];
-  cacheAs: number[];
-  sizes: number[][];
+export interface Decision {
+  /** Several: fused. */
+  readonly names: readonly string[];
+  readonly kind: Kind;
+  readonly error?: ErrorRecord;
+  /** The ids of all the names, if all were named by their ids; else empty. */
+  readonly cached: readonly number[];
+  /** For each name the id under which it is remembered from now on; 0: no news. */
+  readonly cacheAs: readonly number[];
+  /** Of a gather, for each part: rows of each member. */
+  readonly sizes: readonly (readonly number[])[];
+  /** A sentence for the log. */
+  readonly why: () => string;
+}
+
+/** A call that not every member has submitted. */
+export interface WaitingCall {
+  readonly call: Call;
+  /** When the first member submitted it. */
+  readonly sinceMs: number;
+  readonly missing: () => number[];
+  readonly submitted: () => number[];
+}
+
+interface Waiting {
+  readonly calls: Map<number, Call>;
+  readonly sinceMs: number;
+  /** Members that named the remembered call. */
+  hits: number;
+}
+
+interface Complete extends Ready {
+  readonly error?: ErrorRecord;
+  /** What all named; 0: some submitted it in full. */
+  readonly id: number;
+  readonly cacheAs: number;
+  readonly sizes: readonly (readonly number[])[];
+}
+
+export interface NegotiatorOptions {
+  /** Ranks, ascending. */
+  readonly members: readonly number[];
+  readonly hostOf: (rank: number) => string;
+  readonly cacheCapacity: number;
+  readonly fusionThresholdBytes: number;
 }
 
 export class Negotiator {
-  private readonly table = new Map<string, Map<number, Call>>();
-  private readonly cache = new Map<number, { name: string; calls: Map<number, Call> }>();
-  private readonly ids = new Map<string, number>();
-  private readonly hits = new Map<string, Set<number>>();
-  private nextId = 1;
-  private responses: DecidedCall[] = [];
-  private evicted: number[] = [];
+  /** By key, the oldest first. */
+  private readonly table = new Map<string, Waiting>();
+  private readonly positions: ReadonlyMap<number, number>;
+  private readonly cache: ResponseCache;
+  private complete: Complete[] = [];
   private departed?: ErrorRecord;
 
-  constructor(
-    private readonly options: {
-      members: readonly number[];
-      hostOf: (rank: number) => string;
-      cacheCapacity: number;
-      fusionThresholdBytes: number;
-    },
-  ) {}
+  constructor(private readonly options: NegotiatorOptions) {
+    this.positions = new Map(options.members.map((rank, position) => [rank, position]));
+    this.cache = new ResponseCache(options.cacheCapacity);
+  }
 
-  add(rank: number, { full, cached }: { full: readonly Call[]; cached: readonly number[] }, _nowMs: number): { resend: number[] } {
+  /** What a rank has submitted. @returns ids to be asked for in full. @throws WireError it is no member, or has submitted that before */
+  add(
+    rank: number,
+    { full, cached }: { readonly full: readonly Call[]; readonly cached: readonly number[] },
+    nowMs: number,
+  ): { resend: number[] } {
+    const position = this.positions.get(rank);
+    if (position === undefined) throw new WireError(`Rank ${rank} submits collectives of which it is no member. Please report it.`);
     const resend: number[] = [];
     for (const id of cached) {
-      const entry = this.cache.get(id);
-      if (!entry) resend.push(id);
-      else this.put(rank, entry.calls.get(rank)!, id);
+      const call = this.cache.hit(id, position);
+      if (call) this.put(rank, call, true, nowMs);
+      else resend.push(id);
     }
-    for (const call of full) {
-      const id = this.ids.get(call.name);
-      if (id !== undefined) this.drop(id);
-      this.put(rank, call, undefined);
-    }
+    for (const call of full) this.put(rank, call, false, nowMs);
     return { resend };
   }
 
-  private drop(id: number): void {
-    const entry = this.cache.get(id);
-    if (!entry) return;
-    this.cache.delete(id);
-    this.ids.delete(entry.name);
-    this.evicted.push(id);
-  }
-
-  private put(rank: number, call: Call, id: number | undefined): void {
-    if (this.departed) {
-      this.responses.push({ names: [call.name], kind: call.kind, error: this.departed, cached: [], cacheAs: [], sizes: [] });
-      return;
-    }
-    let calls = this.table.get(call.name);
-    if (!calls) this.table.set(call.name, (calls = new Map()));
-    calls.set(rank, call);
-    const hits = this.hits.get(call.name) ?? new Set();
-    if (id !== undefined) hits.add(rank);
-    this.hits.set(call.name, hits);
-    if (calls.size < this.options.members.length) return;
-    this.table.delete(call.name);
-    this.hits.delete(call.name);
-    const all = this.options.members.map((member) => calls.get(member)!);
-    const first = all[0]!;
-    const sizes = first.kind === 'allgather' ? first.parts.map((_, part) => all.map((one) => one.parts[part]?.[0] ?? 0)) : [];
-    const error = this.mismatch(all);
-    const isHit = hits.size === this.options.members.length && this.ids.get(call.name) === id && id !== undefined;
-    let cacheAs = 0;
-    if (!isHit && !error && this.options.cacheCapacity > 0 && first.kind !== 'barrier') {
-      cacheAs = this.nextId++;
-      this.cache.set(cacheAs, { name: call.name, calls });
-      this.ids.set(call.name, cacheAs);
-      if (this.cache.size > this.options.cacheCapacity)
-        this.drop([...this.cache.keys()].find((key) => !this.hits.get(this.cache.get(key)!.name)?.size)!);
-    }
-    this.responses.push({ names: [call.name], kind: first.kind, error, cached: isHit ? [id] : [], cacheAs: [cacheAs], sizes });
-  }
-
-  private mismatch(all: readonly Call[]): ErrorRecord | undefined {
-    const first = all[0]!;
-    const checks: Array<[string, (call: Call) => string]> = [
-      ['Mismatched operations', (call) => call.kind],
-      ['Mismatched data types', (call) => call.dtype],
-      [
-        `Mismatched ${first.kind.toUpperCase()} tensor shapes`,
-        (call) => JSON.stringify(call.kind === 'allgather' ? call.parts.map((shape) => shape.slice(1)) : call.parts),
-      ],
-      ['Mismatched prescale and/or postscale factors', (call) => `${call.prescale}, ${call.postscale}`],
-      ['Mismatched reduction operation', (call) => call.op],
-      [`Mismatched ${first.kind.toUpperCase()} root ranks`, (call) => String(call.root)],
-      ['Mismatched grouping', (call) => String(call.grouped)],
-    ];
-    for (const [what, of] of checks) {
-      const other = all.findIndex((call) => of(call) !== of(first));
-      if (other >= 0) {
-        const member = this.options.members;
-        return recordOf(
-          new MismatchError(
-            `${what} for '${first.name}': rank ${member[0]} gave ${of(first)}, rank ${member[other]} gave ${of(all[other]!)}.`,
-            { tensor: first.name },
-          ),
-        );
-      }
-    }
-    return undefined;
-  }
-
+  /** A rank left by shutdown(). The first that leaves is the one that is named. */
   depart(rank: number, reason: string): void {
+    const { hostOf } = this.options;
     this.departed ??= recordOf(
-      new ShutdownError(`Rank ${rank} on host ${this.options.hostOf(rank)} has left the job (${reason}).`, {
-        peer: rank,
-        host: this.options.hostOf(rank),
-      }),
+      new ShutdownError(
+        `Rank ${rank} on host ${hostOf(rank)} has left the job (${reason}), so collectives with it are over. ` +
+          'Let every rank call shutdown() at the same place.',
+        { peer: rank, host: hostOf(rank) },
+      ),
     );
-    for (const [name, calls] of this.table)
-      this.responses.push({ names: [name], kind: [...calls.values()][0]!.kind, error: this.departed, cached: [], cacheAs: [], sizes: [] });
+    for (const [key, { calls }] of this.table) this.refuse(key, calls.values().next().value!);
     this.table.clear();
   }
 
-  take(): { responses: DecidedCall[]; evicted: number[] } {
-    const { responses, evicted } = this;
-    this.responses = [];
-    this.evicted = [];
-    return { responses, evicted };
+  /** What became complete since the last time, and the ids forgotten since. */
+  take(): { responses: Decision[]; evicted: number[] } {
+    const batches = fuse(this.complete, this.options.fusionThresholdBytes);
+    this.complete = [];
+    return { responses: batches.map(decisionOf), evicted: this.cache.takeEvicted() };
   }
-  waiting(): unknown {
-    return [];
+
+  /** The oldest first. */
+  waiting(): WaitingCall[] {
+    const { members } = this.options;
+    return [...this.table.values()].map(({ calls, sinceMs }) => ({
+      call: calls.values().next().value!,
+      sinceMs,
+      missing: () => members.filter((rank) => !calls.has(rank)),
+      submitted: () => members.filter((rank) => calls.has(rank)),
+    }));
+  }
+
+  private put(rank: number, call: Call, isHit: boolean, nowMs: number): void {
+    const key = callKey(call);
+    if (this.departed) {
+      this.refuse(key, call);
+      return;
+    }
+    let waiting = this.table.get(key);
+    if (!waiting) {
+      waiting = { calls: new Map(), sinceMs: nowMs, hits: 0 };
+      this.table.set(key, waiting);
+    }
+    if (waiting.calls.has(rank)) {
+      throw new WireError(`Rank ${rank} submitted '${call.name}' again before it was decided. Please report it.`);
+    }
+    waiting.calls.set(rank, call);
+    if (isHit) waiting.hits += 1;
+    if (waiting.calls.size < this.positions.size) return;
+    this.table.delete(key);
+    this.complete.push(this.decide(key, waiting));
+  }
+
+  private decide(key: string, { calls, hits }: Waiting): Complete {
+    const { members, hostOf } = this.options;
+    const all = members.map((rank) => calls.get(rank)!);
+    const [call] = all as [Call];
+    const isAlone = all.some(({ alone }) => alone);
+    const sizes = call.kind === 'allgather' ? call.parts.map((_, part) => all.map(({ parts }) => parts[part]?.[0] ?? 0)) : [];
+    if (hits === members.length) return { call, isAlone, id: this.cache.use(key), cacheAs: 0, sizes };
+    const mismatch = mismatchOf(all, members, hostOf);
+    if (mismatch) {
+      this.cache.release(key);
+      return { call, isAlone, error: recordOf(mismatch), id: 0, cacheAs: 0, sizes: [] };
+    }
+    // Every barrier has a name of its own: it will not be asked for again.
+    return { call, isAlone, id: 0, cacheAs: call.kind === 'barrier' ? 0 : this.cache.remember(all), sizes };
+  }
+
+  private refuse(key: string, call: Call): void {
+    this.cache.release(key);
+    this.complete.push({ call, isAlone: true, error: this.departed, id: 0, cacheAs: 0, sizes: [] });
   }
 }
-void isSameShape;
+
+function decisionOf({ items, why }: Batch<Complete>): Decision {
+  const [{ call, error, sizes }] = items as [Complete];
+  return {
+    names: items.map((item) => item.call.name),
+    kind: call.kind,
+    error,
+    cached: items.every(({ id }) => id > 0) ? items.map(({ id }) => id) : [],
+    cacheAs: items.map(({ cacheAs }) => cacheAs),
+    sizes,
+    why,
+  };
+}

@@ -5,7 +5,7 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { elemsOf } from '../dtype';
-import { allocate, allreduceAsync, type ReduceOptions, release, synchronize } from '../hvd';
+import { allocate, allreduceAloneAsync, type ReduceOptions, release, synchronize } from '../hvd';
 import { currentEngine } from '../job';
 import { type Bucket, makeBuckets } from './buckets';
 import { copyTensorInto, tensorFrom } from './tensors';
@@ -37,7 +37,7 @@ export class GradientReducer {
         else target.fill(0);
         array[flag] = gradient ? 1 : 0;
       }
-      return allreduceAsync(array, { ...this.options, name, inPlace: true });
+      return allreduceAloneAsync(array, { ...this.options, name });
     });
     const reduced: Array<tf.Tensor | null> = Array(gradients.length).fill(null);
     for (const [i, { bucket, array }] of this.places.entries()) {

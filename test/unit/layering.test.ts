@@ -11,7 +11,7 @@ const layers: ReadonlyArray<readonly [string, RegExp]> = [
   ['A memory', /^src\/memory\//],
   ['A wire', /^src\/wire\//],
   ['B plans', /^src\/collective\/(plan|ring|recursive_doubling|tree|allgather|select)\.ts$/],
-  ['B decisions', /^src\/engine\/(call|negotiate|cache|fuse|stall)\.ts$/],
+  ['B decisions', /^src\/engine\/(call|ranks|mismatch|cache|fuse|negotiate|stall)\.ts$/],
   ['C transport', /^src\/transport\//],
   ['C rendezvous', /^src\/rendezvous\//],
   ['D executor', /^src\/collective\/execute\.ts$/],

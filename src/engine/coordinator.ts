@@ -1,0 +1,84 @@
+/**
+ * Rank 0's second part: hears what every rank submits, itself among them, and tells all what to carry out next. What is decided, and why,
+ * is the negotiator's.
+ *
+ * Communication thread; one a generation. Invariant: every rank is told the same responses in the same order; this rank takes them last,
+ * so that the others start no later.
+ */
+import type { Config } from '../config';
+import { isLogged, log } from '../log';
+import type { khorovod } from '../wire/generated/messages';
+import type { Call } from './call';
+import { type Decision, Negotiator } from './negotiate';
+import type { Session } from './session';
+import { StallInspector } from './stall';
+
+/** This rank as one of those that submit. */
+interface OwnRank {
+  takeResponses(list: readonly khorovod.IResponse[], evicted: readonly number[]): void;
+  fail(error: Error): void;
+}
+
+export class Coordinator {
+  private readonly negotiator: Negotiator;
+  private readonly stallInspector?: StallInspector;
+
+  constructor(
+    config: Config,
+    private readonly session: Pick<Session, 'control' | 'hostOf'>,
+    private readonly own: OwnRank,
+  ) {
+    this.negotiator = new Negotiator({
+      members: Array.from({ length: config.size }, (_, rank) => rank),
+      hostOf: session.hostOf,
+      cacheCapacity: config.cacheCapacity,
+      fusionThresholdBytes: config.fusionThresholdBytes,
+    });
+    if (config.stallCheckDisable) return;
+    this.stallInspector = new StallInspector({
+      warnAfterMs: config.stallWarningSeconds * 1000,
+      failAfterMs: config.stallShutdownSeconds * 1000,
+    });
+  }
+
+  hear(from: number, requests: { readonly full: readonly Call[]; readonly cached: readonly number[] }): void {
+    const { resend } = this.negotiator.add(from, requests, performance.now());
+    // Never to this rank itself: it hears of an eviction in the turn in which it happens, before it names anything again.
+    if (resend.length > 0) this.session.control.send(from, { resend: { cached: resend } });
+    this.tell();
+  }
+
+  /** A rank left by shutdown(): what has not been decided with it can no longer be. */
+  depart(rank: number, reason: string): void {
+    this.negotiator.depart(rank, reason);
+    this.tell();
+  }
+
+  /** Looks for calls that some ranks do not submit. */
+  inspectStalls(nowMs: number): void {
+    if (!this.stallInspector) return;
+    const { warnings, failures } = this.stallInspector.inspect(this.negotiator.waiting(), nowMs, this.session.hostOf);
+    for (const warning of warnings) log('WARNING', warning);
+    if (failures.length > 0) this.own.fail(failures[0]!);
+  }
+
+  private tell(): void {
+    const { responses, evicted } = this.negotiator.take();
+    if (responses.length === 0 && evicted.length === 0) return;
+    if (isLogged('TRACE')) for (const { why } of responses) log('TRACE', why());
+    const list = responses.map(responseOf);
+    this.session.control.sendAll({ responses: { list, evicted } });
+    this.own.takeResponses(list, evicted);
+  }
+}
+
+function responseOf({ names, kind, error, cached, cacheAs, sizes }: Decision): khorovod.IResponse {
+  return {
+    names: cached.length > 0 ? [] : [...names],
+    kind,
+    error,
+    cached: [...cached],
+    cacheAs: cacheAs.some((id) => id > 0) ? [...cacheAs] : [],
+    sizes: sizes.map((rows) => ({ rows: [...rows] })),
+  };
+}

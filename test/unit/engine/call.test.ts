@@ -1,0 +1,121 @@
+/** One call: when two are the same, its bytes, and what the coordinator refuses to read. */
+import fc from 'fast-check';
+import t from 'tap';
+import { dtypes } from '../../../src/dtype';
+import { bytesOfCall, type Call, callFromRequest, callKey, callToRequest, isSameCall, reduceOps } from '../../../src/engine/call';
+import { khorovod } from '../../../src/wire/generated/messages';
+import { call } from './calls';
+
+const overTheWire = (request: khorovod.IRequest): Call =>
+  callFromRequest(khorovod.Request.decode(khorovod.Request.encode(request).finish()));
+
+t.test('two calls are the same only if every field is', async (t) => {
+  t.ok(isSameCall(call('a'), call('a')));
+  const others: Array<Partial<Call>> = [
+    { name: 'b' },
+    { kind: 'broadcast' },
+    { dtype: 'float64' },
+    { parts: [[3, 2]] },
+    { parts: [[2, 3, 1]] },
+    { parts: [[2, 3], [1]] },
+    { parts: [] },
+    { op: 'max' },
+    { prescale: 0.5 },
+    { postscale: 0.5 },
+    { root: 0 },
+    { processSet: 1 },
+    { grouped: true },
+    { alone: true },
+  ];
+  for (const other of others) {
+    t.notOk(isSameCall(call('a'), { ...call('a'), ...other }), JSON.stringify(other));
+    t.notOk(isSameCall({ ...call('a'), ...other }, call('a')), JSON.stringify(other));
+  }
+  t.same(
+    [...new Set(others.flatMap((other) => Object.keys(other)))].sort(),
+    Object.keys(call('a')).sort(),
+    'no field of a call is left out here',
+  );
+});
+
+t.test('a name is unique within its process set only', async (t) => {
+  t.not(callKey(call('a')), callKey(call('a', { processSet: 1 })));
+  t.not(callKey(call('1:a')), callKey(call('a', { processSet: 1 })));
+});
+
+t.test('the bytes of a call are those of all its tensors', async (t) => {
+  t.equal(bytesOfCall(call('a')), 24);
+  t.equal(bytesOfCall(call('a', { dtype: 'int64', parts: [[], [3], [0, 7]], grouped: true })), 32);
+  t.equal(bytesOfCall(call('a', { kind: 'barrier', parts: [] })), 0);
+});
+
+const shape = fc.array(fc.integer({ min: 0, max: 20 }), { maxLength: 5 });
+const anyCall: fc.Arbitrary<Call> = fc
+  .record({
+    name: fc.string({ minLength: 1, maxLength: 30 }),
+    kind: fc.constantFrom('allreduce' as const, 'allgather' as const, 'broadcast' as const, 'barrier' as const),
+    dtype: fc.constantFrom(...dtypes),
+    shapes: fc.array(shape, { minLength: 1, maxLength: 4 }),
+    op: fc.constantFrom(...reduceOps),
+    prescale: fc.double({ noNaN: true, noDefaultInfinity: true }),
+    postscale: fc.double({ noNaN: true, noDefaultInfinity: true }),
+    root: fc.nat(1000),
+    processSet: fc.nat(9),
+    grouped: fc.boolean(),
+    alone: fc.boolean(),
+  })
+  .map(({ shapes, ...fields }) => {
+    const { kind } = fields;
+    const grouped = fields.grouped && (kind === 'allreduce' || kind === 'allgather');
+    const parts = (kind === 'barrier' ? [] : grouped ? shapes : shapes.slice(0, 1)).map((axes) =>
+      kind === 'allgather' && axes.length === 0 ? [1] : axes,
+    );
+    const dtype = kind === 'allreduce' && fields.dtype === 'bool' ? 'uint8' : fields.dtype;
+    return { ...fields, dtype, grouped, parts, root: kind === 'broadcast' ? fields.root : -1 };
+  });
+
+t.test('a call comes back from the wire as it was', async (t) => {
+  fc.assert(
+    fc.property(anyCall, (one) => {
+      const back = overTheWire(callToRequest(one));
+      if (!isSameCall(one, back)) throw new Error(`${JSON.stringify(one)} came back as ${JSON.stringify(back)}`);
+    }),
+    { numRuns: 300 },
+  );
+  t.pass();
+});
+
+t.test('what no rank of this version sends is refused with a text that says what it is', async (t) => {
+  const cases: Array<[Partial<Record<keyof Call, unknown>>, RegExp]> = [
+    [{ name: '' }, /name of 0 characters/],
+    [{ name: 'x'.repeat(1025) }, /name of 1025 characters/],
+    [{ kind: 'alltoall' }, /collective 'alltoall'/],
+    [{ dtype: 'float16' }, /dtype 'float16'/],
+    [{ op: 'adasum' }, /op 'adasum'/],
+    [{ dtype: 'bool' }, /cannot be reduced/],
+    [{ prescale: Number.NaN }, /must be finite/],
+    [{ postscale: Number.POSITIVE_INFINITY }, /must be finite/],
+    [{ parts: [] }, /0 tensors for a single allreduce/],
+    [{ parts: [[1], [2]] }, /2 tensors for a single allreduce/],
+    [{ parts: [], grouped: true }, /0 tensors for a grouped allreduce/],
+    [{ parts: Array(65537).fill([]), grouped: true }, /65537 tensors/],
+    [{ parts: [Array(17).fill(1)] }, /17 axes/],
+    [{ parts: [[2 ** 31, 2]] }, /announces 17179869184 bytes/],
+    [{ parts: [Array(16).fill(2 ** 32 - 1)] }, /announces/],
+    [{ kind: 'allgather', parts: [[]] }, /scalar/],
+    [{ kind: 'broadcast', grouped: true, root: 0 }, /grouped broadcast/],
+    [{ kind: 'broadcast', root: -1 }, /root rank -1/],
+    [{ root: 2 }, /root rank 2 for allreduce/],
+    [{ kind: 'barrier' }, /1 tensors for a single barrier/],
+  ];
+  for (const [fields, message] of cases) {
+    const request = callToRequest({ ...call('x'), ...fields } as Call);
+    t.throws(() => overTheWire(request), { code: 'ERR_HVD_WIRE', message }, JSON.stringify(fields).slice(0, 60));
+  }
+  t.throws(() => callFromRequest({}), { code: 'ERR_HVD_WIRE' }, 'nothing at all');
+});
+
+t.test('the text about a refused request holds no more than the beginning of what a stranger wrote', async (t) => {
+  const error = t.throws(() => overTheWire(callToRequest(call('x'.repeat(1000), { kind: 'y'.repeat(1e5) as 'barrier' }))));
+  t.ok((error as Error).message.length < 400);
+});

@@ -1,0 +1,243 @@
+/** Conductors of several ranks over links of bytes that arrive when chance wills; the operations only say that they were run. */
+import fc from 'fast-check';
+import t from 'tap';
+import { readConfig } from '../../../src/config';
+import { Boundary } from '../../../src/engine/boundary';
+import type { Call } from '../../../src/engine/call';
+import { Conductor } from '../../../src/engine/conductor';
+import { ControlPlane } from '../../../src/engine/control_plane';
+import type { FromThread } from '../../../src/engine/messages';
+import type { Operations } from '../../../src/engine/operations';
+import type { Session } from '../../../src/engine/session';
+import { configureLog } from '../../../src/log';
+import type { ControlLink } from '../../../src/transport/control';
+import { khorovod } from '../../../src/wire/generated/messages';
+import { randomFrom } from '../collective/simulation';
+import { call, hostOf } from './calls';
+
+// Failures and stalls are what is tested here; their log lines are not.
+configureLog({ level: 'FATAL' });
+
+class Link {
+  onMessage: (message: khorovod.IControl) => void = () => {};
+  onClose: (error: Error | undefined) => void = () => {};
+  lastHeardMs = performance.now();
+  readonly queue: Uint8Array[] = [];
+  other!: Link;
+  constructor(readonly peer: number) {}
+  send(message: khorovod.IControl): void {
+    this.other.queue.push(khorovod.Control.encode(message).finish());
+  }
+  deliver(): void {
+    this.onMessage(khorovod.Control.decode(this.queue.shift()!));
+  }
+}
+
+class Rank {
+  readonly links: Link[] = [];
+  readonly conductor: Conductor;
+  readonly control: ControlPlane;
+  readonly ran: string[] = [];
+  readonly told: FromThread[] = [];
+  /** Ends the operation under way. */
+  finish?: () => void;
+  sent = { full: 0, cached: 0 };
+  private readonly boundary = new Boundary();
+  private lastId = 0;
+
+  constructor(rank: number, size: number, env: Record<string, string>) {
+    const config = readConfig({ HOROVOD_RANK: `${rank}`, HOROVOD_SIZE: `${size}`, HOROVOD_CYCLE_TIME: '0', ...env });
+    this.conductor = new Conductor(config, this.boundary, (message) => this.told.push(message));
+    this.control = new ControlPlane(rank, hostOf, 1e9, {
+      onMessage: (from, message) => this.conductor.hear(from, message),
+      onFailure: (error) => this.conductor.fail(error),
+      onDeparted: (from, reason) => this.conductor.hearDeparture(from, reason),
+    });
+  }
+
+  link(link: Link): void {
+    this.links.push(link);
+    this.control.add(link as unknown as ControlLink);
+  }
+
+  begin(): void {
+    const session = { control: this.control, transport: { abort: () => this.finish?.() }, hostOf };
+    const run: Operations['run'] = ({ names }, submissions) => {
+      this.ran.push(names.join('+'));
+      return new Promise((resolve) => {
+        this.finish = () => {
+          this.finish = undefined;
+          resolve(submissions.map(() => ({})));
+        };
+      });
+    };
+    this.conductor.begin(session as unknown as Session, { run } as Operations);
+  }
+
+  /** @returns whether it is complete yet */
+  submit(one: Call, isAwaited: boolean): () => boolean {
+    this.lastId += 1;
+    const slot = this.lastId;
+    this.boundary.markPending(slot);
+    this.conductor.submit({ id: slot, slot, call: one, byteOffset: 0, bytes: 0, isAwaited });
+    return () => this.boundary.slotState(slot) !== 'pending';
+  }
+
+  get errors(): string[] {
+    return this.told.flatMap((message) => (message.kind === 'record' && message.error ? [message.error.code] : []));
+  }
+}
+
+function makeRanks(size: number, env: Record<string, string> = {}): Rank[] {
+  const ranks = Array.from({ length: size }, (_, rank) => new Rank(rank, size, env));
+  for (const [rank, one] of ranks.slice(1).entries()) {
+    const [there, here] = [new Link(rank + 1), new Link(0)];
+    [there.other, here.other] = [here, there];
+    ranks[0]!.link(there);
+    one.link(here);
+  }
+  for (const rank of ranks) rank.begin();
+  return ranks;
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Delivers and finishes what there is, in the order of chance, until nothing is left. */
+async function settle(ranks: readonly Rank[], random: () => number = Math.random): Promise<void> {
+  for (let idle = 0; idle < 4; ) {
+    const possible = ranks.flatMap((rank) => [
+      ...rank.links.filter(({ queue }) => queue.length > 0).map((link) => () => link.deliver()),
+      ...(rank.finish ? [rank.finish] : []),
+    ]);
+    possible[Math.floor(random() * possible.length)]?.();
+    idle = possible.length > 0 ? 0 : idle + 1;
+    await turn();
+  }
+}
+
+t.test('all ranks run the same operations in the same order, whatever order they submit in and however small the cache is', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 1, max: 2 ** 31 }), async (seed) => {
+      const random = randomFrom(seed);
+      const upTo = (n: number): number => Math.floor(random() * n);
+      const ranks = makeRanks(1 + upTo(4), {
+        HOROVOD_CACHE_CAPACITY: `${[0, 1, 2, 100][upTo(4)]}`,
+        HOROVOD_FUSION_THRESHOLD: `${[0, 60, 1e6][upTo(3)]}`,
+      });
+      const left = ranks.map(() => new Map('abcd'.split('').map((name) => [name, 6])));
+      const isFree = ranks.map(() => new Map<string, () => boolean>());
+      for (let idle = 0; idle < 1000; ) {
+        const possible = ranks.flatMap((rank, r) => [
+          ...[...left[r]!]
+            .filter(([name, count]) => count > 0 && (isFree[r]!.get(name)?.() ?? true))
+            .map(([name, count]) => () => {
+              left[r]!.set(name, count - 1);
+              const one = call(name, {
+                parts: [[name === 'a' ? count >> 1 : 2]],
+                dtype: name === 'b' && count === 3 && r === 1 ? 'int8' : 'float32',
+              });
+              isFree[r]!.set(name, rank.submit(one, upTo(2) === 0));
+            }),
+          ...rank.links.filter(({ queue }) => queue.length > 0).map((link) => () => link.deliver()),
+          ...(rank.finish ? [rank.finish] : []),
+        ]);
+        if (possible.length > 0) possible[upTo(possible.length)]!();
+        else if (left.every((counts) => [...counts.values()].every((count) => count === 0))) break;
+        idle = possible.length > 0 ? 0 : idle + 1;
+        if (idle > 0 || upTo(3) === 0) await turn();
+      }
+      await settle(ranks, random);
+      const mismatches = ranks.length > 1 ? ['ERR_HVD_MISMATCH'] : [];
+      for (const [r, rank] of ranks.entries()) {
+        if (![...isFree[r]!.values()].every((isComplete) => isComplete())) throw new Error(`rank ${r} waits for ever`);
+        if (rank.ran.join() !== ranks[0]!.ran.join()) throw new Error(`${rank.ran} on rank ${r}, ${ranks[0]!.ran} on rank 0`);
+        if (rank.errors.join() !== mismatches.join()) throw new Error(`rank ${r}: ${rank.errors}`);
+        if (rank.ran.flatMap((names) => names.split('+')).length !== 24 - mismatches.length) throw new Error(`${rank.ran}`);
+      }
+    }),
+    { numRuns: 60 },
+  );
+  t.pass();
+});
+
+t.test('a call that comes again goes as an id; one that was forgotten on its way goes in full, once', async (t) => {
+  const ranks = makeRanks(2, { HOROVOD_CACHE_CAPACITY: '1' });
+  const requests: khorovod.IRequests[] = [];
+  const coordinator = ranks[0]!.conductor;
+  const hear = coordinator.hear.bind(coordinator);
+  coordinator.hear = (from, message) => {
+    if (message.requests) requests.push(message.requests);
+    hear(from, message);
+  };
+  const submit = async (rank: number, name: string): Promise<void> => {
+    ranks[rank]!.submit(call(name), true);
+    await turn();
+  };
+  for (const rank of [0, 1]) await submit(rank, 'x');
+  await settle(ranks);
+  for (const rank of [0, 1]) await submit(rank, 'y');
+  for (const link of ranks[0]!.links) link.deliver();
+  // x's eviction is on its way to rank 1, which names it.
+  await submit(1, 'x');
+  await submit(0, 'x');
+  await settle(ranks);
+  t.same(
+    requests.map(({ full, cached }) => [...full!.map(({ name }) => name), ...cached!]),
+    [['x'], ['y'], [1], ['x']],
+  );
+  await submit(1, 'x');
+  await submit(1, 'y');
+  await settle(ranks);
+  t.same(
+    requests.slice(4).map(({ full, cached }) => [...full!.map(({ name }) => name), ...cached!]),
+    [[3], ['y']],
+    'what is known to be forgotten is not named',
+  );
+  t.same(
+    ranks.map(({ ran }) => ran),
+    [
+      ['x', 'y', 'x'],
+      ['x', 'y', 'x'],
+    ],
+  );
+});
+
+t.test('when a rank leaves, what was decided with it is still run, and the rest fails on the others', async (t) => {
+  for (const leaver of [0, 1, 2]) {
+    const ranks = makeRanks(3);
+    for (const rank of ranks) rank.submit(call('done'), true);
+    for (const link of ranks[0]!.links) link.deliver();
+    for (const [r, rank] of ranks.entries()) if (r !== leaver) rank.submit(call('half'), true);
+    const parted = ranks[leaver]!.conductor.part('shutdown()', 5000);
+    await settle(ranks);
+    await parted;
+    for (const [r, rank] of ranks.entries()) {
+      if (r !== leaver) rank.submit(call('late'), true);
+    }
+    await settle(ranks);
+    t.same(
+      ranks.map(({ ran }) => ran),
+      [['done'], ['done'], ['done']],
+      `rank ${leaver} leaves`,
+    );
+    for (const [r, { errors }] of ranks.entries())
+      t.same(errors, r === leaver ? [] : ['ERR_HVD_SHUTDOWN', 'ERR_HVD_SHUTDOWN'], `rank ${r}`);
+  }
+});
+
+t.test('a stall that lasts too long ends the job on every rank', async (t) => {
+  const ranks = makeRanks(3, { HOROVOD_STALL_SHUTDOWN_TIME_SECONDS: '10' });
+  ranks[1]!.submit(call('x'), true);
+  await settle(ranks);
+  ranks[0]!.conductor.inspectStalls(performance.now() + 9000);
+  t.equal(ranks[0]!.conductor.failure, undefined);
+  ranks[0]!.conductor.inspectStalls(performance.now() + 10_000);
+  await settle(ranks);
+  for (const { conductor } of ranks)
+    t.match(conductor.failure, { code: 'ERR_HVD_STALL', tensor: 'x', message: /rank 0 and 2 \(host a and b\)/ });
+  t.same(ranks[1]!.errors, ['ERR_HVD_STALL']);
+  const quiet = makeRanks(2, { HOROVOD_STALL_SHUTDOWN_TIME_SECONDS: '10', HOROVOD_STALL_CHECK_DISABLE: '1' });
+  quiet[0]!.submit(call('x'), true);
+  quiet[0]!.conductor.inspectStalls(performance.now() + 1e9);
+  t.equal(quiet[0]!.conductor.failure, undefined, 'unless looking is switched off');
+});

@@ -1,0 +1,527 @@
+/** What the coordinator decides: case by case, then as a whole job of ranks whose messages are late and overtake each other's. */
+import fc from 'fast-check';
+import t from 'tap';
+import { RequestCache } from '../../../src/engine/cache';
+import { type Call, callFromRequest, callToRequest } from '../../../src/engine/call';
+import { type Decision, Negotiator, type NegotiatorOptions } from '../../../src/engine/negotiate';
+import { khorovod } from '../../../src/wire/generated/messages';
+import { randomFrom } from '../collective/simulation';
+import { call, hostOf } from './calls';
+
+const negotiatorOf = (size: number, options: Partial<NegotiatorOptions> = {}): Negotiator =>
+  new Negotiator({
+    members: Array.from({ length: size }, (_, rank) => rank),
+    hostOf,
+    cacheCapacity: 16,
+    fusionThresholdBytes: 0,
+    ...options,
+  });
+const submit = (negotiator: Negotiator, rank: number, ...calls: Array<Call | number>): number[] =>
+  negotiator.add(
+    rank,
+    { full: calls.filter((one) => typeof one === 'object'), cached: calls.filter((one) => typeof one === 'number') },
+    1000 + rank,
+  ).resend;
+const namesOf = (responses: readonly Decision[]): string[] => responses.map(({ names }) => names.join('+'));
+
+t.test('a call is decided when the last member has submitted it, and the order is that in which calls became complete', async (t) => {
+  const negotiator = negotiatorOf(3);
+  submit(negotiator, 0, call('a'), call('b'));
+  submit(negotiator, 2, call('b'), call('a'));
+  t.same(negotiator.take(), { responses: [], evicted: [] });
+  submit(negotiator, 1, call('b'));
+  t.same(namesOf(negotiator.take().responses), ['b']);
+  submit(negotiator, 1, call('a'));
+  t.same(namesOf(negotiator.take().responses), ['a']);
+  t.same(negotiator.take().responses, [], 'each is answered once');
+});
+
+t.test('what waits says since when, who is missing and who is not', async (t) => {
+  const negotiator = negotiatorOf(3);
+  submit(negotiator, 1, call('a'));
+  submit(negotiator, 0, call('b'), call('a'));
+  t.same(
+    negotiator.waiting().map((one) => [one.call.name, one.sinceMs, one.missing(), one.submitted()]),
+    [
+      ['a', 1001, [2], [0, 1]],
+      ['b', 1000, [1, 2], [0]],
+    ],
+  );
+});
+
+t.test('what became complete by one message is fused up to the threshold, groups and calls that are alone excepted', async (t) => {
+  const negotiator = negotiatorOf(2, { fusionThresholdBytes: 60 });
+  const calls = [call('a'), call('g', { grouped: true }), call('b'), call('o', { alone: true }), call('c')];
+  submit(negotiator, 0, ...calls);
+  submit(negotiator, 1, ...[...calls].reverse());
+  t.same(namesOf(negotiator.take().responses), ['c+b', 'o', 'g', 'a'], 'c and b with what was passed over fit; a has no room');
+});
+
+t.test('a call is alone if any rank says so, which is no mismatch', async (t) => {
+  const negotiator = negotiatorOf(2, { fusionThresholdBytes: 1000 });
+  submit(negotiator, 0, call('a'), call('b'));
+  submit(negotiator, 1, call('a', { alone: true }), call('b'));
+  const { responses } = negotiator.take();
+  t.same(namesOf(responses), ['a', 'b']);
+  t.same(
+    responses.map(({ error }) => error),
+    [undefined, undefined],
+  );
+  t.ok(responses[0]!.cacheAs[0]! > 0, 'and it is remembered as each of them gave it');
+});
+
+t.test('the rows of a gather come from every rank, for every part', async (t) => {
+  const negotiator = negotiatorOf(2);
+  const gather = (...rows: number[]): Call => call('g', { kind: 'allgather', parts: rows.map((n) => [n, 4]), grouped: true });
+  submit(negotiator, 1, gather(0, 7));
+  submit(negotiator, 0, gather(2, 5));
+  const [first] = negotiator.take().responses;
+  t.same(first!.sizes, [
+    [2, 0],
+    [5, 7],
+  ]);
+  const [id] = first!.cacheAs;
+  submit(negotiator, 0, id!);
+  submit(negotiator, 1, id!);
+  const [again] = negotiator.take().responses;
+  t.same([again!.cached, again!.sizes], [[id], first!.sizes], 'an id stands for the rows of each');
+  submit(negotiator, 0, id!);
+  submit(negotiator, 1, gather(1, 1));
+  const { responses, evicted } = negotiator.take();
+  t.same(responses[0]!.sizes, [
+    [2, 1],
+    [5, 1],
+  ]);
+  t.same(evicted, [id]);
+  t.ok(responses[0]!.cacheAs[0]! > id!);
+});
+
+// ───── mismatches ─────
+
+const mismatches: Array<[string, Call, Call, RegExp]> = [
+  [
+    'kinds',
+    call('x'),
+    call('x', { kind: 'broadcast', root: 0 }),
+    /^Mismatched operations for 'x': allreduce on rank 0 \(host a\), but broadcast on rank 1 \(host a\)\. /,
+  ],
+  [
+    'kinds, whatever else differs',
+    call('x'),
+    call('x', { kind: 'barrier', dtype: 'uint8', parts: [] }),
+    /^Mismatched operations .*barrier/,
+  ],
+  ['dtypes', call('x'), call('x', { dtype: 'int32' }), /^Mismatched data types for 'x': float32 on rank 0 .*, but int32 on rank 1 .*Cast/],
+  ['grouping', call('x'), call('x', { grouped: true }), /^Mismatched grouping .*a single tensor on rank 0.*a group on rank 1/],
+  [
+    'shapes',
+    call('x'),
+    call('x', { parts: [[3, 2]] }),
+    /^Mismatched ALLREDUCE tensor shapes for 'x': \[2,3\] on rank 0 .*\[3,2\] on rank 1/,
+  ],
+  ['numbers of axes', call('x'), call('x', { parts: [[6]] }), /^Mismatched ALLREDUCE tensor shapes .*\[2,3\].*\[6\]/],
+  [
+    'shapes of a broadcast',
+    call('x', { kind: 'broadcast', root: 0 }),
+    call('x', { kind: 'broadcast', root: 0, parts: [[]] }),
+    /^Mismatched BROADCAST tensor shapes .*\[2,3\].*\[\]/,
+  ],
+  [
+    'numbers of tensors in a group',
+    call('x', { grouped: true }),
+    call('x', { grouped: true, parts: [[1], [2]] }),
+    /^Mismatched ALLREDUCE tensor shapes .*1 tensors.*2 tensors/,
+  ],
+  [
+    'shapes in a group',
+    call('x', { grouped: true, parts: [[1], [2], [3]] }),
+    call('x', { grouped: true, parts: [[1], [4], [5]] }),
+    /^Mismatched ALLREDUCE tensor shapes .*\[2\] as tensor 1 of the group on rank 0.*\[4\] as tensor 1 of the group on rank 1/,
+  ],
+  [
+    'prescale factors',
+    call('x'),
+    call('x', { prescale: 0.5 }),
+    /^Mismatched prescale and\/or postscale factors .*prescale 1, postscale 1 on.*prescale 0\.5/,
+  ],
+  ['postscale factors', call('x'), call('x', { postscale: 0.5 }), /^Mismatched prescale and\/or postscale factors /],
+  ['ops', call('x'), call('x', { op: 'max' }), /^Mismatched reduction operation for 'x': sum on rank 0 .*max on rank 1/],
+  [
+    'axes of a gather other than axis 0',
+    call('x', { kind: 'allgather', parts: [[2, 3]] }),
+    call('x', { kind: 'allgather', parts: [[4, 5]] }),
+    /^Mismatched ALLGATHER tensor shapes .*\[any,3\].*\[any,5\]/,
+  ],
+  [
+    'numbers of axes of a gather',
+    call('x', { kind: 'allgather', parts: [[2]] }),
+    call('x', { kind: 'allgather', parts: [[2, 1]] }),
+    /^Mismatched ALLGATHER tensor shapes .*\[any\].*\[any,1\]/,
+  ],
+  [
+    'roots',
+    call('x', { kind: 'broadcast', root: 0 }),
+    call('x', { kind: 'broadcast', root: 1 }),
+    /^Mismatched BROADCAST root ranks for 'x': root 0 on rank 0.*root 1 on rank 1/,
+  ],
+];
+
+for (const [what, one, other, message] of mismatches) {
+  t.test(`two ranks with different ${what} both get the mismatch, and the name can be used again`, async (t) => {
+    const negotiator = negotiatorOf(2);
+    submit(negotiator, 0, one);
+    submit(negotiator, 1, other);
+    const [response] = negotiator.take().responses;
+    t.match(response, { names: ['x'], error: { code: 'ERR_HVD_MISMATCH', tensor: 'x', message }, cached: [], cacheAs: [0] });
+    submit(negotiator, 0, one);
+    submit(negotiator, 1, one);
+    t.match(negotiator.take().responses, [{ names: ['x'], error: undefined }]);
+  });
+}
+
+t.test('a mismatch among many ranks names who holds which value, compactly', async (t) => {
+  const negotiator = negotiatorOf(12);
+  for (let rank = 0; rank < 12; rank += 1) submit(negotiator, rank, call('x', { dtype: rank === 3 ? 'int32' : 'float32' }));
+  t.match(
+    negotiator.take().responses[0]!.error!.message,
+    /: float32 on rank 0, 1, 2, 4, 5, 6, 7, 8 and 3 more \(host a, b, c, d, e and f\), but int32 on rank 3 \(host b\)\. /,
+  );
+  for (let rank = 0; rank < 12; rank += 1) submit(negotiator, rank, call('x', { parts: [[rank]] }));
+  t.match(
+    negotiator.take().responses[0]!.error!.message,
+    /\[0\] on rank 0 \(host a\), but \[1\] on .*\[3\] on rank 3 \(host b\), but something else on rank 4, 5, 6, 7, 8, 9, 10 and 11\. /,
+  );
+});
+
+t.test('what was remembered survives a mismatch', async (t) => {
+  const negotiator = negotiatorOf(2);
+  for (const rank of [0, 1]) submit(negotiator, rank, call('x'));
+  const [id] = negotiator.take().responses[0]!.cacheAs;
+  submit(negotiator, 0, id!);
+  submit(negotiator, 1, call('x', { dtype: 'int32' }));
+  t.match(negotiator.take(), { responses: [{ error: { code: 'ERR_HVD_MISMATCH' } }], evicted: [] });
+  for (const rank of [0, 1]) submit(negotiator, rank, id!);
+  t.match(negotiator.take().responses, [{ error: undefined, cached: [id] }]);
+});
+
+t.test('after a mismatch what was remembered may go for room as before', async (t) => {
+  const negotiator = negotiatorOf(2, { cacheCapacity: 1 });
+  for (const rank of [0, 1]) submit(negotiator, rank, call('x'));
+  const [id] = negotiator.take().responses[0]!.cacheAs;
+  submit(negotiator, 0, id!);
+  submit(negotiator, 1, call('x', { dtype: 'int32' }));
+  for (const rank of [0, 1]) submit(negotiator, rank, call('y'));
+  t.same(negotiator.take().evicted, [id]);
+});
+
+// ───── the response cache ─────
+
+t.test('a call that all name by its id is answered by that id; one that some changed gets a new one', async (t) => {
+  const negotiator = negotiatorOf(2);
+  for (const rank of [0, 1]) submit(negotiator, rank, call('x'));
+  const [id] = negotiator.take().responses[0]!.cacheAs;
+  for (const rank of [1, 0]) t.same(submit(negotiator, rank, id!), []);
+  t.match(negotiator.take(), { responses: [{ names: ['x'], cached: [id], cacheAs: [0] }], evicted: [] });
+  for (const rank of [1, 0]) submit(negotiator, rank, call('x', { parts: [[9]] }));
+  const { responses, evicted } = negotiator.take();
+  t.same([responses[0]!.cached, evicted], [[], [id]]);
+  t.not(responses[0]!.cacheAs[0], id);
+});
+
+t.test('an id that was forgotten on its way is asked for in full, of that rank only, and the call is decided with it', async (t) => {
+  const negotiator = negotiatorOf(2, { cacheCapacity: 1 });
+  for (const name of ['x', 'y']) for (const rank of [0, 1]) submit(negotiator, rank, call(name));
+  const { responses, evicted } = negotiator.take();
+  const [old] = responses[0]!.cacheAs;
+  t.same(evicted, [old]);
+  t.same(submit(negotiator, 0, old!), [old]);
+  t.same(submit(negotiator, 1, call('x')), [], 'the other had heard of it, and sent it in full');
+  t.same(negotiator.take().responses, []);
+  t.same(submit(negotiator, 0, call('x')), []);
+  t.match(negotiator.take().responses, [{ names: ['x'], error: undefined }]);
+});
+
+t.test('an id that some ranks have named is not forgotten for room', async (t) => {
+  const negotiator = negotiatorOf(2, { cacheCapacity: 1 });
+  for (const rank of [0, 1]) submit(negotiator, rank, call('x'));
+  const [id] = negotiator.take().responses[0]!.cacheAs;
+  submit(negotiator, 0, id!);
+  for (const rank of [0, 1]) submit(negotiator, rank, call('y'));
+  t.match(negotiator.take(), { responses: [{ names: ['y'], cacheAs: [0] }], evicted: [] });
+  t.same(submit(negotiator, 1, id!), []);
+  t.match(negotiator.take().responses, [{ cached: [id] }]);
+});
+
+t.test('a fused response uses ids if all its calls were named by theirs, and names if some were not', async (t) => {
+  const negotiator = negotiatorOf(2, { fusionThresholdBytes: 1000 });
+  for (const rank of [0, 1]) submit(negotiator, rank, call('x'), call('y'));
+  const [first] = negotiator.take().responses;
+  t.same(namesOf([first!]), ['x+y']);
+  const [x, y] = first!.cacheAs;
+  for (const rank of [0, 1]) submit(negotiator, rank, x!, y!);
+  t.match(negotiator.take().responses, [{ names: ['x', 'y'], cached: [x, y], cacheAs: [0, 0] }]);
+  for (const rank of [0, 1]) submit(negotiator, rank, y!, call('z'));
+  t.match(negotiator.take().responses, [{ names: ['y', 'z'], cached: [], cacheAs: [0, y! + 1] }]);
+});
+
+t.test('barriers, whose names do not come again, take no room', async (t) => {
+  const negotiator = negotiatorOf(1);
+  submit(negotiator, 0, call('barrier.noname.1', { kind: 'barrier', parts: [] }));
+  t.match(negotiator.take().responses, [{ kind: 'barrier', cacheAs: [0] }]);
+});
+
+// ───── leaving, and what cannot be ─────
+
+t.test('after a rank has left, what was complete is carried out, the rest and all that comes later fails and names it', async (t) => {
+  const negotiator = negotiatorOf(3);
+  for (const rank of [0, 1, 2]) submit(negotiator, rank, call('done'));
+  submit(negotiator, 0, call('half'));
+  submit(negotiator, 2, call('half'));
+  negotiator.depart(2, 'shutdown()');
+  negotiator.depart(1, 'shutdown()');
+  submit(negotiator, 1, call('late'));
+  const error = { code: 'ERR_HVD_SHUTDOWN', peer: 2, host: 'b', message: /^Rank 2 on host b has left the job \(shutdown\(\)\)/ };
+  t.match(negotiator.take().responses, [
+    { names: ['done'], error: undefined },
+    { names: ['half'], error },
+    { names: ['late'], error },
+  ]);
+  t.same(negotiator.waiting(), []);
+});
+
+t.test('a rank that submits what it has submitted before, or is no member, breaks the protocol', async (t) => {
+  const negotiator = negotiatorOf(2);
+  submit(negotiator, 0, call('x'));
+  t.throws(() => submit(negotiator, 0, call('x')), { code: 'ERR_HVD_WIRE', message: /Rank 0 submitted 'x' again/ });
+  t.throws(() => submit(negotiator, 2, call('x')), { code: 'ERR_HVD_WIRE', message: /Rank 2/ });
+});
+
+// ───── whole jobs ─────
+
+interface Occurrence {
+  /** The call of each rank. */
+  readonly calls: readonly Call[];
+  readonly agrees: boolean;
+}
+interface Job {
+  readonly size: number;
+  readonly capacity: number;
+  readonly thresholdBytes: number;
+  /** By name, one after the other. */
+  readonly program: ReadonlyMap<string, readonly Occurrence[]>;
+  readonly leaver?: number;
+}
+
+function makeJob(random: () => number): Job {
+  const upTo = (n: number): number => Math.floor(random() * n);
+  const size = 1 + upTo(4);
+  const program = new Map<string, Occurrence[]>();
+  for (let n = 1 + upTo(5); n > 0; n -= 1) {
+    const name = `n${n}`;
+    const base = call(
+      name,
+      [{}, {}, { alone: true }, { grouped: true }, { kind: 'allgather' as const }, { kind: 'broadcast' as const, root: 0 }][upTo(6)],
+    );
+    let shape = 0;
+    const occurrences = Array.from({ length: 1 + upTo(8) }, () => {
+      if (upTo(4) === 0) shape = upTo(3);
+      const dissenter = size > 1 && upTo(8) === 0 ? upTo(size) : -1;
+      const isRagged = base.kind === 'allgather' && upTo(2) === 0;
+      const calls = Array.from({ length: size }, (_, rank) => {
+        const parts = Array.from({ length: base.grouped ? 2 : 1 }, () => [isRagged ? upTo(3) : 2, shape]);
+        return { ...base, parts, dtype: rank === dissenter ? ('int32' as const) : base.dtype };
+      });
+      return { calls, agrees: dissenter < 0 };
+    });
+    program.set(name, occurrences);
+  }
+  return {
+    size,
+    capacity: [0, 1, 2, 3, 100][upTo(5)]!,
+    thresholdBytes: [0, 40, 1000][upTo(3)]!,
+    program,
+    leaver: upTo(4) === 0 ? upTo(size) : undefined,
+  };
+}
+
+type ToCoordinator = { requests: khorovod.IRequests } | { goodbye: true };
+type ToRank = { responses: Decision[]; evicted: number[] } | { resend: number[] };
+
+/** Far quicker than an assertion of tap's. */
+function same(found: string, expected: string): void {
+  if (found !== expected) throw new Error(`${found} instead of ${expected}`);
+}
+
+/** A rank as the conductor is one: it submits in any order, flushes at any time, carries out late. */
+class Rank {
+  readonly carriedOut: string[] = [];
+  readonly errors: string[] = [];
+  readonly inbox: ToRank[] = [];
+  readonly outbox: ToCoordinator[] = [];
+  hasLeft = false;
+  hits = 0;
+  private readonly next = new Map<string, number>();
+  private readonly pending = new Map<string, Call>();
+  private readonly cache = new RequestCache();
+  private readonly decisions: Array<{ names: string[]; decision: Decision }> = [];
+  private outgoing: Call[] = [];
+
+  constructor(
+    readonly rank: number,
+    private readonly job: Job,
+  ) {}
+
+  get submittable(): string[] {
+    if (this.hasLeft) return [];
+    return [...this.job.program.keys()].filter((name) => !this.pending.has(name) && this.at(name) < this.job.program.get(name)!.length);
+  }
+  get isIdle(): boolean {
+    return this.outgoing.length === 0 && this.decisions.length === 0;
+  }
+  get unanswered(): string[] {
+    return [...this.pending.keys()];
+  }
+  private at(name: string): number {
+    return this.next.get(name) ?? 0;
+  }
+
+  submit(name: string): void {
+    const one = this.job.program.get(name)![this.at(name)]!.calls[this.rank]!;
+    this.pending.set(name, one);
+    this.outgoing.push(one);
+  }
+
+  flush(): void {
+    const full: khorovod.IRequest[] = [];
+    const cached: number[] = [];
+    for (const one of this.outgoing) {
+      const id = this.cache.lookup(one);
+      if (id === undefined) full.push(callToRequest(one));
+      else cached.push(id);
+    }
+    this.hits += cached.length;
+    this.outgoing = [];
+    this.outbox.push({ requests: khorovod.Requests.decode(khorovod.Requests.encode({ full, cached }).finish()) });
+  }
+
+  leave(): void {
+    this.hasLeft = true;
+    this.flush();
+    this.outbox.push({ goodbye: true });
+  }
+
+  hear(message: ToRank): void {
+    if ('resend' in message) {
+      this.outgoing.push(...this.cache.refused(message.resend));
+      return;
+    }
+    for (const decision of message.responses) {
+      const names = decision.cached.length > 0 ? decision.cached.map((id) => this.cache.callOf(id)!.name) : [...decision.names];
+      same(names.join(), decision.names.join());
+      for (const [i, id] of decision.cacheAs.entries()) if (id > 0) this.cache.remember(id, this.pending.get(names[i]!)!);
+      this.decisions.push({ names, decision });
+    }
+    this.cache.evict(message.evicted);
+  }
+
+  carryOut(): void {
+    const { names, decision } = this.decisions.shift()!;
+    for (const [i, name] of names.entries()) {
+      const own = this.pending.get(name);
+      if (!own) {
+        if (decision.error?.code !== 'ERR_HVD_SHUTDOWN') throw new Error(`rank ${this.rank} never submitted ${name}`);
+        continue;
+      }
+      const occurrence = this.job.program.get(name)![this.at(name)]!;
+      if (!decision.error && !occurrence.agrees) throw new Error(`${name}: a mismatch went unseen`);
+      if (decision.error?.code === 'ERR_HVD_MISMATCH' && occurrence.agrees) throw new Error(`${name}: ${decision.error.message}`);
+      if (own.kind === 'allgather' && !decision.error) {
+        const expected = own.parts.map((_, part) => occurrence.calls.map(({ parts }) => parts[part]![0]!));
+        same(JSON.stringify(decision.sizes), JSON.stringify(expected));
+      }
+      if (names.length > 1 && (own.grouped || own.alone || own.kind !== 'allreduce')) throw new Error(`${name} was fused`);
+      if (decision.error) this.errors.push(`${name}#${this.at(name)} ${decision.error.code}`);
+      this.pending.delete(name);
+      this.cache.answered(own);
+      if (i === 0 && decision.error?.code !== 'ERR_HVD_SHUTDOWN')
+        this.carriedOut.push(`${names.map((each) => `${each}#${this.at(each)}`).join('+')} ${decision.error?.code ?? 'ok'}`);
+      this.next.set(name, this.at(name) + 1);
+    }
+  }
+
+  get canCarryOut(): boolean {
+    return this.decisions.length > 0;
+  }
+  get canFlush(): boolean {
+    return this.outgoing.length > 0;
+  }
+}
+
+/** Runs the job to its end, whoever goes next drawn by chance. @returns how often ids were sent, and asked for in full */
+function runJob(job: Job, random: () => number): { hits: number; resends: number } {
+  const { size, capacity, thresholdBytes, leaver } = job;
+  const negotiator = negotiatorOf(size, { cacheCapacity: capacity, fusionThresholdBytes: thresholdBytes });
+  const ranks = Array.from({ length: size }, (_, rank) => new Rank(rank, job));
+  const ids = new Set<number>();
+  let resends = 0;
+  let nowMs = 0;
+
+  const deliver = (from: Rank): void => {
+    const message = from.outbox.shift()!;
+    if ('goodbye' in message) negotiator.depart(from.rank, 'shutdown()');
+    else {
+      const { full, cached } = message.requests;
+      const { resend } = negotiator.add(from.rank, { full: full!.map(callFromRequest), cached: cached! }, (nowMs += 1));
+      resends += resend.length;
+      if (resend.length > 0) from.inbox.push({ resend });
+    }
+    const { responses, evicted } = negotiator.take();
+    for (const id of responses.flatMap(({ cacheAs }) => cacheAs)) {
+      if (id > 0 && ids.has(id)) throw new Error(`id ${id} was given twice`);
+      ids.add(id);
+    }
+    if (responses.length > 0 || evicted.length > 0) for (const rank of ranks) rank.inbox.push({ responses, evicted });
+  };
+
+  for (;;) {
+    const possible = ranks.flatMap((rank) => [
+      ...rank.submittable.map((name) => () => rank.submit(name)),
+      ...(rank.canFlush ? [() => rank.flush()] : []),
+      ...(rank.outbox.length > 0 ? [() => deliver(rank)] : []),
+      ...(rank.inbox.length > 0 ? [() => rank.hear(rank.inbox.shift()!)] : []),
+      ...(rank.canCarryOut ? [() => rank.carryOut()] : []),
+      ...(rank.rank === leaver && !rank.hasLeft && random() < 0.05 ? [() => rank.leave()] : []),
+    ]);
+    if (possible.length === 0) break;
+    possible[Math.floor(random() * possible.length)]!();
+  }
+
+  const longest = ranks.map(({ carriedOut }) => carriedOut).sort((a, b) => b.length - a.length)[0]!;
+  for (const rank of ranks) {
+    if (rank.unanswered.length > 0) throw new Error(`rank ${rank.rank} still waits for ${rank.unanswered}`);
+    same(rank.carriedOut.join(), longest.join());
+  }
+  if (negotiator.waiting().length > 0) throw new Error('the coordinator still waits');
+  const total = [...job.program.values()].reduce((sum, occurrences) => sum + occurrences.length, 0);
+  if (!ranks.some(({ hasLeft }) => hasLeft)) {
+    const answered = longest.flatMap((one) => one.split(' ')[0]!.split('+'));
+    same(String(new Set(answered).size), String(total));
+    same(String(answered.length), String(total));
+  }
+  return { hits: ranks.reduce((sum, rank) => sum + rank.hits, 0), resends };
+}
+
+t.test('in any job every rank carries out the same, every call is answered once and nobody waits for ever', async (t) => {
+  let [hits, resends] = [0, 0];
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 2 ** 31 }), (seed) => {
+      const random = randomFrom(seed);
+      const met = runJob(makeJob(random), random);
+      hits += met.hits;
+      resends += met.resends;
+    }),
+    { numRuns: 600 },
+  );
+  t.ok(hits > 100, 'calls were named by ids');
+  t.ok(resends > 10, 'some of which were forgotten on their way');
+});

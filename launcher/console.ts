@@ -33,6 +33,7 @@ export class Console {
   private readonly brokenStreams = new Set<NodeJS.WriteStream>();
   /** Chunks that have not left this process. */
   private unwritten = 0;
+  private isAbandoned = false;
   private onIdle?: () => void;
 
   /** @throws LaunchError (exit 2) the folder for the output cannot be made */
@@ -98,12 +99,13 @@ export class Console {
   flushed(): Promise<void> {
     return new Promise((resolve) => {
       this.onIdle = resolve;
-      if (this.unwritten === 0) resolve();
+      if (this.unwritten === 0 || this.isAbandoned) resolve();
     });
   }
 
   /** Nobody waits any longer for what is still here. */
   abandon(): void {
+    this.isAbandoned = true;
     this.onIdle?.();
   }
 
@@ -160,9 +162,9 @@ class OutputFile {
     this.stream = createWriteStream(file);
     this.stream.on('error', (error) => {
       this.isBroken = true;
+      onBroken(error.message);
       for (const done of this.waiting) done();
       this.waiting.clear();
-      onBroken(error.message);
     });
   }
 
@@ -172,7 +174,10 @@ class OutputFile {
       return;
     }
     this.waiting.add(onWritten);
-    this.stream.write(data, () => this.waiting.delete(onWritten) && onWritten());
+    this.stream.write(data, (error) => {
+      // With an error, the 'error' event does it, after it has been told.
+      if (!error && this.waiting.delete(onWritten)) onWritten();
+    });
   }
 
   end(): void {

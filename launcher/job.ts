@@ -249,15 +249,15 @@ export class Job {
 
   private async conclude(): Promise<number> {
     await this.store?.close();
-    const first = firstFailure(this.ends);
-    const code = jobExitCode(this.ending, first, this.display.hasLostOutput);
-    for (const line of reportLines(this.ending, first, this.ends, first ? this.display.stderrTail(first.label) : []))
-      this.display.say(line);
     this.isOver = true;
     // A pager holds the output for as long as its user reads; a signal ends that wait.
     if (this.ending?.kind === 'signal') this.after(GRACE_MS, () => this.display.abandon());
     await this.display.flushed();
-    return code;
+    const first = firstFailure(this.ends);
+    for (const line of reportLines(this.ending, first, this.ends, first ? this.display.stderrTail(first.label) : []))
+      this.display.say(line);
+    await this.display.flushed();
+    return jobExitCode(this.ending, first, this.display.hasLostOutput);
   }
 
   private explain(text: string): void {

@@ -1,0 +1,120 @@
+/** A rank's life from its program's side: what keeps it alive, what it still owes its peers when it ends, which scripts run as they are. */
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import t from 'tap';
+import { runJob } from '../helpers/tsrun';
+
+// The runner keeps the deadline of a whole file.
+t.setTimeout(0);
+
+const root = path.join(__dirname, '..', '..', '..');
+const entry = path.join(root, 'dist', 'src', 'index.js');
+const run = (np: number, code: string, ...options: string[]) =>
+  runJob(['-np', String(np), ...options, '--', 'node', '-e', `const hvd = require(${JSON.stringify(entry)}); ${code}`], {}, 30_000);
+
+t.test('a program that joins and returns ends by itself', async (t) => {
+  const { status, left, err } = await run(2, 'hvd.init(); hvd.allreduce(Float32Array.of(1));');
+  t.equal(status, 0, err);
+  t.same(left, []);
+});
+
+t.test('an awaited handle keeps the process alive, one that nobody awaits does not', async (t) => {
+  const awaited = await run(
+    2,
+    `hvd.init(); (async () => {
+      if (hvd.rank() === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 700);
+      const [sum] = await hvd.allreduceAsync(Float32Array.of(1), { op: 'sum', name: 'late' });
+      console.log('sum ' + sum);
+    })();`,
+  );
+  t.equal(awaited.status, 0, awaited.err);
+  t.equal(awaited.out.match(/sum 2/g)?.length, 2);
+  const forgotten = await run(1, "hvd.init(); hvd.allreduceAsync(Float32Array.of(1), { op: 'sum' });");
+  t.equal(forgotten.status, 0, forgotten.err);
+});
+
+t.test('what the others still need of a complete operation is sent before a rank ends', async (t) => {
+  // Rank 0 is the root of 64 MiB and ends as soon as its own part is done.
+  const { status, out, err } = await run(
+    3,
+    "hvd.init(); const x = new Float32Array(1 << 24).fill(hvd.rank() === 0 ? 7 : 0); const y = hvd.broadcast(x, 0); console.log('last ' + y[y.length - 1]);",
+  );
+  t.equal(status, 0, err);
+  t.equal(out.match(/last 7/g)?.length, 3);
+});
+
+t.test('collectives with a rank that has left by shutdown() are a ShutdownError, at once', async (t) => {
+  const { status, out, err } = await run(
+    2,
+    `hvd.init();
+     if (hvd.rank() === 1) { hvd.shutdown(); setTimeout(() => {}, 3000); }
+     else {
+       const from = Date.now();
+       try { hvd.allreduce(Float32Array.of(1), { name: 'alone' }); } catch (error) { console.log(error.constructor.name, error.peer, Date.now() - from < 2500); }
+     }`,
+  );
+  t.equal(status, 0, err);
+  t.match(out, /ShutdownError 1 true/);
+});
+
+t.test('a rank that never comes is a RendezvousError that names it, after --start-timeout', async (t) => {
+  const { status, err } = await run(
+    3,
+    "if (process.env.HOROVOD_RANK === '2') setTimeout(() => {}, 20000); else hvd.init();",
+    '--start-timeout',
+    '2',
+  );
+  t.equal(status, 1);
+  t.match(err, /RendezvousError: .*\b2\b/);
+});
+
+t.test('a rank whose exit code is not 0 fails its peers with its code', async (t) => {
+  const { status, err } = await run(
+    2,
+    "hvd.init(); if (hvd.rank() === 1) { hvd.barrier(); process.exit(9); } hvd.barrier(); hvd.allreduce(Float32Array.of(1), { name: 'x' });",
+  );
+  t.equal(status, 9);
+  t.match(err.trimEnd().split('\n').at(-1), /rank 1 on host localhost ended with exit code 9/);
+  t.match(err, /PeerError: .*[Rr]ank 1.*exit code 9/);
+});
+
+t.test('without a launcher a program is a job of one', async (t) => {
+  const { out, status } = await runJob([
+    '-np',
+    '1',
+    '--',
+    'env',
+    '-i',
+    process.execPath,
+    '-e',
+    `const hvd = require(${JSON.stringify(entry)}); hvd.init(); console.log(hvd.rank(), hvd.size(), hvd.allreduce(Float32Array.of(3))[0])`,
+  ]);
+  t.equal(status, 0);
+  t.match(out, /0 1 3/);
+});
+
+t.test('scripts run as they are, whatever package.json stands near them', async (t) => {
+  for (const kind of ['', '{"type": "commonjs"}', '{"type": "module"}']) {
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-scripts-'));
+    t.teardown(() => rmSync(folder, { recursive: true }));
+    if (kind !== '') writeFileSync(path.join(folder, 'package.json'), kind);
+    mkdirSync(path.join(folder, 'node_modules'));
+    symlinkSync(root, path.join(folder, 'node_modules', 'khorovod'));
+    const body = `import * as hvd from 'khorovod';
+enum Kind { One = 1 }
+hvd.init();
+const late: typeof import('khorovod') = AWAIT;
+console.log('same', late.allreduce === hvd.allreduce, hvd.allreduce(new Float32Array([Kind.One]), { op: 'sum' })[0]);
+`;
+    for (const extension of ['ts', 'mts']) {
+      writeFileSync(path.join(folder, `await.${extension}`), body.replace('AWAIT', "await import('khorovod')"));
+      const { status, out, err } = await runJob(['-np', '2', `await.${extension}`], { cwd: folder });
+      t.equal(status, 0, `${kind} ${extension} ${err}`);
+      t.equal(out.match(/same true 2/g)?.length, 2, `${kind} await.${extension}: ${out}`);
+    }
+    writeFileSync(path.join(folder, 'plain.ts'), `${body.replace('AWAIT', 'hvd')}`);
+    const plain = await runJob(['-np', '2', 'plain.ts'], { cwd: folder });
+    t.equal(plain.out.match(/same true 2/g)?.length, 2, `${kind} plain.ts: ${plain.err}`);
+  }
+});

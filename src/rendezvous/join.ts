@@ -10,7 +10,7 @@ import { KeyAbsentError, type Store } from './store';
 
 export const HOSTS_KEY = 'job/hosts';
 /** Set before any rank started, or never. */
-const HOSTS_MS = 1000;
+const HOSTS_MS = 500;
 /** Named in the error; more are counted. */
 const MOST_NAMED = 8;
 

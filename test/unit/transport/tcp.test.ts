@@ -11,10 +11,6 @@ import { closed, connectAsStranger, dialAs, dribble, openPlayedSender, openRanks
 
 const unhandled: unknown[] = [];
 process.on('unhandledRejection', (reason) => void unhandled.push(reason));
-t.teardown(async () => {
-  await turn();
-  t.same(unhandled, [], 'no rejection is left unhandled');
-});
 
 const LARGE = SMALL_BYTES + 1;
 const STASH = 64 << 10;
@@ -471,4 +467,9 @@ t.test('strangers at every port disturb nothing: random bytes, lengths without e
   t.same(lost, []);
   for (const stranger of strangers) stranger.destroy();
   end();
+});
+
+t.test('no rejection was left unhandled', async (t) => {
+  await turn();
+  t.same(unhandled, []);
 });

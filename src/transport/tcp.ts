@@ -77,6 +77,7 @@ export class TcpTransport implements Transport {
   /** Hands what was sent to the kernel, which delivers it even if this process ends then; takes at most `timeoutMs`. Receives that are still pending fail. */
   async close(timeoutMs: number): Promise<void> {
     this.isClosing = true;
+    clearTimeout(this.grace);
     if (!this.cause) await Promise.all(this.outLinks.map((link) => link?.end(timeoutMs)));
     this.abort(new ShutdownError(`Rank ${this.rank} has left the job.`));
   }

@@ -213,6 +213,15 @@ t.test('strangers who sit there keep nobody out: the oldest goes', async (t) => 
   for (const socket of [...sitting, link]) socket.destroy();
 });
 
+t.test('more dialers at once than may be in their handshake all get in, for who is cut off dials again', async (t) => {
+  const { port, links } = await openListener({ identity: identityOf(LAUNCHER_RANK), size: undefined });
+  const ranks = 4 * MOST_STRANGERS;
+  const dialled = await Promise.all(Array.from({ length: ranks }, (_, rank) => dialAs(rank, LAUNCHER_RANK, port, 'store')));
+  await until(() => links.length === ranks, 'all of them');
+  t.equal(new Set(links.map(({ from }) => from)).size, ranks);
+  for (const socket of dialled) socket.destroy();
+});
+
 t.test('ports come from the range; when all are taken the error names it', async (t) => {
   const first = (await openListener()).port;
   const range = { first, last: Math.min(65535, first + 30) };

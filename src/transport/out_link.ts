@@ -18,8 +18,6 @@ interface Pending {
   reject(cause: HvdError): void;
 }
 
-/** With more than this on its way to the kernel, small sends too resolve only when the kernel has them: a sender may not run ahead without bound. */
-const MOST_QUEUED_BYTES = 1 << 20;
 const SENT = Promise.resolve();
 
 export class OutLink {
@@ -55,7 +53,7 @@ export class OutLink {
         host,
         cause,
       });
-      if (this.underWay.size > 0 || socket.writableLength > 0) this.onLost(this.lost);
+      if (this.underWay.size > 0) this.onLost(this.lost);
     });
     socket.resume();
     for (const send of this.waiting.splice(0)) this.write(socket, send.tag, send.bytes).then(send.resolve, send.reject);
@@ -102,7 +100,8 @@ export class OutLink {
     writeHeader(head, tag, bytes.length);
     if (isSmall) {
       head.set(bytes, HEADER_BYTES);
-      if (socket.writable && socket.writableLength <= MOST_QUEUED_BYTES) {
+      // With something still on its way to the kernel it waits its turn like a large one: a sender may not run ahead of its receiver without bound.
+      if (socket.writable && socket.writableLength === 0) {
         socket.write(head);
         return SENT;
       }

@@ -62,7 +62,7 @@ async function joinedSession(
   const left = () => Math.max(1, deadlineMs - performance.now());
   const identity: Identity = { jobId: config.jobId, key: readKey(config), generation, rank };
   const store = await reachStore(config, identity, left());
-  const listener = await Listener.open({ identity, host: config.bindAddress, portRange: config.portRange });
+  const listener = await Listener.open({ identity, size, host: config.bindAddress, portRange: config.portRange });
   try {
     const records = await join({
       store,
@@ -163,8 +163,8 @@ async function linkControl(
 ): Promise<void> {
   const { rank } = identity;
   if (rank !== 0) {
-    const { address, port } = peers[0]!;
-    control.add(new ControlLink(0, await dial({ identity, to: 0, host: address, port, channel: 'control', timeoutMs })));
+    const { host, address, port } = peers[0]!;
+    control.add(new ControlLink(0, await dial({ identity, to: 0, hostName: host, host: address, port, channel: 'control', timeoutMs })));
     return;
   }
   await new Promise<void>((resolve, reject) => {

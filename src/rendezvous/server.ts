@@ -1,72 +1,163 @@
-/** The store the launcher serves. */
-import { Listener } from '../transport/listener';
+/**
+ * The key–value store where the ranks of a job meet, and where they report. The launcher serves it (main thread); it serves all generations.
+ *
+ * A get of a key that is not there waits until it is set; the asker keeps the deadline and says when it has given up. Invariants: keys, values, waiting calls and unread
+ * replies are bounded; what is refused is refused to the one who asked, with a sentence; bytes that are no request close that client's connection and nothing else;
+ * of a client that has left nothing waits any more.
+ */
+import type { Socket } from 'node:net';
+import { RendezvousError } from '../errors';
+import { Listener, MOST_STRANGERS, type PortRange } from '../transport/listener';
 import { encodeFrame, FrameParser } from '../wire/frame';
 import { khorovod } from '../wire/generated/messages';
 import { LAUNCHER_RANK } from '../wire/handshake';
+import { MOST_FRAME_BYTES, MOST_KEYS, MOST_STORED_BYTES, MOST_WAITING, refusalOf } from './limits';
+
+export interface StoreServerOptions {
+  jobId: string;
+  key: Uint8Array;
+  host: string;
+  portRange?: PortRange;
+  /** Number of ranks that may come at the same time. */
+  size?: number;
+  /** `hvd.report` of a rank. */
+  onReport?: (rank: number, json: string) => void;
+}
+
+/** A client that asks and does not read is put out. */
+const MOST_UNREAD_BYTES = 64 << 20;
+
+/** One connection. */
+interface Client {
+  readonly socket: Socket;
+  /** By the id of the call. */
+  readonly waiting: Map<number, Waiter>;
+}
+/** A get of a key that is not there. */
+interface Waiter {
+  readonly client: Client;
+  readonly id: number;
+  readonly key: string;
+}
 
 export class StoreServer {
   private readonly values = new Map<string, Uint8Array>();
-  private readonly waiting = new Map<string, Array<(value: Uint8Array) => void>>();
+  private storedBytes = 0;
+  /** By key; the same as all clients' `waiting`. */
+  private readonly waiters = new Map<string, Set<Waiter>>();
+  private readonly clients = new Set<Client>();
+
   private constructor(
     private readonly listener: Listener,
-    private readonly sockets: Set<{ destroy(): void }>,
-  ) {}
+    private readonly onReport?: (rank: number, json: string) => void,
+  ) {
+    listener.onLink('store', (_from, socket) => this.serve(socket));
+  }
+
+  /** @throws RendezvousError it cannot listen there */
+  static async start({ jobId, key, host, portRange, size, onReport }: StoreServerOptions): Promise<StoreServer> {
+    const identity = { jobId, key, generation: 0, rank: LAUNCHER_RANK };
+    return new StoreServer(await Listener.open({ identity, host, portRange, maxStrangers: Math.max(MOST_STRANGERS, size ?? 0) }), onReport);
+  }
+
   get host(): string {
     return this.listener.host;
   }
   get port(): number {
     return this.listener.port;
   }
-  static async start({
-    jobId,
-    key,
-    host,
-    portRange,
-    onReport,
-  }: {
-    jobId: string;
-    key: Uint8Array;
-    host: string;
-    portRange?: { first: number; last: number };
-    onReport?: (rank: number, json: string) => void;
-  }): Promise<StoreServer> {
-    const listener = await Listener.open({ identity: { jobId, key, generation: 0, rank: LAUNCHER_RANK }, host, portRange });
-    const sockets = new Set<{ destroy(): void }>();
-    const server = new StoreServer(listener, sockets);
-    listener.onLink('store', (_from, socket) => {
-      sockets.add(socket);
-      socket.on('error', () => {});
-      socket.on('close', () => sockets.delete(socket));
-      const parser = new FrameParser(2 << 20);
-      socket.on('data', (chunk) => {
-        try {
-          for (const frame of parser.push(chunk as Buffer)) {
-            const { id, set, get, report } = khorovod.StoreRequest.decode(frame);
-            const answer = (value: Uint8Array): void => void socket.write(encodeFrame(khorovod.StoreReply.encode({ id, value }).finish()));
-            if (set) {
-              server.set(set.key ?? '', Uint8Array.from(set.value ?? []));
-              answer(new Uint8Array());
-            } else if (get) {
-              const value = server.values.get(get.key ?? '');
-              if (value) answer(value);
-              else server.waiting.set(get.key ?? '', [...(server.waiting.get(get.key ?? '') ?? []), answer]);
-            } else if (report) onReport?.(report.rank ?? 0, report.json ?? '');
-          }
-        } catch {
-          socket.destroy();
-        }
-      });
-      socket.resume();
-    });
-    return server;
+
+  /** Sets a key from here, as a rank does. @throws RendezvousError it does not fit */
+  put(key: string, value: Uint8Array): void {
+    const refusal = this.set(key, Uint8Array.from(value));
+    if (refusal) throw new RendezvousError(`The rendezvous does not take '${key}': ${refusal}.`);
   }
-  private set(key: string, value: Uint8Array): void {
-    this.values.set(key, value);
-    for (const answer of this.waiting.get(key) ?? []) answer(value);
-    this.waiting.delete(key);
-  }
+
+  /** Closes the port and every connection. */
   async close(): Promise<void> {
     this.listener.close();
-    for (const socket of this.sockets) socket.destroy();
+    for (const { socket } of this.clients) socket.destroy();
   }
+
+  private serve(socket: Socket): void {
+    const client: Client = { socket, waiting: new Map() };
+    const parser = new FrameParser(MOST_FRAME_BYTES);
+    this.clients.add(client);
+    // The 'close' that follows is what counts.
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      this.clients.delete(client);
+      for (const id of [...client.waiting.keys()]) this.forget(client, id);
+    });
+    socket.on('data', (chunk) => {
+      let requests: khorovod.StoreRequest[];
+      try {
+        requests = parser.push(chunk as Buffer).map((frame) => khorovod.StoreRequest.decode(frame));
+      } catch {
+        // A client of this job that does not speak its language; it hears of that by the closed connection.
+        socket.destroy();
+        return;
+      }
+      for (const request of requests) this.take(client, request);
+    });
+    socket.resume();
+  }
+
+  private take(client: Client, { id, set, get, report, forget }: khorovod.StoreRequest): void {
+    if (set) {
+      const error = this.set(set.key ?? '', Uint8Array.from(set.value ?? []));
+      reply(client, { id, error });
+    } else if (get) {
+      const key = get.key ?? '';
+      const value = this.values.get(key);
+      const error =
+        refusalOf(key, new Uint8Array(0)) ?? (client.waiting.size >= MOST_WAITING ? `${MOST_WAITING} calls wait already` : undefined);
+      if (value || error) reply(client, { id, value, error });
+      else this.wait(client, id, key);
+    } else if (report) {
+      this.onReport?.(report.rank ?? 0, report.json ?? '');
+    } else if (forget) {
+      this.forget(client, id);
+    }
+  }
+
+  /** @returns why not */
+  private set(key: string, value: Uint8Array): string | undefined {
+    const refusal = refusalOf(key, value);
+    if (refusal) return refusal;
+    const old = this.values.get(key);
+    const storedBytes = this.storedBytes + value.length - (old?.length ?? 0);
+    if (!old && this.values.size >= MOST_KEYS) return `it holds ${MOST_KEYS} keys already`;
+    if (storedBytes > MOST_STORED_BYTES) return `it would hold more than ${MOST_STORED_BYTES} bytes`;
+    this.storedBytes = storedBytes;
+    this.values.set(key, value);
+    for (const { client, id } of this.waiters.get(key) ?? []) {
+      client.waiting.delete(id);
+      reply(client, { id, value });
+    }
+    this.waiters.delete(key);
+    return undefined;
+  }
+
+  private wait(client: Client, id: number, key: string): void {
+    this.forget(client, id);
+    const waiter = { client, id, key };
+    client.waiting.set(id, waiter);
+    this.waiters.set(key, (this.waiters.get(key) ?? new Set()).add(waiter));
+  }
+
+  private forget(client: Client, id: number): void {
+    const waiter = client.waiting.get(id);
+    if (!waiter) return;
+    client.waiting.delete(id);
+    const others = this.waiters.get(waiter.key)!;
+    others.delete(waiter);
+    if (others.size === 0) this.waiters.delete(waiter.key);
+  }
+}
+
+function reply({ socket }: Client, answer: khorovod.IStoreReply): void {
+  if (!socket.writable) return;
+  if (socket.writableLength > MOST_UNREAD_BYTES) socket.destroy();
+  else socket.write(encodeFrame(khorovod.StoreReply.encode(answer).finish()));
 }

@@ -1,51 +1,83 @@
-/** A control link. */
+/**
+ * A control link: protobuf messages both ways between one rank and the coordinator. Communication thread; made by the session, owned by the control plane.
+ *
+ * It begins to read in the next turn of the loop: set `onMessage` and `onClose` in this one. Invariants: messages arrive in the order sent; a frame longer than
+ * MAX_FRAME_BYTES, or one that is no message, closes the link with a WireError; `onClose` is called once, and after it (or after `destroy`) no message; sending
+ * on a closed link does nothing, for its closing has been reported or was wanted. There is no back-pressure: what is negotiated is small, and a peer that does not
+ * read falls silent too and is given up for that.
+ */
 import type { Socket } from 'node:net';
+import { BugError, WireError } from '../errors';
 import { encodeFrame, FrameParser } from '../wire/frame';
 import { khorovod } from '../wire/generated/messages';
+import { endWithin } from './socket';
+
+/** Requests for more than 100,000 tensors at once. */
+export const MAX_FRAME_BYTES = 16 << 20;
 
 export class ControlLink {
   onMessage: (message: khorovod.IControl) => void = () => {};
+  /** `error`: what went wrong, if it is known; the peer's own doing otherwise. */
   onClose: (error: Error | undefined) => void = () => {};
   lastHeardMs = performance.now();
-  private readonly parser = new FrameParser(16 << 20);
+  private readonly parser = new FrameParser(MAX_FRAME_BYTES);
+  private cause?: Error;
+
+  /** @param socket paused, after the handshake */
   constructor(
     readonly peer: number,
     private readonly socket: Socket,
   ) {
-    let cause: Error | undefined;
     socket.on('error', (error) => {
-      cause = error;
+      this.cause ??= error;
     });
-    socket.on('close', () => this.onClose(cause));
+    socket.on('close', () => this.onClose(this.cause));
+    // Nothing comes after the peer's end, and nobody reads there any more.
     socket.on('end', () => socket.destroy());
-    socket.on('data', (chunk) => {
-      this.lastHeardMs = performance.now();
-      try {
-        for (const frame of this.parser.push(chunk as Buffer)) this.onMessage(khorovod.Control.decode(frame));
-      } catch (error) {
-        cause = error as Error;
-        socket.destroy();
-      }
-    });
+    socket.on('data', (chunk) => this.take(chunk as Buffer));
     setImmediate(() => socket.resume());
   }
+
+  /** @throws BugError the message is longer than the peer accepts */
   send(message: khorovod.IControl): void {
-    if (!this.socket.destroyed) this.socket.write(encodeFrame(khorovod.Control.encode(message).finish()));
+    if (!this.socket.writable) return;
+    const payload = khorovod.Control.encode(message).finish();
+    if (payload.length > MAX_FRAME_BYTES) {
+      throw new BugError(
+        `A control message of ${payload.length} bytes for rank ${this.peer} is longer than ${MAX_FRAME_BYTES}. Please report it.`,
+      );
+    }
+    this.socket.write(encodeFrame(payload));
   }
+
+  /** Ends the link. Resolves when all that was sent is in the kernel's hands, or nobody is there to get it, or after `timeoutMs`. */
   flush(timeoutMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, timeoutMs);
-      this.socket.end(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-      if (this.socket.destroyed) {
-        clearTimeout(timer);
-        resolve();
-      }
-    });
+    return endWithin(this.socket, timeoutMs);
   }
+
   destroy(): void {
     this.socket.destroy();
+  }
+
+  private take(chunk: Buffer): void {
+    this.lastHeardMs = performance.now();
+    // What a handler throws is not the peer's doing and passes through.
+    for (const message of this.decode(chunk)) {
+      if (this.socket.destroyed) return;
+      this.onMessage(message);
+    }
+  }
+
+  private decode(chunk: Buffer): khorovod.Control[] {
+    try {
+      return this.parser.push(chunk).map((frame) => khorovod.Control.decode(frame));
+    } catch (error) {
+      this.cause ??= new WireError(`Rank ${this.peer} sent what is no control message: ${(error as Error).message}`, {
+        peer: this.peer,
+        cause: error,
+      });
+      this.socket.destroy();
+      return [];
+    }
   }
 }

@@ -1,50 +1,152 @@
-/** Connects and proves. */
+/**
+ * Connects and proves the job key. Any thread.
+ *
+ * One deadline over everything: name lookup, connections, handshakes. What is tried again within it: a refused connection where the listener may not be there yet
+ * (`awaitListener`: the store; a rank's listener is there before anyone learns its port, so a refusal there means that the rank is gone), and a connection closed in
+ * the middle of the handshake, a few times (a listener that strangers besiege closes the oldest). Never after the proof is sent: the listener may have accepted it.
+ */
 import net from 'node:net';
-import { PeerError } from '../errors';
-import { type Channel, DialerHandshake, type Identity, REPLY_BYTES } from '../wire/handshake';
+import { type HvdError, PeerError, RendezvousError } from '../errors';
+import { type Channel, DialerHandshake, type Identity, LAUNCHER_RANK, REPLY_BYTES } from '../wire/handshake';
+import { addressText } from './socket';
 
 export interface DialOptions {
   identity: Identity;
   to: number;
+  /** Host name of that rank, for errors. */
+  hostName?: string;
   host: string;
   port: number;
   channel: Channel;
   timeoutMs: number;
+  awaitListener?: boolean;
+  /** Reads what follows the handshake straight into memory of the caller; the socket is then not paused, and emits no data. */
+  onread?: { room(): Uint8Array; took(bytes: number): boolean };
+  /** Gives up; the promise is rejected with its reason. */
+  signal?: AbortSignal;
 }
-export function dial({ identity, to, host, port, channel, timeoutMs }: DialOptions): Promise<net.Socket> {
+
+const FIRST_PAUSE_MS = 20;
+const LONGEST_PAUSE_MS = 500;
+const MOST_BROKEN_HANDSHAKES = 5;
+
+/**
+ * An open link; paused, unless `onread` is given. No byte behind the handshake is lost.
+ *
+ * @throws PeerError (RendezvousError where it is the launcher) that says whom, where, what happened
+ */
+export async function dial(options: DialOptions): Promise<net.Socket> {
+  const { to, hostName, host, port, channel, timeoutMs, awaitListener, signal } = options;
+  const startedMs = performance.now();
+  const deadlineMs = startedMs + timeoutMs;
+  let refusals = 0;
+  let broken = 0;
+  for (;;) {
+    try {
+      return await attempt(options, deadlineMs - performance.now());
+    } catch (error) {
+      signal?.throwIfAborted();
+      const isRefused = (error as NodeJS.ErrnoException).code === 'ECONNREFUSED';
+      const mayRetry = isRefused ? awaitListener : error instanceof BrokenHandshake && ++broken < MOST_BROKEN_HANDSHAKES;
+      // Not all at the same time: those who were refused together came together.
+      const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** refusals++) * (0.5 + Math.random() / 2);
+      if (!mayRetry || performance.now() + pauseMs >= deadlineMs) throw failure(error as Error);
+      await pause(pauseMs, signal);
+    }
+  }
+
+  function failure(error: Error): HvdError {
+    const isLauncher = to === LAUNCHER_RANK;
+    const whom = isLauncher ? 'the launcher' : `rank ${to}${hostName ? ` on host ${hostName}` : ''}`;
+    // Of several addresses tried in a row, Node reports a list of errors without a text.
+    const how = error.message || ((error as NodeJS.ErrnoException).code ?? error.name);
+    const afterText = `after ${((performance.now() - startedMs) / 1000).toFixed(1)} of ${(timeoutMs / 1000).toFixed(1)} s`;
+    const text = `Connecting to ${whom} at ${addressText(host, port)} (${channel}) failed ${afterText}: ${how}.`;
+    return isLauncher ? new RendezvousError(text, { cause: error }) : new PeerError(text, { peer: to, host: hostName, cause: error });
+  }
+}
+
+/** Closed by the other end before this end had proved anything. */
+class BrokenHandshake extends Error {}
+
+function attempt({ identity, to, host, port, channel, onread, signal }: DialOptions, timeoutMs: number): Promise<net.Socket> {
   return new Promise((resolve, reject) => {
     const handshake = new DialerHandshake(identity, to, channel);
-    const socket = net.connect({ host, port });
-    const timer = setTimeout(() => fail(new Error('no answer in time')), timeoutMs);
+    const reply = Buffer.alloc(REPLY_BYTES);
+    let bytes = 0;
+    let isOpen = false;
+    const socket = net.connect({
+      host,
+      port,
+      onread: onread && {
+        buffer: () => (isOpen ? onread.room() : reply.subarray(bytes % REPLY_BYTES)),
+        callback(read) {
+          if (isOpen) return onread.took(read);
+          bytes += read;
+          return bytes < REPLY_BYTES || prove();
+        },
+      },
+    });
     const fail = (error: Error): void => {
-      clearTimeout(timer);
+      settle();
+      socket.on('error', () => {});
       socket.destroy();
-      reject(new PeerError(`Connecting to rank ${to} at ${host}:${port} (${channel}) failed: ${error.message}.`, { peer: to }));
+      reject(error);
     };
-    let got = Buffer.alloc(0);
+    const onTimeout = (): void =>
+      fail(new Error(socket.connecting ? 'there was no answer to the connection' : 'connected, but the handshake was not answered'));
+    const onError = (error: Error): void => fail(isReset(error) ? new BrokenHandshake(`the handshake broke off: ${error.message}`) : error);
+    const onClose = (): void =>
+      fail(new BrokenHandshake('it closed the connection in the handshake: it may belong to another job, generation or version'));
+    const onAbort = (): void => fail(signal!.reason as Error);
     const onData = (chunk: Buffer): void => {
-      got = Buffer.concat([got, chunk]);
-      if (got.length < REPLY_BYTES) return;
+      const taken = chunk.copy(reply, bytes);
+      bytes += taken;
+      if (bytes < REPLY_BYTES || !prove()) return;
+      socket.pause();
+      if (chunk.length > taken) socket.unshift(chunk.subarray(taken));
+    };
+    const timer = setTimeout(onTimeout, Math.max(1, timeoutMs));
+    const settle = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      socket.removeListener('error', onError).removeListener('close', onClose).removeListener('data', onData);
+    };
+    const prove = (): boolean => {
       try {
-        socket.write(handshake.prove(got.subarray(0, REPLY_BYTES)));
+        socket.write(handshake.prove(reply));
       } catch (error) {
         fail(error as Error);
-        return;
+        return false;
       }
-      clearTimeout(timer);
-      socket.removeListener('data', onData);
-      socket.removeListener('error', fail);
-      socket.removeListener('close', closed);
+      isOpen = true;
+      settle();
+      // The 'close' that follows is what callers act on.
       socket.on('error', () => {});
-      socket.pause();
-      if (got.length > REPLY_BYTES) socket.unshift(got.subarray(REPLY_BYTES));
       resolve(socket);
+      return true;
     };
-    const closed = (): void => fail(new Error('the connection was closed during the handshake'));
     socket.setNoDelay(true);
-    socket.on('error', fail);
-    socket.on('close', closed);
-    socket.on('data', onData);
+    socket.on('error', onError).on('close', onClose);
+    if (!onread) socket.on('data', onData);
+    if (signal?.aborted) return onAbort();
+    signal?.addEventListener('abort', onAbort);
     socket.write(handshake.begin());
+  });
+}
+
+const isReset = (error: Error): boolean => ['ECONNRESET', 'EPIPE'].includes((error as NodeJS.ErrnoException).code ?? '');
+
+function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      clearTimeout(timer);
+      reject(signal!.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', onAbort);
+      resolve();
+    }, ms);
+    signal?.addEventListener('abort', onAbort, { once: true });
   });
 }

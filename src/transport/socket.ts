@@ -1,0 +1,23 @@
+/** What all kinds of link do with a socket. */
+import { isIPv6, type Socket } from 'node:net';
+
+/** As it is written in commands: an IPv6 address in brackets. */
+export const addressText = (host: string, port: number): string => (isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`);
+
+/**
+ * Sends what is queued and then the end of the stream. Resolves when the kernel has all of it (it is delivered even if this process ends then), when the socket is
+ * closed (there is nobody to deliver to), or after `timeoutMs`.
+ */
+export function endWithin(socket: Socket, timeoutMs: number): Promise<void> {
+  if (socket.destroyed) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      socket.removeListener('close', done);
+      resolve();
+    };
+    const timer = setTimeout(done, timeoutMs);
+    socket.once('close', done);
+    socket.end(done);
+  });
+}

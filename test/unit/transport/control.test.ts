@@ -1,0 +1,141 @@
+import type net from 'node:net';
+import t from 'tap';
+import { ControlLink, MAX_FRAME_BYTES } from '../../../src/transport/control';
+import { Listener } from '../../../src/transport/listener';
+import { encodeFrame } from '../../../src/wire/frame';
+import { khorovod } from '../../../src/wire/generated/messages';
+import { randomFrom } from '../collective/simulation';
+import { closed, dialAs, dribble, HOST, identityOf, turn, until } from './ranks';
+
+interface Heard {
+  messages: khorovod.IControl[];
+  closings: Array<Error | undefined>;
+}
+function hear(link: ControlLink): Heard {
+  const heard: Heard = { messages: [], closings: [] };
+  link.onMessage = (message) => void heard.messages.push(message);
+  link.onClose = (error) => void heard.closings.push(error);
+  return heard;
+}
+/** The coordinator's end as a link, the other as a socket. */
+async function openLink(): Promise<{ link: ControlLink; heard: Heard; socket: net.Socket }> {
+  const listener = await Listener.open({ identity: identityOf(0), size: 2, host: HOST });
+  const came = new Promise<{ link: ControlLink; heard: Heard }>((resolve) => {
+    listener.onLink('control', (from, accepted) => {
+      const link = new ControlLink(from, accepted);
+      resolve({ link, heard: hear(link) });
+    });
+  });
+  const socket = await dialAs(1, 0, listener.port, 'control');
+  const opened = await came;
+  listener.close();
+  t.teardown(() => {
+    opened.link.destroy();
+    socket.destroy();
+  });
+  return { ...opened, socket };
+}
+const frameOf = (message: khorovod.IControl): Buffer => encodeFrame(khorovod.Control.encode(message).finish());
+const goodbye = (reason: string): khorovod.IControl => ({ goodbye: { failed: false, reason } });
+const reasonsIn = ({ messages }: Heard): string[] => messages.map((message) => message.goodbye?.reason ?? '');
+
+t.test('messages both ways, in order, however they are cut', async (t) => {
+  const { link, heard, socket } = await openLink();
+  const random = randomFrom(3);
+  const reasons = Array.from({ length: 60 }, (_, i) => `${i}`.repeat(1 + Math.floor(random() * 200)));
+  const bytes = Buffer.concat(reasons.map((reason) => frameOf(goodbye(reason))));
+  await dribble(
+    socket,
+    bytes,
+    (function* () {
+      for (;;) yield 1 + Math.floor(random() * 300);
+    })(),
+  );
+  await until(() => heard.messages.length === reasons.length, 'all messages');
+  t.same(reasonsIn(heard), reasons);
+
+  const other = new ControlLink(0, socket);
+  const back = hear(other);
+  for (const reason of reasons) link.send(goodbye(reason));
+  await until(() => back.messages.length === reasons.length, 'all answers');
+  t.same(reasonsIn(back), reasons);
+  t.equal(other.peer, 0);
+});
+
+t.test('bytes that are no message, or announce too long a one, close the link with an error that names the peer', async (t) => {
+  const tooLong = Buffer.alloc(4);
+  tooLong.writeUInt32LE(MAX_FRAME_BYTES + 1);
+  for (const [bytes, text] of [
+    [tooLong, /announced/],
+    [encodeFrame(Buffer.alloc(9, 255)), /no control message/],
+  ] as const) {
+    const { link, heard, socket } = await openLink();
+    socket.write(Buffer.concat([bytes, frameOf(goodbye('too late'))]));
+    await closed(socket);
+    await until(() => heard.closings.length > 0, 'the close');
+    t.match(heard.closings, [{ code: 'ERR_HVD_WIRE', peer: 1, message: text }]);
+    t.same(heard.messages, []);
+    link.send(goodbye('nobody there'));
+  }
+});
+
+t.test('onClose comes once, whoever closes, and nothing throws afterwards', async (t) => {
+  const acts: Record<string, (link: ControlLink, socket: net.Socket) => unknown> = {
+    'the peer ends': (_, socket) => socket.end(),
+    'the peer is reset': (_, socket) => socket.resetAndDestroy(),
+    'the link is destroyed': (link) => link.destroy(),
+    'the link is flushed': (link) => link.flush(1000),
+  };
+  for (const [name, act] of Object.entries(acts)) {
+    const { link, heard, socket } = await openLink();
+    socket.resume();
+    await act(link, socket);
+    await until(() => heard.closings.length > 0, name);
+    for (let i = 0; i < 10; i += 1) await turn();
+    t.equal(heard.closings.length, 1, name);
+    link.send(goodbye('late'));
+    await link.flush(1000);
+    link.destroy();
+  }
+});
+
+t.test('after destroy no message of the same read is delivered', async (t) => {
+  const { link, socket } = await openLink();
+  const reasons: string[] = [];
+  link.onMessage = (message) => {
+    reasons.push(message.goodbye?.reason ?? '');
+    link.destroy();
+  };
+  socket.write(Buffer.concat([frameOf(goodbye('one')), frameOf(goodbye('two'))]));
+  await closed(socket);
+  t.same(reasons, ['one']);
+});
+
+t.test('flush hands all over to the kernel, and gives up on a peer that does not read', async (t) => {
+  const { link, socket } = await openLink();
+  const reason = 'x'.repeat(1 << 20);
+  for (let i = 0; i < 30; i += 1) link.send(goodbye(reason));
+  const startedMs = performance.now();
+  await link.flush(60);
+  t.ok(performance.now() - startedMs < 2000, 'the peer has read nothing');
+  let bytes = 0;
+  socket.on('data', (chunk) => {
+    bytes += chunk.length;
+  });
+  socket.resume();
+  await new Promise((resolve) => socket.once('end', resolve));
+  t.equal(bytes, 30 * frameOf(goodbye(reason)).length, 'nothing is lost by that');
+});
+
+t.test('a message that the peer would not accept is not sent', async (t) => {
+  const { link } = await openLink();
+  t.throws(() => link.send(goodbye('x'.repeat(MAX_FRAME_BYTES))), { code: 'ERR_HVD_BUG' });
+});
+
+t.test('hearing anything counts as a sign of life', async (t) => {
+  const { link, socket } = await openLink();
+  link.lastHeardMs = 0;
+  socket.write(frameOf({ heartbeat: {} }));
+  await until(() => link.lastHeardMs > 0, 'the beat');
+  t.pass();
+});

@@ -7,6 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import os from 'node:os';
 import { knobs } from '../src/config';
+import { HOSTS_KEY } from '../src/rendezvous/join';
 import { StoreServer } from '../src/rendezvous/server';
 import { version } from '../src/version';
 import type { khorovod } from '../src/wire/generated/messages';
@@ -81,8 +82,10 @@ export class Job {
         key: this.key,
         host: LOOPBACK,
         portRange: this.request.portRange,
+        size: this.assignments.length,
         onReport: (rank, json) => this.display.say(reportLine(rank, json)),
       });
+      this.store.put(HOSTS_KEY, Buffer.from(JSON.stringify(this.assignments.map(({ host }) => host))));
       this.startAgent();
     } catch (error) {
       this.endBy({ kind: 'cannot-start', text: (error as Error).message }, 0);

@@ -1,0 +1,34 @@
+// Runs the parallel and the life-cycle tests of the built package under other Node versions, taken from the registry's `node` package: `node scripts/other_nodes.mjs 22 24 26`.
+// The last line is `N passed, N failed`.
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const versions = process.argv.slice(2);
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'khorovod-nodes-'));
+process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
+let [passed, failed] = [0, 0];
+
+for (const version of versions) {
+  const place = path.join(folder, version);
+  fs.mkdirSync(place);
+  fs.writeFileSync(path.join(place, 'package.json'), '{"private": true}\n');
+  spawnSync('npm', ['install', '--no-audit', '--no-fund', '--silent', `node@${version}`], { cwd: place, stdio: 'inherit' });
+  const node = path.join(place, 'node_modules', 'node', 'bin', 'node');
+  const found = spawnSync(node, ['--version'], { encoding: 'utf8' });
+  console.log(`── Node ${version}: ${found.stdout?.trim() || 'not to be had'}`);
+  const { stdout = '' } = spawnSync(node, ['scripts/run_tests.mjs', 'unit', 'parallel', 'integration', '--only', 'parallel|life|launcher|tensorflow'], {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  });
+  process.stdout.write(stdout);
+  const counts = /^(\d+) passed, (\d+) failed/m.exec(stdout);
+  passed += Number(counts?.[1] ?? 0);
+  failed += Number(counts?.[2] ?? 1);
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed > 0 || passed === 0 ? 1 : 0);

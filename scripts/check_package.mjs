@@ -50,12 +50,12 @@ console.log('LOSS', Number.isFinite(loss as number));
 `,
 );
 step('import, require and import() give one instance and load no TensorFlow.js', 'node', ['mixed.mjs'], (out) => out.includes('SUM 1'));
-step('npx tsrun --version', 'npx', ['--no', 'tsrun', '--version'], (out) => /\d+\.\d+\.\d+/.test(out));
-step('npx tsrun -np 2 mixed.mjs', 'npx', ['--no', 'tsrun', '-np', '2', 'mixed.mjs'], (out) => out.split('SUM 2').length === 3);
+step('npx tsrun --version', 'npx', ['tsrun', '--version'], (out) => /\d+\.\d+\.\d+/.test(out));
+step('npx tsrun -np 2 mixed.mjs', 'npx', ['tsrun', '-np', '2', 'mixed.mjs'], (out) => out.split('SUM 2').length === 3);
 step(
   'npx tsrun -np 2 train.ts, top-level await in a CommonJS project',
   'npx',
-  ['--no', 'tsrun', '-np', '2', 'train.ts'],
+  ['tsrun', '-np', '2', 'train.ts'],
   (out) => out.split('LOSS true').length === 3,
 );
 console.log(`${passed} passed, ${failed} failed`);

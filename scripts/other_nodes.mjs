@@ -20,11 +20,15 @@ for (const version of versions) {
   const node = path.join(place, 'node_modules', 'node', 'bin', 'node');
   const found = spawnSync(node, ['--version'], { encoding: 'utf8' });
   console.log(`── Node ${version}: ${found.stdout?.trim() || 'not to be had'}`);
-  const { stdout = '' } = spawnSync(node, ['scripts/run_tests.mjs', 'unit', 'parallel', 'integration', '--only', 'parallel|life|launcher|tensorflow'], {
-    cwd: root,
-    encoding: 'utf8',
-    maxBuffer: 1 << 28,
-  });
+  const { stdout = '' } = spawnSync(
+    node,
+    ['scripts/run_tests.mjs', 'unit', 'parallel', 'integration', '--only', 'parallel|life|launcher|tensorflow'],
+    {
+      cwd: root,
+      encoding: 'utf8',
+      maxBuffer: 1 << 28,
+    },
+  );
   process.stdout.write(stdout);
   const counts = /^(\d+) passed, (\d+) failed/m.exec(stdout);
   passed += Number(counts?.[1] ?? 0);

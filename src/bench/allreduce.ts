@@ -37,7 +37,7 @@ export function parseSizes(text: string): number[] {
   return sizes;
 }
 
-const iterationsFor = (bytes: number): number => (bytes <= 64 << 10 ? 200 : bytes <= 1 << 20 ? 60 : bytes <= 16 << 20 ? 15 : 7);
+const iterationsFor = (bytes: number): number => (bytes <= 64 << 10 ? 1000 : bytes <= 1 << 20 ? 100 : bytes <= 16 << 20 ? 15 : 7);
 const pattern = (rank: number, i: number): number => (rank + 1) * ((i % 7) + 1);
 
 type Form = { name: string; reduce: () => ArrayLike<number>; fill: (at: (i: number) => number) => void; dispose: () => void };
@@ -99,7 +99,7 @@ function wrongElems(form: Form): number {
 function measure(bytes: number, form: Form, iterations: number): Row {
   let wrong = wrongElems(form);
   form.fill(() => 0);
-  const warmUps = Math.max(2, Math.ceil(iterations / 10));
+  const warmUps = Math.max(2, Math.ceil(iterations / 2));
   const samplesUs: number[] = [];
   for (let i = -warmUps; i < iterations; i += 1) {
     if (bytes > 64 << 10) hvd.barrier();

@@ -106,6 +106,8 @@ port.on(
         return conductor.submit(message.submission);
       case 'flush':
         return conductor.flush();
+      case 'await':
+        return conductor.await(message.name);
       case 'report':
         return session?.report(message.json);
       case 'leave':

@@ -4,6 +4,7 @@
  * Communication thread; one a generation. Invariants: responses are carried out one at a time in the coordinator's order, the same on all ranks; the first failure is kept
  * and ends everything pending (a mismatch is none: it ends only its own call); after the coordinator has left nothing new is decided.
  */
+import os from 'node:os';
 import type { Config } from '../config';
 import { type ErrorRecord, HvdError, recordOf, ShutdownError, WireError } from '../errors';
 import { log } from '../log';
@@ -15,6 +16,7 @@ import { Coordinator } from './coordinator';
 import type { FromThread, Submission } from './messages';
 import type { Decided, OperationResult, Operations } from './operations';
 import type { Session } from './session';
+import { Spinner } from './spin';
 
 export class Conductor {
   failure?: HvdError;
@@ -31,13 +33,18 @@ export class Conductor {
   private lastFlushMs = 0;
   private doneIds: number[] = [];
   private coordinatorLeft?: ErrorRecord;
+  private readonly spinner: Spinner;
+  /** The call that the main thread blocks on. */
+  private awaited?: Submission;
   private onChange?: () => void;
 
   constructor(
     private readonly config: Config,
     private readonly boundary: Boundary,
     private readonly tell: (message: FromThread, transfer?: ArrayBuffer[]) => void,
-  ) {}
+  ) {
+    this.spinner = new Spinner(config.localSize <= os.availableParallelism());
+  }
 
   begin(session: Session, operations: Operations): void {
     this.session = session;
@@ -59,8 +66,15 @@ export class Conductor {
     }
     this.pending.set(submission.call.name, submission);
     this.outgoing.push(submission.call);
-    if (submission.isAwaited) this.flush();
+    if (submission.isAwaited) this.await(submission.call.name);
     else this.scheduleFlush();
+  }
+
+  /** The main thread blocks on this call: it is negotiated at once. */
+  await(name: string): void {
+    this.awaited = this.pending.get(name);
+    this.flush();
+    if (this.awaited) this.spinner.begin();
   }
 
   flush(): void {
@@ -91,6 +105,7 @@ export class Conductor {
   // ───── from peers ─────
 
   hear(from: number, message: khorovod.IControl): void {
+    if (this.awaited) this.spinner.begin();
     if (message.requests && this.coordinator) {
       const { full, cached } = message.requests;
       this.coordinator.hear(from, { full: (full ?? []).map(callFromRequest), cached: cached ?? [] });
@@ -192,6 +207,10 @@ export class Conductor {
     if ('error' in result) this.tell({ kind: 'record', id, error: result.error });
     else if (result.outputs) this.tell({ kind: 'record', id, outputs: result.outputs, rows: result.rows }, result.outputs);
     this.boundary.complete(slot, isTold ? 'told' : 'done');
+    if (submission === this.awaited) {
+      this.awaited = undefined;
+      this.spinner.end();
+    }
     if (isAwaited || this.doneIds.push(id) > 1) return;
     setImmediate(() => {
       this.tell({ kind: 'done', ids: this.doneIds });

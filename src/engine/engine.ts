@@ -31,6 +31,8 @@ export interface Pending {
   readonly id: number;
   readonly slot: number;
   readonly call: Call;
+  /** The communication thread knows that the main thread waits. */
+  readonly isAwaited: boolean;
   outcome?: Outcome;
   /** Called once, in an event-loop turn, when an asynchronous call is complete. */
   onDone?: () => void;
@@ -95,7 +97,7 @@ export class Engine {
     if (slot >= SLOT_COUNT)
       throw new HvdError(`More than ${SLOT_COUNT} collectives are in flight on this rank. Wait for some of them first.`);
     this.boundary.markPending(slot);
-    const pending: Pending = { id: this.nextId++, slot, call };
+    const pending: Pending = { id: this.nextId++, slot, call, isAwaited };
     this.pendings.set(pending.id, pending);
     this.tell({ kind: 'submit', submission: { id: pending.id, slot, call, byteOffset, bytes, isAwaited } });
     return pending;
@@ -109,15 +111,9 @@ export class Engine {
   wait(pending: Pending): Outcome {
     if (pending.outcome) return pending.outcome;
     if (!this.isDone(pending)) {
-      this.tell({ kind: 'flush' });
+      if (!pending.isAwaited) this.tell({ kind: 'await', name: pending.call.name });
       this.block(pending);
     }
-    return this.settle(pending);
-  }
-
-  /** As `wait`, for a call submitted with `isAwaited`: nothing is left to flush. */
-  waitSubmitted(pending: Pending): Outcome {
-    if (this.boundary.slotState(pending.slot) === 'pending') this.block(pending);
     return this.settle(pending);
   }
 

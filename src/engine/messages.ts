@@ -17,7 +17,10 @@ export interface Submission {
 
 export type ToThread =
   | { kind: 'submit'; submission: Submission }
+  /** Nothing is gathered any longer: somebody awaits a handle. */
   | { kind: 'flush' }
+  /** The main thread blocks on this call. */
+  | { kind: 'await'; name: string }
   | { kind: 'report'; json: string }
   | { kind: 'leave'; failed: boolean; reason: string };
 

@@ -5,6 +5,7 @@
  * gathered in the fusion region); the result of a gather is a buffer of its own that is handed to the main thread without a copy.
  */
 import { execute, type Operand } from '../collective/execute';
+import type { Plan } from '../collective/plan';
 import { selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
 import { bytesPerElem, elemsOf, isFloat } from '../dtype';
 import { BugError, type ErrorRecord } from '../errors';
@@ -27,8 +28,13 @@ export interface OperationResult {
   readonly rows?: number[][];
 }
 
+/** Plans kept for sizes that come again; a plan of the largest tensors has some hundred steps. */
+const MOST_PLANS = 256;
+const MOST_ITEM_BYTES = 16;
+
 export class Operations {
   private tag = 0;
+  private readonly plans = new Map<number, Plan>();
 
   constructor(
     private readonly memory: WebAssembly.Memory,
@@ -100,9 +106,20 @@ export class Operations {
         this.kernels.reduce(call.dtype, op, base + elem * itemBytes, scratchOffset + scratchByte, count),
       finish: this.finisher(call, base),
     };
-    const { plan } = selectAllreduce({ rank: this.position, size: this.members.length, elems, bytesPerElem: itemBytes });
-    await execute(plan, this.context(), operand, this.scratch);
+    await execute(this.allreducePlan(elems, itemBytes), this.context(), operand, this.scratch);
     if (isScattered) this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(slot, at, bytes));
+  }
+
+  /** A step reduces the same sizes again and again. */
+  private allreducePlan(elems: number, itemBytes: number): Plan {
+    const key = elems * MOST_ITEM_BYTES + itemBytes;
+    let plan = this.plans.get(key);
+    if (!plan) {
+      if (this.plans.size >= MOST_PLANS) this.plans.clear();
+      plan = selectAllreduce({ rank: this.position, size: this.members.length, elems, bytesPerElem: itemBytes }).plan;
+      this.plans.set(key, plan);
+    }
+    return plan;
   }
 
   private pack(submissions: readonly Submission[], base: number, move: (slot: number, at: number, bytes: number) => void): void {

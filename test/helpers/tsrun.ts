@@ -20,6 +20,11 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
 }
 
 let jobs = 0;
+const running = new Set<number>();
+// A test that fails in the middle leaves its job to nobody; tsrun's agent ends the rest.
+process.on('exit', () => {
+  for (const pid of running) process.kill(pid, 'SIGKILL');
+});
 
 export class Job {
   /** For files of the job's processes. */
@@ -48,9 +53,11 @@ export class Job {
     this.child.stderr!.setEncoding('utf8').on('data', (text) => {
       this.err += text;
     });
+    running.add(this.pid);
     this.ended = new Promise((resolve) => {
       this.child.on('exit', (code, signal) => {
         this.isRunning = false;
+        running.delete(this.pid);
         const status = code ?? 128 + os.constants.signals[signal!];
         const timer = setTimeout(() => resolve(status), 1500); // an orphan may hold the pipes
         this.child.on('close', () => {

@@ -6,9 +6,11 @@
  * with SIGKILL; AgentDone is sent when nothing of the job is left here. Events are always sent, output only as far as the launcher gave credit.
  */
 import os from 'node:os';
+import { environment } from '../src/config';
 import { version } from '../src/version';
 import { encodeFrame, FrameParser } from '../src/wire/frame';
 import { khorovod } from '../src/wire/generated/messages';
+import { findDevices } from './devices';
 import { errorFileOf, makeJobFolder, removeJobFolder } from './key_file';
 import { endCarriers, jobMark, whyNotStartable } from './process';
 import { type RankOwner, RankProcess } from './rank_process';
@@ -50,7 +52,19 @@ class Agent implements RankOwner {
       for (const rank of this.running) rank.end('SIGKILL');
       process.exit(1); // the reaper does the rest
     });
-    this.send({ ready: { version, host: os.hostname(), node: process.version, pid: process.pid, reaperPid: this.reaper.pid } });
+    const { gpus, cpus, numaNodes } = findDevices(environment().CUDA_VISIBLE_DEVICES);
+    this.send({
+      ready: {
+        version,
+        host: os.hostname(),
+        node: process.version,
+        pid: process.pid,
+        reaperPid: this.reaper.pid,
+        gpus: [...gpus],
+        cpus: [...cpus],
+        numaNodes: numaNodes.map((node) => ({ cpus: [...node] })),
+      },
+    });
   }
 
   private hear({ start, signal, end, stdin, credit }: khorovod.ToAgent): void {

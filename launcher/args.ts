@@ -10,6 +10,7 @@ import { readConfigFile } from './config_file';
 import { LaunchError } from './errors';
 import { type HostSpec, parseHostfile, parseHosts } from './hosts';
 import { type Option, type Spelling, spellings } from './options';
+import type { PinningOptions } from './pinning';
 
 /** What the parser sees of the world. */
 export interface Outside {
@@ -34,6 +35,7 @@ export interface RunRequest {
   readonly startTimeoutSeconds: number;
   readonly portRange?: { first: number; last: number };
   readonly wdir: string;
+  readonly pinning: PinningOptions;
   readonly keepsGoing: boolean;
   readonly forwardsStdin: boolean;
   readonly outputFolder?: string;
@@ -294,6 +296,12 @@ function requestOf(
     timeoutSeconds: settings.number('timeout'),
     startTimeoutSeconds: settings.number('start-timeout') ?? 30,
     portRange: settings.value('port-range'),
+    pinning: {
+      gpusPerProcess: settings.number('gpus-per-process'),
+      pinsGpus: settings.isOn('gpu-pinning', true),
+      bindTo: settings.value('bind-to') ?? 'none',
+      oversubscribe: settings.isOn('oversubscribe'),
+    },
     keepsGoing: settings.isOn('keep-going'),
     forwardsStdin: (settings.text('stdin') ?? '0') === '0',
     outputFolder: settings.text('output-filename') === undefined ? undefined : path.resolve(outside.cwd, settings.text('output-filename')!),

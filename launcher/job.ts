@@ -16,6 +16,7 @@ import type { RunRequest } from './args';
 import { Console } from './console';
 import type { Assignment } from './hosts';
 import { removeJobFolder } from './key_file';
+import { pinningOf } from './pinning';
 import { endCarriers, jobMark, signalProcess } from './process';
 import {
   describeEnd,
@@ -159,22 +160,25 @@ export class Job {
       );
       return;
     }
-    agent.send({
-      start: {
-        jobId: this.jobId,
-        key: this.key,
-        version,
-        wdir: this.request.wdir,
-        env: pairs(this.request.env),
-        ranks: this.assignments.map((assignment) => ({
-          label: String(assignment.rank),
-          argv: [...this.argv],
-          env: pairs(this.identityOf(assignment)),
-          stdin: assignment.rank === 0 && this.stdin !== undefined,
-        })),
-      },
-    });
+    try {
+      const ranks = this.assignments.map((assignment) => this.rankSpec(assignment, ready));
+      agent.send({ start: { jobId: this.jobId, key: this.key, version, wdir: this.request.wdir, env: pairs(this.request.env), ranks } });
+    } catch (error) {
+      this.endBy({ kind: 'cannot-start', text: (error as Error).message, exitCode: 4 }, 0);
+    }
     agent.send({ credit: { bytes: OUTPUT_CREDIT_BYTES } });
+  }
+
+  /** @throws LaunchError (exit 4) the host has too few GPUs */
+  private rankSpec(assignment: Assignment, { gpus, cpus, numaNodes }: khorovod.AgentReady.$Properties): khorovod.RankSpec.$Properties {
+    const devices = { gpus: gpus ?? [], cpus: cpus ?? [], numaNodes: (numaNodes ?? []).map((node) => node.cpus ?? []) };
+    const { env, argv } = pinningOf(assignment, devices, this.request.pinning);
+    return {
+      label: String(assignment.rank),
+      argv: [...argv, ...this.argv],
+      env: pairs({ ...env, ...this.identityOf(assignment) }),
+      stdin: assignment.rank === 0 && this.stdin !== undefined,
+    };
   }
 
   /** What a rank learns of itself. */

@@ -26,7 +26,7 @@ export interface RankEnd {
 export type Ending =
   | { readonly kind: 'signal'; readonly signal: string }
   | { readonly kind: 'timeout'; readonly seconds: number }
-  | { readonly kind: 'cannot-start'; readonly text: string }
+  | { readonly kind: 'cannot-start'; readonly text: string; readonly exitCode?: 3 | 4 }
   | { readonly kind: 'agent'; readonly text: string };
 
 const consequences = new Set(['ERR_HVD_PEER', 'ERR_HVD_SHUTDOWN', 'ERR_HVD_STALL']);
@@ -57,7 +57,7 @@ export function signalNumber(name: string): number {
 
 /** The exit code of tsrun. A user's word (a signal, a time limit) stands over what ranks did afterwards. */
 export function jobExitCode(ending: Ending | undefined, first: RankEnd | undefined, hasLostOutput: boolean): number {
-  if (ending?.kind === 'cannot-start') return 3;
+  if (ending?.kind === 'cannot-start') return ending.exitCode ?? 3;
   if (ending?.kind === 'signal') return 128 + signalNumber(ending.signal);
   if (ending?.kind === 'timeout') return 124;
   if (first !== undefined) return exitCodeOf(first);

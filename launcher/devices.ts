@@ -1,0 +1,31 @@
+/** What this host has: GPUs by NVIDIA's driver, processors and memory nodes by the kernel. Agent process; Linux, elsewhere nothing is known. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { type Devices, parseCpuList } from './pinning';
+
+const list = (folder: string): string[] => {
+  try {
+    return readdirSync(folder).sort();
+  } catch {
+    return []; // there is no such device
+  }
+};
+const read = (file: string): string => {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+};
+
+/** @param visible CUDA_VISIBLE_DEVICES of whoever started the job: only those are given out */
+export function findDevices(visible: string | undefined): Devices {
+  const count = list('/proc/driver/nvidia/gpus').length;
+  const gpus =
+    visible === undefined ? Array.from({ length: count }, (_, i) => String(i)) : visible.split(',').filter((name) => name.trim() !== '');
+  const cpus = parseCpuList(/^Cpus_allowed_list:\s*(\S+)/m.exec(read('/proc/self/status'))?.[1] ?? '');
+  const numaNodes = list('/sys/devices/system/node')
+    .filter((name) => /^node\d+$/.test(name))
+    .map((name) => parseCpuList(read(`/sys/devices/system/node/${name}/cpulist`)).filter((cpu) => cpus.includes(cpu)))
+    .filter((node) => node.length > 0);
+  return { gpus, cpus, numaNodes };
+}

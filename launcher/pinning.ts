@@ -1,0 +1,81 @@
+/**
+ * Which GPUs and which processors of its host each rank gets. Pure; the agent says what the host has (devices.ts).
+ *
+ * GPUs: `perProcess` each, in the order of local ranks, as CUDA_VISIBLE_DEVICES, and memory that grows as it is needed (else the first rank takes all of it). Processors: `core` shares them
+ * evenly among the ranks of the host, `numa` gives each rank one memory node's, ranks in turn.
+ */
+import { LaunchError } from './errors';
+import type { Assignment } from './hosts';
+
+export interface Devices {
+  readonly gpus: readonly string[];
+  readonly cpus: readonly number[];
+  readonly numaNodes: readonly (readonly number[])[];
+}
+
+export interface PinningOptions {
+  /** undefined: one, where there are enough. */
+  readonly gpusPerProcess?: number;
+  readonly pinsGpus: boolean;
+  readonly bindTo: 'core' | 'numa' | 'none';
+  readonly oversubscribe: boolean;
+}
+
+export interface Pinning {
+  readonly env: Record<string, string>;
+  /** Put before the rank's command. */
+  readonly argv: readonly string[];
+}
+
+/** @throws LaunchError (exit 4) --gpus-per-process was given and the host has too few */
+export function pinningOf({ host, localRank, localSize }: Assignment, devices: Devices, options: PinningOptions): Pinning {
+  return {
+    env: gpuEnvironment(host, localRank, localSize, devices, options),
+    argv: binding(localRank, localSize, devices, options.bindTo),
+  };
+}
+
+function gpuEnvironment(
+  host: string,
+  localRank: number,
+  localSize: number,
+  { gpus }: Devices,
+  { gpusPerProcess, pinsGpus, oversubscribe }: PinningOptions,
+): Record<string, string> {
+  const each = gpusPerProcess ?? 1;
+  if (gpusPerProcess !== undefined && localSize * each > gpus.length && !oversubscribe) {
+    throw new LaunchError(
+      `host ${host} has ${gpus.length} GPUs, but ${localSize} ranks with ${each} each were asked for: use fewer ranks there, or --oversubscribe`,
+      4,
+    );
+  }
+  if (!pinsGpus || gpus.length === 0) return {};
+  // Oversubscribed ranks share GPUs, in turn.
+  const own = Array.from({ length: Math.min(each, gpus.length) }, (_, i) => gpus[(localRank * each + i) % gpus.length]!);
+  return { CUDA_VISIBLE_DEVICES: own.join(','), HIP_VISIBLE_DEVICES: own.join(','), TF_FORCE_GPU_ALLOW_GROWTH: 'true' };
+}
+
+function binding(localRank: number, localSize: number, { cpus, numaNodes }: Devices, bindTo: PinningOptions['bindTo']): string[] {
+  const own =
+    bindTo === 'core' ? shareOf(cpus, localRank, localSize) : bindTo === 'numa' ? (numaNodes[localRank % numaNodes.length] ?? []) : [];
+  return own.length === 0 ? [] : ['taskset', '--cpu-list', own.join(',')];
+}
+
+/** Neighbours stay together; with more ranks than processors each has one, in turn. */
+function shareOf(cpus: readonly number[], localRank: number, localSize: number): readonly number[] {
+  if (localSize > cpus.length) return cpus.length === 0 ? [] : [cpus[localRank % cpus.length]!];
+  const boundary = (i: number): number => Math.floor((cpus.length * i) / localSize);
+  return cpus.slice(boundary(localRank), boundary(localRank + 1));
+}
+
+/** `0-2,5` → 0 1 2 5, as the kernel writes lists of processors. */
+export function parseCpuList(text: string): number[] {
+  return text
+    .trim()
+    .split(',')
+    .filter((part) => part !== '')
+    .flatMap((part) => {
+      const [first = 0, last = first] = part.split('-').map(Number);
+      return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+    });
+}

@@ -1,0 +1,43 @@
+import t from 'tap';
+import { assign, parseHosts } from '../../../launcher/hosts';
+import { type Devices, type PinningOptions, parseCpuList, pinningOf } from '../../../launcher/pinning';
+
+const plain: PinningOptions = { pinsGpus: true, bindTo: 'none', oversubscribe: false };
+const devices = (gpus: number, cpus: number, ...numaNodes: number[][]): Devices => ({
+  gpus: Array.from({ length: gpus }, (_, i) => String(i)),
+  cpus: Array.from({ length: cpus }, (_, i) => i),
+  numaNodes,
+});
+const all = (np: number, has: Devices, options: Partial<PinningOptions>) =>
+  assign(np, parseHosts('h1'), { oversubscribe: true }).map((assignment) => pinningOf(assignment, has, { ...plain, ...options }));
+const gpusOf = (...args: Parameters<typeof all>) => all(...args).map(({ env }) => env.CUDA_VISIBLE_DEVICES);
+const cpusOf = (...args: Parameters<typeof all>) => all(...args).map(({ argv }) => argv.at(-1));
+
+t.test('each rank sees its own GPUs, as many as were asked for', async (t) => {
+  t.same(gpusOf(4, devices(4, 8), {}), ['0', '1', '2', '3']);
+  t.same(gpusOf(2, devices(4, 8), { gpusPerProcess: 2 }), ['0,1', '2,3']);
+  t.same(gpusOf(2, { ...devices(0, 8), gpus: ['GPU-a', 'GPU-b'] }, {}), ['GPU-a', 'GPU-b']);
+  t.same(gpusOf(2, devices(0, 8), {}), [undefined, undefined], 'a host without GPUs is left alone');
+  t.same(gpusOf(3, devices(2, 8), {}), ['0', '1', '0'], 'nobody asked: ranks share');
+  t.same(gpusOf(2, devices(4, 8), { pinsGpus: false }), [undefined, undefined]);
+});
+
+t.test('too few GPUs is exit 4 where the option was given, unless oversubscribed', async (t) => {
+  t.throws(() => all(3, devices(4, 8), { gpusPerProcess: 2 }), { exitCode: 4, message: /h1 has 4 GPUs, but 3 ranks with 2 each/ });
+  t.throws(() => all(1, devices(0, 8), { gpusPerProcess: 1 }), { exitCode: 4, message: /h1 has 0 GPUs/ });
+  t.same(gpusOf(3, devices(4, 8), { gpusPerProcess: 2, oversubscribe: true }), ['0,1', '2,3', '0,1']);
+});
+
+t.test('processors are shared evenly, or by memory node', async (t) => {
+  t.same(cpusOf(2, devices(0, 8), { bindTo: 'core' }), ['0,1,2,3', '4,5,6,7']);
+  t.same(cpusOf(3, devices(0, 8), { bindTo: 'core' }), ['0,1', '2,3,4', '5,6,7']);
+  t.same(cpusOf(3, devices(0, 2), { bindTo: 'core' }), ['0', '1', '0']);
+  t.same(cpusOf(3, devices(0, 4, [0, 1], [2, 3]), { bindTo: 'numa' }), ['0,1', '2,3', '0,1']);
+  t.same(all(1, devices(0, 4), {})[0]!.argv, []);
+  t.same(all(1, devices(0, 0), { bindTo: 'core' })[0]!.argv, [], 'nothing is known, nothing is bound');
+});
+
+t.test('lists of processors are read as the kernel writes them', async (t) => {
+  t.same(parseCpuList('0-2,5,7-8\n'), [0, 1, 2, 5, 7, 8]);
+  t.same(parseCpuList(''), []);
+});

@@ -1,6 +1,6 @@
 /** Gradient of max pooling on the wasm backend: one pass over the output places; the stock kernel searches for each input place. NHWC. */
 import type { Tf } from '../load';
-import type { Kernel, KernelMaker } from './wasm';
+import type { Kernel, KernelMaker } from './wasm_kernel';
 
 /** dx gets dy where x was the window's first maximum, as in the stock kernel. */
 export const maxPoolGrad: KernelMaker = (tfjs: Tf): Kernel => {

@@ -10,7 +10,7 @@ import { isInitialized, rank, size } from '../job';
 import { log } from '../log';
 import { registerTrainingKernels } from './backends/wasm';
 import { type Gradient, GradientReducer } from './gradient_reducer';
-import { loadTf, type Tf } from './load';
+import { checkCopies, isInstalled, loadTf, type Tf } from './load';
 import { LocalAggregation, type Named } from './local_aggregation';
 import { checkedOptions, type DistributedOptimizerOptions, optimizerByName } from './optimizer_options';
 import { VariableNames } from './variable_names';
@@ -34,6 +34,7 @@ export function DistributedOptimizer<O extends tf.Optimizer>(optimizer: O, optio
 export function DistributedOptimizer(optimizer: string, options?: DistributedOptimizerOptions): tf.Optimizer;
 export function DistributedOptimizer(optimizer: tf.Optimizer | string, options: DistributedOptimizerOptions = {}): tf.Optimizer {
   const tfjs = loadTf();
+  checkCopies();
   const settings = checkedOptions(options);
   const inner = typeof optimizer === 'string' ? optimizerByName(tfjs, optimizer) : optimizer;
   if (typeof (inner as Partial<tf.Optimizer> | null)?.applyGradients !== 'function')
@@ -225,11 +226,7 @@ function prepareBackend(tfjs: Tf): void {
   if (backend !== 'cpu' || hasWarned) return;
   hasWarned = true;
   if (isInitialized() && rank() !== 0 && size() > 1) return;
-  try {
-    require.resolve('@tensorflow/tfjs-backend-wasm');
-  } catch {
-    return;
-  }
+  if (!isInstalled('@tensorflow/tfjs-backend-wasm')) return;
   log(
     'WARNING',
     "training runs on TensorFlow.js's slow 'cpu' backend although the wasm backend is installed: call `await hvd.selectBackend()` before the model is made.",

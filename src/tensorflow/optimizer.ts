@@ -13,6 +13,7 @@ import { type Gradient, GradientReducer } from './gradient_reducer';
 import { checkCopies, isInstalled, loadTf, type Tf } from './load';
 import { LocalAggregation, type Named } from './local_aggregation';
 import { checkedOptions, type DistributedOptimizerOptions, optimizerByName } from './optimizer_options';
+import { restoreBetaPowers } from './optimizer_state';
 import { VariableNames } from './variable_names';
 
 export type { DistributedOptimizerOptions };
@@ -60,6 +61,7 @@ function wrapperClass(tfjs: Tf): Wrapper {
     private readonly reducer: GradientReducer;
     private readonly names: VariableNames;
     private readonly aggregation?: LocalAggregation;
+    private readonly passesPerStep: number;
 
     constructor(
       readonly inner: tf.Optimizer,
@@ -69,6 +71,8 @@ function wrapperClass(tfjs: Tf): Wrapper {
       super();
       this.reducer = new GradientReducer(name, { op, prescaleFactor: 1 / factor, postscaleFactor: factor });
       this.names = new VariableNames(name);
+      this.passesPerStep = backwardPassesPerStep;
+      this.restore();
       if (backwardPassesPerStep > 1) this.aggregation = new LocalAggregation(tfjs, backwardPassesPerStep, averageAggregatedGradients);
     }
 
@@ -167,8 +171,13 @@ function wrapperClass(tfjs: Tf): Wrapper {
     override getWeights() {
       return this.inner.getWeights();
     }
-    override setWeights(weights: Parameters<tf.Optimizer['setWeights']>[0]) {
-      return this.inner.setWeights(weights);
+    override async setWeights(weights: Parameters<tf.Optimizer['setWeights']>[0]): Promise<void> {
+      await this.inner.setWeights(weights);
+      this.restore();
+    }
+    /** With local aggregation iterations are passes: how often was applied is not known. */
+    private restore(): void {
+      if (this.passesPerStep === 1 && this.inner.iterations > 0) restoreBetaPowers(tfjs, this.inner);
     }
     override saveIterations() {
       return this.inner.saveIterations();

@@ -67,3 +67,18 @@ export async function copyOptimizerState(
   if (inner.setLearningRate) inner.setLearningRate(learningRate);
   else inner.learningRate = learningRate;
 }
+
+/**
+ * Adam keeps powers of its betas, multiplied once a step in float32, but does not save them; loaded, they are computed by `pow`, which gives other bits from the third step on. Multiplied
+ * as often as the optimizer has stepped, they are what they were, and training resumes to the bit.
+ */
+export function restoreBetaPowers(tfjs: typeof import('@tensorflow/tfjs'), optimizer: tf.Optimizer): void {
+  const { beta1, beta2, accBeta1, accBeta2 } = optimizer as unknown as Record<string, unknown>;
+  if (optimizer.getClassName() !== 'Adam' || !isVariable(accBeta1) || !isVariable(accBeta2)) return;
+  for (const [beta, power] of [[beta1, accBeta1] as const, [beta2, accBeta2] as const]) {
+    const factor = Math.fround(beta as number);
+    let product = factor;
+    for (let step = 0; step < optimizer.iterations; step += 1) product = Math.fround(product * factor);
+    tfjs.tidy(() => power.assign(tfjs.scalar(product)));
+  }
+}

@@ -5,6 +5,7 @@
 //   pair:   two such processes at the same time that know nothing of each other: what sharing cores, caches and memory costs
 //   ranks:  two ranks of `tsrun -np 2` with DistributedOptimizer: the same, and communication, and waiting for each other
 //   slower: of the pair, the slower process of each step: what ranks would take that wait for each other and communicate for nothing (other load on the machine makes this more than the pair's)
+//   cpu:    processor time of a process, its communication thread included: hardly disturbed by other load, blind to waiting
 // ranks / pair is therefore what distributing costs beyond the shared cores. A run's figure is the median of its steps (warm-up left out), a pair's the mean of its two; ratios are made within a
 // round, where the machine's load is most alike, and their median is printed. Verified in each run: the loss is finite and falls, both ranks end with the same weights to the bit.
 import { spawn } from 'node:child_process';
@@ -46,16 +47,19 @@ async function work(how) {
   if (how === 'ranks') hvd.barrier();
   else await new Promise((resolve) => process.stdin.once('data', resolve));
   const times = [];
+  const startedCpu = process.cpuUsage();
   for (let step = 0; step < steps; step += 1) {
     const from = performance.now();
     losses.push(await model.trainOnBatch(xs, ys));
     times.push(performance.now() - from);
   }
+  const { user, system } = process.cpuUsage(startedCpu);
   const hash = createHash('sha256');
   for (const weight of model.getWeights()) hash.update(new Uint8Array(weight.dataSync().buffer.slice(0)));
   console.log(
     JSON.stringify({
       times,
+      cpuMs: (user + system) / 1000 / steps,
       isSound: losses.every(Number.isFinite) && losses.at(-1) < losses[0],
       weights: hash.digest('hex'),
     }),
@@ -86,6 +90,8 @@ function start(args, begin) {
 }
 
 const settings = ['--steps', String(steps), '--batch', String(batch)];
+const meanOf = (numbers) => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+
 /** Of one process, or of two side by side: mean of their medians, and the median over the steps of the slower one. */
 async function single(count) {
   const waiting = [];
@@ -96,25 +102,30 @@ async function single(count) {
   const runs = await Promise.all(Array.from({ length: count }, () => start([file, '--worker', 'single', ...settings], begin)));
   const times = runs.flat().map((report) => report.times);
   const slower = median(times[0].map((_, step) => Math.max(...times.map((one) => one[step]))));
-  return { mean: times.reduce((sum, one) => sum + median(one), 0) / times.length, slower };
+  return { mean: meanOf(times.map(median)), slower, cpu: meanOf(runs.flat().map(({ cpuMs }) => cpuMs)) };
 }
 async function ranks() {
   const tsrun = path.join(root, 'dist/launcher/tsrun.js');
   const reports = await start([tsrun, '-np', '2', '--no-prefix', file, '--worker', 'ranks', ...settings]);
   if (reports.length !== 2 || reports[0].weights !== reports[1].weights) throw new Error('the ranks ended with different weights');
-  return (median(reports[0].times) + median(reports[1].times)) / 2;
+  return { mean: meanOf(reports.map(({ times }) => median(times))), cpu: meanOf(reports.map(({ cpuMs }) => cpuMs)) };
 }
 
 async function measure() {
-  const found = { alone: [], pair: [], slower: [], ranks: [] };
+  const found = { alone: [], pair: [], slower: [], ranks: [], 'cpu of pair': [], 'cpu of ranks': [] };
   const ways = {
     alone: async () => found.alone.push((await single(1)).mean),
     pair: async () => {
-      const { mean, slower } = await single(2);
+      const { mean, slower, cpu } = await single(2);
       found.pair.push(mean);
       found.slower.push(slower);
+      found['cpu of pair'].push(cpu);
     },
-    ranks: async () => found.ranks.push(await ranks()),
+    ranks: async () => {
+      const { mean, cpu } = await ranks();
+      found.ranks.push(mean);
+      found['cpu of ranks'].push(cpu);
+    },
   };
   for (let round = 0; round < rounds; round += 1) {
     // Each way comes first, second and last in turn.
@@ -130,6 +141,9 @@ async function measure() {
   console.log(`shared cores cost, pair / alone: ${text(ratios('pair', 'alone'))}`);
   console.log(`uneven load costs ranks that wait for each other, slower / pair: ${text(ratios('slower', 'pair'))}`);
   console.log(`distributing costs, ranks / pair: ${text(ratios('ranks', 'pair'))}`);
+  const least = (way) => Math.min(...found[way]);
+  console.log(`the same of the least disturbed runs: ${(least('ranks') / least('pair')).toFixed(3)}`);
+  console.log(`processor time, ranks / pair: ${text(ratios('cpu of ranks', 'cpu of pair'))}`);
   console.log(`of it communication and its thread, ranks / slower: ${text(ratios('ranks', 'slower'))}`);
 }
 

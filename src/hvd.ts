@@ -87,11 +87,6 @@ export function allreduce<T extends Value>(value: T, options: ReduceOptions = {}
 export function allreduceAsync<T extends Value>(value: T, options: ReduceOptions = {}): Handle<T> {
   return launch(single(reduction([value], options, false)));
 }
-/** Not for users: an array in place, never fused with what else is pending, so that the optimizer's sums have the same bits in every run. */
-export function allreduceAloneAsync<T extends NumericArray>(array: T, options: Omit<ReduceOptions, 'inPlace'>): Handle<T> {
-  const submitted = reduction([array], { ...options, inPlace: true }, false);
-  return launch(single({ ...submitted, fields: { ...submitted.fields, alone: true } }));
-}
 /** One negotiation, one fused operation. All of one dtype; an empty list gives an empty list. */
 export function groupedAllreduce<T extends Value>(values: T[], options: ReduceOptions = {}): T[] {
   const submitted = reduction(values, options, true);

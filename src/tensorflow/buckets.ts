@@ -2,7 +2,7 @@
  * Which gradients are reduced together. Pure.
  *
  * Decided by the order and the sizes of the variables alone, never by timing or by which gradients are there: the same job fuses the same way in every run and on every rank, so its
- * bits repeat. A bucket is one block: its variables' elements one behind the other, then one flag a variable (1: this rank has a gradient).
+ * bits repeat. A bucket is one block of float32: its variables' elements one behind the other, then one flag a variable (1: this rank has a gradient), then the news flag.
  */
 export interface Slot {
   /** Index among the variables. */
@@ -15,8 +15,10 @@ export interface Slot {
 }
 export interface Bucket {
   readonly slots: readonly Slot[];
-  /** Elements and flags. */
+  /** Values and flags. */
   readonly elems: number;
+  /** The last element: > 0 after the reduction when a rank has something to tell that does not fit into these variables. Only the first bucket's is used. */
+  readonly news: number;
 }
 
 /**
@@ -25,12 +27,15 @@ export interface Bucket {
 export const BUCKET_BYTES = 16 << 20;
 const BYTES_PER_ELEM = 4;
 
-/** @param sizes elements of each variable, in order */
+/**
+ * Variables in order, as many as fit into a bucket; one that is larger has a bucket of its own. There is always a bucket, if only for the news.
+ * @param sizes elements of each variable, in order
+ */
 export function makeBuckets(sizes: readonly number[], maxBytes: number = BUCKET_BYTES): Bucket[] {
-  const groups: number[][] = [];
-  let bytes = Number.POSITIVE_INFINITY;
+  const groups: number[][] = [[]];
+  let bytes = 0;
   for (const [variable, elems] of sizes.entries()) {
-    if (bytes + elems * BYTES_PER_ELEM > maxBytes) {
+    if (groups.at(-1)!.length > 0 && bytes + elems * BYTES_PER_ELEM > maxBytes) {
       groups.push([]);
       bytes = 0;
     }
@@ -45,6 +50,6 @@ export function makeBuckets(sizes: readonly number[], maxBytes: number = BUCKET_
       from += slot.elems;
       return slot;
     });
-    return { slots, elems: values + variables.length };
+    return { slots, elems: values + variables.length + 1, news: values + variables.length };
   });
 }

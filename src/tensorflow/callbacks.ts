@@ -2,43 +2,73 @@
  * Callbacks for `model.fit` and `fitDataset`. Main thread. They are subclasses of tfjs's `Callback`, made when first asked for: its `CustomCallback` of another copy would hang `fit`.
  */
 import type { Callback, LayersModel } from '@tensorflow/tfjs-layers';
-import { allreduce, broadcast } from '../hvd';
-import { rank, size } from '../job';
+import { MismatchError, UsageError } from '../errors';
+import { size } from '../job';
+import { allgatherObject } from '../objects';
 import { loadTf } from './load';
+import { copyOptimizerState } from './optimizer_state';
 import { broadcastVariables } from './variables';
 
-type Logs = Record<string, number | { dataSync?: () => ArrayLike<number> }>;
+interface Scalar {
+  readonly size: number;
+  dataSync(): ArrayLike<number>;
+  dispose(): void;
+}
+type Logs = Record<string, number | Scalar>;
 
-/** Once, at the end of the first batch: the model's weights, then the optimizer's state (iterations and slots) of `rootRank` on every rank. */
+/**
+ * Once, at the end of the first batch: the model's weights, then the optimizer's state (slots, iterations, learning rate), of `rootRank` on every rank. After it all replicas are equal,
+ * whatever they started from.
+ */
 function broadcastGlobalVariables(rootRank = 0): Callback {
-  class BroadcastGlobalVariables extends loadTf().Callback {
+  if (!Number.isInteger(rootRank) || rootRank < 0)
+    throw new UsageError(`broadcastGlobalVariables: rootRank is a rank, but was ${String(rootRank)}.`);
+  const tfjs = loadTf();
+  class BroadcastGlobalVariables extends tfjs.Callback {
     private isDone = false;
     override async onBatchEnd(): Promise<void> {
-      if (this.isDone || size() === 1) return;
+      if (this.isDone) return;
       this.isDone = true;
+      // The slots exist only from the first step on: that is why it waits for the end of one.
       const model = (this as unknown as { model: LayersModel }).model;
       broadcastVariables(model, rootRank);
-      const weights = await model.optimizer.getWeights();
-      const received = weights.map(({ name, tensor }) => ({ name, tensor: broadcast(tensor, rootRank) }));
-      await model.optimizer.setWeights(received);
-      // tfjs's setWeights keeps slots as variables of their own; the iteration count is a number by now.
-      if (rank() === rootRank) return;
+      if (size() > 1) await copyOptimizerState(tfjs, model.optimizer, rootRank);
     }
   }
   return new BroadcastGlobalVariables() as Callback;
 }
 
-/** End of epoch: every numeric entry of `logs` becomes its average over the ranks, in place, in name order. */
+const isMetric = (value: unknown): value is number | Scalar =>
+  typeof value === 'number' || (typeof (value as Scalar | null)?.dataSync === 'function' && (value as Scalar).size === 1);
+
+/**
+ * End of epoch: every numeric entry of `logs` (validation's too) becomes its average over the ranks, in place, in name order. Stand before callbacks that use metrics.
+ * @throws MismatchError (fails `fit`) the ranks have different metrics
+ */
 function metricAverage(): Callback {
   class MetricAverage extends loadTf().Callback {
-    override async onEpochEnd(_epoch: number, logs?: Logs): Promise<void> {
+    override async onEpochEnd(epoch: number, logs?: Logs): Promise<void> {
       if (!logs || size() === 1) return;
       const names = Object.keys(logs)
-        .filter((name) => typeof logs[name] === 'number')
+        .filter((name) => isMetric(logs[name]))
         .sort();
-      if (names.length === 0) return;
-      const averages = allreduce(Float64Array.from(names, (name) => logs[name] as number));
-      for (const [i, name] of names.entries()) logs[name] = averages[i]!;
+      const values = names.map((name) => {
+        const value = logs[name]!;
+        return typeof value === 'number' ? value : value.dataSync()[0]!;
+      });
+      const all = allgatherObject({ names, values: Float64Array.from(values) });
+      const other = all.findIndex((one) => one.names.join() !== all[0]!.names.join());
+      if (other >= 0)
+        throw new MismatchError(
+          `metricAverage, epoch ${epoch}: rank 0 has the metrics ${all[0]!.names.join(', ')}, rank ${other} has ${all[other]!.names.join(', ')}. ` +
+            'Compile and validate alike on every rank.',
+          { peer: other },
+        );
+      for (const [i, name] of names.entries()) {
+        const value = logs[name]!;
+        if (typeof value !== 'number') value.dispose();
+        logs[name] = all.reduce((sum, one) => sum + one.values[i]!, 0) / all.length;
+      }
     }
   }
   return new MetricAverage() as Callback;

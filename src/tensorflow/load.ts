@@ -11,25 +11,37 @@ export type Tf = typeof import('@tensorflow/tfjs');
 
 let loaded: Tf | undefined;
 
-/** @throws BackendError it is not installed, or two copies are in this process */
+/** The user's TensorFlow.js. @throws BackendError it is not installed, or two copies are in this process */
 export function loadTf(): Tf {
-  if (!loaded) {
-    // From the user's script first: what the script imports is what must be trained with.
-    loaded = requireFrom(path.resolve(process.argv[1] ?? 'index.js')) ?? requireFrom(__filename);
-    if (!loaded) {
-      throw new BackendError('TensorFlow.js is not installed. Run: npm install @tensorflow/tfjs @tensorflow/tfjs-backend-wasm');
-    }
-  }
-  refuseTwoCopies();
+  if (loaded) return loaded;
+  const found = requireForUser('@tensorflow/tfjs') as Tf | undefined;
+  if (!found) throw new BackendError('TensorFlow.js is not installed. Run: npm install @tensorflow/tfjs @tensorflow/tfjs-backend-wasm');
+  checkCopies();
+  loaded = found;
   return loaded;
 }
 
-function requireFrom(file: string): Tf | undefined {
+/** How the user's script finds packages, then how this package does: what the script imports is what must be trained with. */
+const finders = (): NodeJS.Require[] => [path.resolve(process.argv[1] ?? 'index.js'), __filename].map((file) => createRequire(file));
+
+export const isInstalled = (name: string): boolean => finders().some((finder) => canResolve(finder, name));
+
+function canResolve(finder: NodeJS.Require, name: string): boolean {
   try {
-    return createRequire(file)('@tensorflow/tfjs') as Tf;
+    finder.resolve(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Undefined: it is not installed. @throws BackendError it is there, but fails when loaded */
+export function requireForUser(name: string): unknown {
+  const finder = finders().find((one) => canResolve(one, name));
+  try {
+    return finder?.(name);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND') return undefined;
-    throw new BackendError(`TensorFlow.js could not be loaded: ${(error as Error).message}`, { cause: error });
+    throw new BackendError(`${name} could not be loaded: ${(error as Error).message.split('\n')[0]}`, { cause: error });
   }
 }
 
@@ -39,15 +51,19 @@ export function copiesOfCore(files: readonly string[]): string[] {
 }
 
 let checkedFiles = 0;
-function refuseTwoCopies(): void {
+/**
+ * Where models and optimizers come in (DistributedOptimizer, selectBackend, broadcastVariables), and when TensorFlow.js is loaded: a second copy may have come at any time before.
+ * @throws BackendError two copies are in this process
+ */
+export function checkCopies(): void {
   const files = Object.keys(require.cache);
   if (files.length === checkedFiles) return;
-  checkedFiles = files.length;
   const copies = copiesOfCore(files);
   if (copies.length > 1) {
     throw new BackendError(
-      `Two copies of tfjs-core are in this process: ${copies.join(' and ')}. Layers and models of one do not work with the other. ` +
+      `Two copies of tfjs-core are in this process: ${copies.join(' and ')}. Layers and models of one do not work with the other, and fit() can hang. ` +
         'Install @tensorflow/tfjs and @tensorflow/tfjs-backend-wasm of the same version (npm ls @tensorflow/tfjs-core shows who asks for which).',
     );
   }
+  checkedFiles = files.length;
 }

@@ -9,85 +9,49 @@ import { UsageError } from '../errors';
 import { isInitialized, rank, size } from '../job';
 import { log } from '../log';
 import { registerTrainingKernels } from './backends/wasm';
-import { GradientReducer } from './gradient_reducer';
-import { loadTf, type Tf } from './load';
+import { type Gradient, GradientReducer } from './gradient_reducer';
+import { checkCopies, isInstalled, loadTf, type Tf } from './load';
+import { LocalAggregation, type Named } from './local_aggregation';
+import { checkedOptions, type DistributedOptimizerOptions, optimizerByName } from './optimizer_options';
+import { restoreBetaPowers } from './optimizer_state';
+import { VariableNames } from './variable_names';
 
-export interface DistributedOptimizerOptions {
-  name?: string;
-  /** Default: average. */
-  op?: 'average' | 'sum';
-  /** Gradients are added up locally this many times between reductions; the other calls apply nothing but count. >= 1. Default 1. */
-  backwardPassesPerStep?: number;
-  /** Default false. */
-  averageAggregatedGradients?: boolean;
-  /** Default 1; another value needs op average. */
-  gradientPredivideFactor?: number;
-}
+export type { DistributedOptimizerOptions };
 
-type Named = { name: string; tensor: tf.Tensor };
-type Gradients = tf.NamedTensorMap | Named[];
-
-const known = ['name', 'op', 'backwardPassesPerStep', 'averageAggregatedGradients', 'gradientPredivideFactor'];
-
-function checked(options: DistributedOptimizerOptions): Required<DistributedOptimizerOptions> {
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name))
-      throw new UsageError(`DistributedOptimizer has no option '${name}' in this version. It has ${known.join(', ')}.`);
-  }
-  const { name = '', op = 'average', backwardPassesPerStep = 1, averageAggregatedGradients = false, gradientPredivideFactor = 1 } = options;
-  if (op !== 'average' && op !== 'sum') throw new UsageError(`DistributedOptimizer: op is 'average' or 'sum', but was '${String(op)}'.`);
-  if (!Number.isInteger(backwardPassesPerStep) || backwardPassesPerStep < 1) {
-    throw new UsageError(`DistributedOptimizer: backwardPassesPerStep is a whole number >= 1, but was ${String(backwardPassesPerStep)}.`);
-  }
-  if (!Number.isFinite(gradientPredivideFactor) || gradientPredivideFactor <= 0) {
-    throw new UsageError(`DistributedOptimizer: gradientPredivideFactor is a number > 0, but was ${String(gradientPredivideFactor)}.`);
-  }
-  if (gradientPredivideFactor !== 1 && op !== 'average')
-    throw new UsageError("DistributedOptimizer: gradientPredivideFactor needs the op 'average'.");
-  return { name, op, backwardPassesPerStep, averageAggregatedGradients, gradientPredivideFactor };
-}
+/** As tfjs has it, without exporting it. */
+type NamedTensor = { name: string; tensor: tf.Tensor };
 
 /** Names are equal on all ranks when all make their optimizers in the same order. */
 let made = 0;
 
 /**
- * Wraps any tf.Optimizer, or makes one by the name that `model.compile` takes.
- * @throws UsageError an option, or the name, is wrong
+ * Wraps any tf.Optimizer, or makes one by the name that `model.compile` takes. With one rank it does exactly what the wrapped one does.
+ *
+ * A variable without gradient on some ranks counts as zeros there; without one on all ranks it is left alone. Ranks whose gradients come by name (`minimize` without a list of variables)
+ * may have different ones in a step. The result's `applyGradients` throws MismatchError when the ranks' variables differ, PeerError when a rank is gone, NotInitializedError before `init()`.
+ * @throws UsageError an option, or the name, is wrong; BackendError TensorFlow.js is not installed, or twice in this process
  */
 export function DistributedOptimizer<O extends tf.Optimizer>(optimizer: O, options?: DistributedOptimizerOptions): O;
 export function DistributedOptimizer(optimizer: string, options?: DistributedOptimizerOptions): tf.Optimizer;
 export function DistributedOptimizer(optimizer: tf.Optimizer | string, options: DistributedOptimizerOptions = {}): tf.Optimizer {
   const tfjs = loadTf();
-  const settings = checked(options);
-  made += 1;
-  return new (wrapperClass(tfjs))(
-    typeof optimizer === 'string' ? byName(tfjs, optimizer) : optimizer,
-    settings,
-    settings.name || `DistributedOptimizer.${made}`,
-  );
-}
-
-const factories: Record<string, (tfjs: Tf) => tf.Optimizer> = {
-  sgd: (tfjs) => tfjs.train.sgd(0.01),
-  adam: (tfjs) => tfjs.train.adam(0.001, 0.9, 0.999, tfjs.backend().epsilon()),
-  adamax: (tfjs) => tfjs.train.adamax(0.002, 0.9, 0.999, tfjs.backend().epsilon(), 0),
-  adagrad: (tfjs) => tfjs.train.adagrad(0.01),
-  adadelta: (tfjs) => tfjs.train.adadelta(1, 0.95, tfjs.backend().epsilon()),
-  rmsprop: (tfjs) => tfjs.train.rmsprop(0.001, 0.9, 0, tfjs.backend().epsilon()),
-};
-
-/** As tfjs-layers' own table of names, with its learning rates. */
-function byName(tfjs: Tf, name: string): tf.Optimizer {
-  const factory = factories[name.toLowerCase()];
-  if (!factory)
+  checkCopies();
+  const settings = checkedOptions(options);
+  const inner = typeof optimizer === 'string' ? optimizerByName(tfjs, optimizer) : optimizer;
+  if (typeof (inner as Partial<tf.Optimizer> | null)?.applyGradients !== 'function')
     throw new UsageError(
-      `DistributedOptimizer: no optimizer is named '${name}'. Names are ${Object.keys(factories).join(', ')}; others are passed as objects.`,
+      `DistributedOptimizer takes a tf.Optimizer (tf.train.adam(…)) or the name of one, but was given ${inner === null ? 'null' : typeof inner}.`,
     );
-  return factory(tfjs);
+  if (wrappers.has(inner)) throw new UsageError('DistributedOptimizer was given an optimizer that it has wrapped already. Wrap it once.');
+  made += 1;
+  const wrapper = new (wrapperClass(tfjs))(inner, settings, settings.name || `DistributedOptimizer.${made}`);
+  wrappers.add(wrapper);
+  return wrapper;
 }
 
 type Wrapper = new (inner: tf.Optimizer, settings: Required<DistributedOptimizerOptions>, name: string) => tf.Optimizer;
 const classes = new WeakMap<Tf, Wrapper>();
+const wrappers = new WeakSet<object>();
 
 function wrapperClass(tfjs: Tf): Wrapper {
   const existing = classes.get(tfjs);
@@ -95,60 +59,107 @@ function wrapperClass(tfjs: Tf): Wrapper {
 
   class Distributed extends tfjs.Optimizer {
     private readonly reducer: GradientReducer;
-    private passes = 0;
-    private sums: Array<tf.Tensor | null> = [];
+    private readonly names: VariableNames;
+    private readonly aggregation?: LocalAggregation;
+    private readonly passesPerStep: number;
 
     constructor(
       readonly inner: tf.Optimizer,
-      private readonly settings: Required<DistributedOptimizerOptions>,
+      { op, gradientPredivideFactor: factor, backwardPassesPerStep, averageAggregatedGradients }: Required<DistributedOptimizerOptions>,
       name: string,
     ) {
       super();
-      const { op, gradientPredivideFactor: factor } = settings;
       this.reducer = new GradientReducer(name, { op, prescaleFactor: 1 / factor, postscaleFactor: factor });
+      this.names = new VariableNames(name);
+      this.passesPerStep = backwardPassesPerStep;
+      this.restore();
+      if (backwardPassesPerStep > 1) this.aggregation = new LocalAggregation(tfjs, backwardPassesPerStep, averageAggregatedGradients);
     }
 
-    override applyGradients(gradients: Gradients): void {
-      warnOfSlowBackend(tfjs);
-      const entries: Array<{ name: string; tensor: tf.Tensor | null }> = Array.isArray(gradients)
-        ? gradients
-        : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor }));
-      const local = this.aggregate(entries.map(({ tensor }) => tensor));
-      if (!local) {
+    override computeGradients(f: () => tf.Scalar, variables?: tf.Variable[]) {
+      prepareBackend(tfjs);
+      return super.computeGradients(f, variables);
+    }
+
+    /** `minimize` gives a list when it was given one, else gradients by name, only those there are. */
+    override applyGradients(gradients: tf.NamedTensorMap | NamedTensor[]): void {
+      prepareBackend(tfjs);
+      const isList = Array.isArray(gradients);
+      const entries: Named[] = isList
+        ? gradients.map(({ name, tensor }) => ({ name, tensor: tensor ?? null }))
+        : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor: tensor ?? null }));
+      if (!this.aggregation) {
+        this.applyStep(entries, isList);
+        return;
+      }
+      if (!this.aggregation.add(entries)) {
+        // As Horovod: every pass counts as an iteration, though nothing is applied.
         this.incrementIterations();
         return;
       }
-      const reduced = this.reducer.reduce(
-        local.gradients,
-        entries.map((entry) => shapeOf(tfjs, entry)),
-      );
-      for (const tensor of local.owned) tensor.dispose();
-      // Positions count, so entries without gradient stay; tfjs's optimizers skip them.
-      const named = entries.map(({ name }, i) => ({ name, tensor: reduced[i] as tf.Tensor }));
-      this.inner.applyGradients(Array.isArray(gradients) ? named : Object.fromEntries(named.map(({ name, tensor }) => [name, tensor])));
-      tfjs.dispose(reduced.filter((tensor) => tensor !== null));
+      const step = this.aggregation.take();
+      try {
+        this.applyStep(step, isList);
+      } finally {
+        for (const { tensor } of step) tensor?.dispose();
+      }
     }
 
-    /** Adds to the local sums; every `backwardPassesPerStep`-th time gives them out. */
-    private aggregate(gradients: Array<tf.Tensor | null>): { gradients: Array<tf.Tensor | null>; owned: tf.Tensor[] } | undefined {
-      const { backwardPassesPerStep: passes, averageAggregatedGradients } = this.settings;
-      if (passes === 1) return { gradients, owned: [] };
-      this.sums = gradients.map((gradient, i) => {
-        const sum = this.sums[i] ?? null;
-        if (!gradient) return sum;
-        const next = tfjs.tidy(() => tfjs.keep(sum ? tfjs.add(sum, gradient) : tfjs.clone(gradient)));
-        sum?.dispose();
-        return next;
-      });
-      this.passes += 1;
-      if (this.passes < passes) return undefined;
-      this.passes = 0;
-      const sums = this.sums;
-      this.sums = [];
-      const owned = sums.filter((sum) => sum !== null);
-      if (!averageAggregatedGradients) return { gradients: sums, owned };
-      const averages = sums.map((sum) => sum && tfjs.tidy(() => tfjs.keep(tfjs.div(sum, passes))));
-      return { gradients: averages, owned: [...owned, ...averages.filter((average) => average !== null)] };
+    private applyStep(entries: readonly Named[], isList: boolean): void {
+      if (size() === 1) {
+        this.hand(entries, isList);
+        return;
+      }
+      const reduced = isList ? this.reduceList(entries) : this.reduceNamed(entries);
+      try {
+        this.hand(reduced, isList);
+      } finally {
+        for (const { tensor } of reduced) tensor?.dispose();
+      }
+    }
+
+    /** Positions count, so entries without gradient stay; tfjs's optimizers skip them. */
+    private hand(entries: readonly Named[], isList: boolean): void {
+      this.inner.applyGradients(
+        (isList ? entries : Object.fromEntries(entries.map(({ name, tensor }) => [name, tensor]))) as NamedTensor[] | tf.NamedTensorMap,
+      );
+    }
+
+    /** By position: on a rank that loaded a checkpoint the names differ. */
+    private reduceList(entries: readonly Named[]): Named[] {
+      const { tensors } = this.reducer.reduce(
+        entries.map((entry) => gradientOf(tfjs, entry)),
+        'list',
+      );
+      return entries.map(({ name }, i) => ({ name, tensor: tensors[i]! }));
+    }
+
+    private reduceNamed(entries: readonly Named[]): Named[] {
+      const own = new Map(entries.map((entry) => [entry.name, gradientOf(tfjs, entry).tensor]));
+      const gradients = Object.fromEntries([...own].filter(([, tensor]) => tensor)) as tf.NamedTensorMap;
+      if (!this.names.isAgreed) this.names.agree(tfjs, gradients);
+      const reduce = (from: number, hasNews: boolean): { named: Named[]; isNews: boolean } => {
+        const list = this.names.list.slice(from);
+        const { tensors, isNews } = this.reducer.reduce(
+          list.map(({ name, shape }): Gradient => ({ tensor: own.get(name) ?? null, shape })),
+          'names',
+          hasNews,
+        );
+        return { named: list.map(({ name }, i) => ({ name, tensor: tensors[i]! })), isNews };
+      };
+      const count = this.names.list.length;
+      const first = reduce(
+        0,
+        Object.keys(gradients).some((name) => !this.names.has(name)),
+      );
+      if (!first.isNews) return first.named;
+      try {
+        this.names.agree(tfjs, gradients);
+        return [...first.named, ...reduce(count, false).named];
+      } catch (error) {
+        for (const { tensor } of first.named) tensor?.dispose();
+        throw error;
+      }
     }
 
     override getClassName(): string {
@@ -160,8 +171,13 @@ function wrapperClass(tfjs: Tf): Wrapper {
     override getWeights() {
       return this.inner.getWeights();
     }
-    override setWeights(weights: Parameters<tf.Optimizer['setWeights']>[0]) {
-      return this.inner.setWeights(weights);
+    override async setWeights(weights: Parameters<tf.Optimizer['setWeights']>[0]): Promise<void> {
+      await this.inner.setWeights(weights);
+      this.restore();
+    }
+    /** With local aggregation iterations are passes: how often was applied is not known. */
+    private restore(): void {
+      if (this.passesPerStep === 1 && this.inner.iterations > 0) restoreBetaPowers(tfjs, this.inner);
     }
     override saveIterations() {
       return this.inner.saveIterations();
@@ -189,10 +205,10 @@ function wrapperClass(tfjs: Tf): Wrapper {
       if (inner.setLearningRate) inner.setLearningRate(rate);
       else inner.learningRate = rate;
     }
+    /** The wrapped optimizer's slots, what was added up, and the shared memory. */
     override dispose(): void {
       this.reducer.dispose();
-      for (const sum of this.sums) sum?.dispose();
-      this.sums = [];
+      this.aggregation?.dispose();
       this.inner.dispose();
     }
   }
@@ -201,26 +217,25 @@ function wrapperClass(tfjs: Tf): Wrapper {
 }
 
 /** A gradient has its variable's shape; without one the variable is asked. */
-function shapeOf(tfjs: Tf, { name, tensor }: { name: string; tensor: tf.Tensor | null }): number[] {
-  const variable = tensor ?? (tfjs.engine() as unknown as { registeredVariables: Record<string, tf.Variable> }).registeredVariables[name];
-  if (!variable) throw new UsageError(`DistributedOptimizer: there is no variable '${name}', and it has no gradient. Was it disposed?`);
-  if (variable.dtype !== 'float32')
-    throw new UsageError(`DistributedOptimizer: the variable '${name}' is ${variable.dtype}; gradients are float32.`);
-  return variable.shape;
+function gradientOf(tfjs: Tf, { name, tensor }: Named): Gradient {
+  const { registeredVariables } = tfjs.engine() as unknown as { registeredVariables: Record<string, tf.Variable> };
+  const variable = registeredVariables[name];
+  const known = tensor ?? variable;
+  if (!known) throw new UsageError(`DistributedOptimizer: there is no variable '${name}', and it has no gradient. Was it disposed of?`);
+  if (tensor && tensor.dtype !== 'float32')
+    throw new UsageError(`DistributedOptimizer: the gradient of '${name}' is ${tensor.dtype}, but gradients are float32. Cast it first.`);
+  return { tensor, shape: known.shape };
 }
 
 let hasWarned = false;
-function warnOfSlowBackend(tfjs: Tf): void {
+/** The training kernels, however the backend was chosen; a warning, once, where a slow one was. */
+function prepareBackend(tfjs: Tf): void {
   const backend = tfjs.getBackend();
   if (backend === 'wasm') registerTrainingKernels(tfjs);
   if (backend !== 'cpu' || hasWarned) return;
   hasWarned = true;
   if (isInitialized() && rank() !== 0 && size() > 1) return;
-  try {
-    require.resolve('@tensorflow/tfjs-backend-wasm');
-  } catch {
-    return;
-  }
+  if (!isInstalled('@tensorflow/tfjs-backend-wasm')) return;
   log(
     'WARNING',
     "training runs on TensorFlow.js's slow 'cpu' backend although the wasm backend is installed: call `await hvd.selectBackend()` before the model is made.",

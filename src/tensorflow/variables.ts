@@ -6,6 +6,8 @@ import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { UsageError } from '../errors';
 import { broadcastAsync, synchronize } from '../hvd';
 import { size } from '../job';
+import { checkCopies } from './load';
+import { dtypeOfTensor } from './tensors';
 
 /** A layer's weight as `model.trainableWeights` lists it (tfjs-layers does not export the type). */
 export interface LayerVariable {
@@ -34,15 +36,28 @@ function listOf(variables: Variables): Writable[] {
   });
 }
 
-/** Overwrites the variables (or a model's weights, trainable or not) on every rank with those of `rootRank`. */
+/**
+ * Overwrites the variables (or a model's weights, trainable or not) on every rank with those of `rootRank`; float32, int32 and bool.
+ * @throws UsageError it is nothing that has variables, or a dtype cannot travel; MismatchError the ranks' variables differ; PeerError a rank is gone
+ */
 export function broadcastVariables(variables: Variables, rootRank = 0): void {
   const list = listOf(variables);
+  for (const variable of list) dtypeOfTensor(variable.read(), 'broadcastVariables');
+  if (!Number.isInteger(rootRank) || rootRank < 0 || rootRank >= size())
+    throw new UsageError(`broadcastVariables: rootRank is a rank from 0 to ${size() - 1}, but was ${String(rootRank)}.`);
   if (size() === 1) return;
+  checkCopies();
   // By position: on a rank that loaded a checkpoint the names differ.
   const handles = list.map((variable) => broadcastAsync(variable.read(), rootRank));
-  for (const [i, variable] of list.entries()) {
-    const value = synchronize(handles[i]!);
-    variable.write(value);
-    value.dispose();
+  const values: tf.Tensor[] = [];
+  try {
+    for (const handle of handles) values.push(synchronize(handle));
+    for (const [i, variable] of list.entries()) variable.write(values[i]!);
+  } catch (error) {
+    // What comes after the failed one is a tensor of nobody's as soon as it is there.
+    for (const handle of handles.slice(values.length + 1)) handle.then((value) => value.dispose()).catch(() => undefined);
+    throw error;
+  } finally {
+    for (const value of values) value.dispose();
   }
 }

@@ -4,7 +4,7 @@
 import { readConfig } from '../../config';
 import { BackendError } from '../../errors';
 import { log } from '../../log';
-import { loadTf, type Tf } from '../load';
+import { checkCopies, loadTf, requireForUser, type Tf } from '../load';
 import { registerTrainingKernels } from './wasm';
 
 export type BackendName = 'tfjs-node-gpu' | 'tfjs-node' | 'webgpu' | 'wasm' | 'cpu';
@@ -22,6 +22,7 @@ export async function selectBackend(prefer?: BackendName): Promise<SelectedBacke
   const config = readConfig();
   const forced = prefer ?? config.backend;
   const tfjs = loadTf();
+  checkCopies();
   if (forced && forced !== 'wasm' && forced !== 'cpu') {
     throw new BackendError(
       `The backend '${forced}' was asked for (${prefer ? 'selectBackend' : 'TSRUN_BACKEND'}), but this version of khorovod supports wasm and cpu. Ask for one of them, or for none.`,
@@ -41,11 +42,12 @@ export async function selectBackend(prefer?: BackendName): Promise<SelectedBacke
 /** Undefined, or why not. */
 async function useWasm(tfjs: Tf): Promise<string | undefined> {
   try {
-    require('@tensorflow/tfjs-backend-wasm');
+    if (requireForUser('@tensorflow/tfjs-backend-wasm') === undefined) return '@tensorflow/tfjs-backend-wasm is not installed';
   } catch (error) {
-    return `@tensorflow/tfjs-backend-wasm cannot be loaded (${(error as Error).message.split('\n')[0]})`;
+    return (error as Error).message;
   }
-  loadTf(); // a second copy of tfjs-core that it brought is found here
+  // It may have brought a second copy of tfjs-core.
+  checkCopies();
   registerTrainingKernels(tfjs);
   return (await use(tfjs, 'wasm')) ? undefined : 'TensorFlow.js could not start it';
 }

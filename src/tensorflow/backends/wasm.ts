@@ -4,39 +4,22 @@
  * A kernel may call tfjs operations (the gradient tape is off inside it); convolutions and products then run in XNNPACK. Registered once a process, for the backend `wasm` only.
  */
 import type { Tf } from '../load';
-import { conv2DBackpropFilter, conv2DBackpropInput } from './wasm_conv';
+import { conv2DBackpropFilter, conv2DBackpropInput, convolution } from './wasm_conv';
 import { depthwiseBackpropFilter, depthwiseBackpropInput } from './wasm_depthwise';
-import { batchMatMul, unsortedSegmentSum } from './wasm_linear';
+import type { Kernel, KernelMaker } from './wasm_kernel';
+import { batchMatMul, sum, unsortedSegmentSum } from './wasm_linear';
 import { maxPoolGrad } from './wasm_pool';
 
-/** What a kernel is called with; tfjs types its arguments per kernel, and not all of them. */
-export interface KernelCall {
-  // biome-ignore lint/suspicious/noExplicitAny: tensors of each kernel's own names
-  inputs: any;
-  // biome-ignore lint/suspicious/noExplicitAny: attributes of each kernel's own kind
-  attrs: any;
-  backend: WasmBackend;
-}
-export interface WasmBackend {
-  makeOutput(shape: number[], dtype: string): TensorInfo;
-  typedArrayFromHeap(info: TensorInfo): Float32Array;
-}
-export interface TensorInfo {
-  dataId: object;
-  shape: number[];
-  dtype: string;
-}
-export type Kernel = (call: KernelCall) => unknown;
-/** Makes a kernel; `stock` is what the backend brought, if anything. */
-export type KernelMaker = (tfjs: Tf, stock: Kernel | undefined) => Kernel;
-
 const makers: Record<string, KernelMaker> = {
+  Conv2D: convolution,
+  FusedConv2D: convolution,
   Conv2DBackpropFilter: conv2DBackpropFilter,
   Conv2DBackpropInput: conv2DBackpropInput,
   DepthwiseConv2dNativeBackpropFilter: depthwiseBackpropFilter,
   DepthwiseConv2dNativeBackpropInput: depthwiseBackpropInput,
   MaxPoolGrad: maxPoolGrad,
   BatchMatMul: batchMatMul,
+  Sum: sum,
   UnsortedSegmentSum: unsortedSegmentSum,
 };
 

@@ -1,6 +1,6 @@
 /** Gradients of depthwiseConv2d on the wasm backend: plain loops over the heap, innermost over the channels. NHWC. */
 import type { Tf } from '../load';
-import type { Kernel, KernelCall } from './wasm';
+import type { Kernel, KernelCall } from './wasm_kernel';
 
 type Info = ReturnType<Tf['backend_util']['computeConv2DInfo']>;
 

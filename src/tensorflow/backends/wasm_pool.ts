@@ -1,8 +1,11 @@
-/** Gradient of max pooling on the wasm backend: one pass over the output places; the stock kernel searches for each input place. NHWC. */
+/**
+ * Gradient of max pooling on the wasm backend: one pass over the output places; the stock kernel searches for each input place, and gives no gradient to windows without a positive
+ * number (after ReLU nobody notices). NHWC.
+ */
 import type { Tf } from '../load';
-import type { Kernel, KernelMaker } from './wasm';
+import type { Kernel, KernelMaker } from './wasm_kernel';
 
-/** dx gets dy where x was the window's first maximum, as in the stock kernel. */
+/** dx gets dy where x was the window's first maximum, as on the cpu backend. */
 export const maxPoolGrad: KernelMaker = (tfjs: Tf): Kernel => {
   return ({ inputs, attrs, backend }) => {
     const { filterSize, strides, pad, dimRoundingMode } = attrs;

@@ -1,0 +1,52 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { makeBuckets } from '../../../src/tensorflow/buckets';
+
+const variablesOf = (sizes: number[], maxBytes: number): number[][] =>
+  makeBuckets(sizes, maxBytes).map(({ slots }) => slots.map(({ variable }) => variable));
+
+t.test('variables in order, as many as fit; a larger one stands alone', async (t) => {
+  t.same(variablesOf([1, 2, 3], 24), [[0, 1, 2]]);
+  t.same(variablesOf([1, 2, 4], 24), [[0, 1], [2]]);
+  t.same(variablesOf([10, 1, 1], 8), [[0], [1, 2]]);
+  t.same(variablesOf([1, 10, 1], 8), [[0], [1], [2]]);
+  t.same(variablesOf([0, 0, 0], 4), [[0, 1, 2]]);
+  t.same(variablesOf([], 4), [[]], 'there is a bucket even without variables');
+});
+
+t.test('elements lie one behind the other, then the flags, then the news', async (t) => {
+  t.same(makeBuckets([3, 0, 2]), [
+    {
+      slots: [
+        { variable: 0, from: 0, elems: 3, flag: 5 },
+        { variable: 1, from: 3, elems: 0, flag: 6 },
+        { variable: 2, from: 3, elems: 2, flag: 7 },
+      ],
+      elems: 9,
+      news: 8,
+    },
+  ]);
+});
+
+t.test('every element of a bucket has one use, every variable one place, whatever the sizes', async () => {
+  fc.assert(
+    fc.property(fc.array(fc.nat(50), { maxLength: 30 }), fc.integer({ min: 4, max: 200 }), (sizes, maxBytes) => {
+      const buckets = makeBuckets(sizes, maxBytes);
+      const seen: number[] = [];
+      for (const { slots, elems, news } of buckets) {
+        const uses = new Array<number>(elems).fill(0);
+        uses[news]! += 1;
+        for (const { variable, from, elems: length, flag } of slots) {
+          seen.push(variable);
+          if (length !== sizes[variable]) return false;
+          uses[flag]! += 1;
+          for (let i = from; i < from + length; i += 1) uses[i]! += 1;
+        }
+        if (!uses.every((count) => count === 1)) return false;
+        if (slots.length > 1 && slots.reduce((sum, slot) => sum + slot.elems * 4, 0) > maxBytes) return false;
+      }
+      return seen.length === sizes.length && seen.every((variable, i) => variable === i);
+    }),
+    { seed: 7 },
+  );
+});

@@ -1,0 +1,106 @@
+/** DistributedOptimizer in one process without a launcher: to the bit what the plain optimizer does, by object and by name; what it refuses. */
+import * as tf from '@tensorflow/tfjs';
+import t from 'tap';
+import * as hvd from '../../../src/index';
+import { bytesOf, smallBatch, smallNetwork, trainStep, weightsOf } from '../../helpers/small_network';
+
+t.before(async () => {
+  await hvd.selectBackend('wasm');
+});
+
+t.test('before init() it can be made, but not used', async (t) => {
+  const optimizer = hvd.DistributedOptimizer(tf.train.sgd(1));
+  const x = tf.variable(tf.scalar(1));
+  t.throws(() => optimizer.minimize(() => x.square() as tf.Scalar), { code: 'ERR_HVD_NOT_INITIALIZED' });
+  hvd.init();
+  optimizer.minimize(() => x.square() as tf.Scalar);
+  t.equal(x.dataSync()[0], -1);
+  tf.dispose(x);
+});
+
+const loss = 'categoricalCrossentropy';
+const makers: Record<string, () => tf.Optimizer> = {
+  sgd: () => tf.train.sgd(0.05),
+  momentum: () => tf.train.momentum(0.05, 0.9),
+  rmsprop: () => tf.train.rmsprop(0.01, 0.9, 0.5),
+  adam: () => tf.train.adam(0.01),
+  adamax: () => tf.train.adamax(0.01),
+  adagrad: () => tf.train.adagrad(0.1),
+  adadelta: () => tf.train.adadelta(1),
+};
+
+for (const [name, make] of Object.entries(makers)) {
+  t.test(`${name}: the bits of the plain optimizer in fit, fitDataset, trainOnBatch and minimize`, async (t) => {
+    const results: Float32Array[] = [];
+    for (const optimizer of [make(), hvd.DistributedOptimizer(make(), { gradientPredivideFactor: 3 })]) {
+      const model = smallNetwork(1);
+      model.compile({ optimizer, loss });
+      const { xs, ys } = smallBatch(0, 12);
+      await model.fit(xs, ys, { batchSize: 4, epochs: 2, shuffle: false, verbose: 0 });
+      await trainStep(model, 12, 4);
+      const dataset = tf.data.array([smallBatch(20, 4), smallBatch(24, 4)] as never) as tf.data.Dataset<tf.TensorContainer>;
+      await model.fitDataset(dataset, { epochs: 1, verbose: 0 });
+      const variables = model.trainableWeights.map((weight) => weight.read() as tf.Variable);
+      optimizer.minimize(() => tf.addN(variables.map((one) => one.square().mean())) as tf.Scalar, false, variables);
+      results.push(weightsOf(model));
+    }
+    t.same(bytesOf(results[1]!), bytesOf(results[0]!));
+  });
+}
+
+t.test('by name, with the learning rates of model.compile', async (t) => {
+  for (const name of ['sgd', 'adam', 'adamax', 'adagrad', 'adadelta', 'rmsprop', 'SGD', 'Adam', 'RMSProp']) {
+    const model = smallNetwork(1);
+    model.compile({ optimizer: name, loss });
+    const byName = hvd.DistributedOptimizer(name);
+    t.same(byName.getConfig(), model.optimizer.getConfig(), name);
+    t.equal(byName.getClassName(), model.optimizer.getClassName());
+  }
+});
+
+t.test('the learning rate can be read and set, for rates that are baked into a tensor too', async (t) => {
+  type WithRate = tf.Optimizer & { learningRate: number };
+  for (const make of [makers.sgd!, makers.momentum!, makers.adagrad!]) {
+    const optimizer = hvd.DistributedOptimizer(make()) as WithRate;
+    const [x, y] = [tf.variable(tf.scalar(1)), tf.variable(tf.scalar(1))];
+    optimizer.learningRate = 0;
+    t.equal(optimizer.learningRate, 0);
+    optimizer.minimize(() => x.square() as tf.Scalar, false, [x]);
+    t.equal(x.dataSync()[0], 1, 'nothing moves at rate 0');
+    optimizer.learningRate = 0.5;
+    optimizer.minimize(() => y.square() as tf.Scalar, false, [y]);
+    t.not(y.dataSync()[0], 1);
+    tf.dispose([x, y]);
+  }
+});
+
+t.test('no tensor is left by steps, nor by dispose()', async (t) => {
+  const before = tf.memory().numTensors;
+  const x = tf.tidy(() => tf.variable(tf.tensor1d([1, 2])));
+  for (const passes of [1, 2]) {
+    const optimizer = hvd.DistributedOptimizer(tf.train.adagrad(0.1), { backwardPassesPerStep: passes });
+    for (let step = 0; step < 3; step += 1) optimizer.minimize(() => x.square().sum() as tf.Scalar);
+    optimizer.dispose();
+  }
+  tf.dispose(x);
+  t.equal(tf.memory().numTensors, before);
+});
+
+t.test('what is wrong is said at the call', async (t) => {
+  const sgd = tf.train.sgd(1);
+  const wrong = (options: object, message: RegExp, optimizer: unknown = sgd): void =>
+    void t.throws(() => hvd.DistributedOptimizer(optimizer as tf.Optimizer, options as never), { code: 'ERR_HVD_USAGE', message });
+  wrong({}, /no optimizer is named 'nadamm'/, 'nadamm');
+  wrong({}, /no optimizer is named 'toString'/, 'toString');
+  wrong({}, /takes a tf.Optimizer/, null);
+  wrong({}, /takes a tf.Optimizer/, {});
+  wrong({}, /wrapped already/, hvd.DistributedOptimizer(tf.train.sgd(1)));
+  wrong({ op: 'min' }, /'min'/);
+  wrong({ op: 'adasum' }, /later version/);
+  wrong({ groups: 2 }, /'groups' comes with a later version/);
+  wrong({ backward: 2 }, /no option 'backward'/);
+  for (const passes of [0, -1, 1.5, '2']) wrong({ backwardPassesPerStep: passes }, /backwardPassesPerStep/);
+  for (const factor of [0, -1, Number.NaN, '2']) wrong({ gradientPredivideFactor: factor }, /gradientPredivideFactor/);
+  wrong({ gradientPredivideFactor: 2, op: 'sum' }, /needs the op 'average'/);
+  t.doesNotThrow(() => hvd.DistributedOptimizer(tf.train.sgd(1), { op: 'sum', name: undefined }));
+});

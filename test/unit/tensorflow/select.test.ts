@@ -1,0 +1,51 @@
+/** Which backend is chosen, and what is said when it cannot be. */
+import { spawnSync } from 'node:child_process';
+import path from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import t from 'tap';
+import * as hvd from '../../../src/index';
+
+t.test('wasm unless told otherwise, with what training needs', async (t) => {
+  const { name, device, tf: own } = await hvd.selectBackend();
+  t.same([name, tf.getBackend()], ['wasm', 'wasm']);
+  t.match(device, /WebAssembly/);
+  t.equal(own.engine(), tf.engine());
+  for (const kernel of [
+    'Conv2DBackpropFilter',
+    'DepthwiseConv2dNativeBackpropFilter',
+    'DepthwiseConv2dNativeBackpropInput',
+    'UnsortedSegmentSum',
+  ])
+    t.ok(tf.getKernel(kernel, 'wasm'), kernel);
+});
+
+t.test('cpu when asked for, and back', async (t) => {
+  t.equal((await hvd.selectBackend('cpu')).name, 'cpu');
+  t.equal(tf.getBackend(), 'cpu');
+  t.equal((await hvd.selectBackend('wasm')).name, 'wasm');
+});
+
+t.test('a backend of a later version, or of none', async (t) => {
+  for (const name of ['webgpu', 'tfjs-node', 'tfjs-node-gpu', 'abacus'])
+    await t.rejects(hvd.selectBackend(name as 'wasm'), {
+      code: 'ERR_HVD_BACKEND',
+      message: new RegExp(`'${name}' was asked for \\(selectBackend\\).*wasm and cpu`),
+    });
+});
+
+t.test('TSRUN_BACKEND forces one; selectBackend with a name wins; a wrong one is said', async (t) => {
+  const run = (backend: string, call: string): { out: string; err: string } => {
+    const entry = path.join(__dirname, '..', '..', '..', 'src', 'index.js');
+    const text = `require(${JSON.stringify(entry)}).selectBackend(${call}).then(({ name }) => console.log(name), (error) => console.log(error.code, error.message))`;
+    const { stdout, stderr } = spawnSync(process.execPath, ['-e', text], {
+      encoding: 'utf8',
+      timeout: 60_000,
+      env: { ...process.env, TSRUN_BACKEND: backend },
+    });
+    return { out: stdout.trim(), err: stderr };
+  };
+  t.equal(run('cpu', '').out, 'cpu');
+  t.equal(run('cpu', '"wasm"').out, 'wasm');
+  t.match(run('webgpu', '').out, /^ERR_HVD_BACKEND .*\(TSRUN_BACKEND\)/);
+  t.match(run('abacus', '').out, /^ERR_HVD_USAGE TSRUN_BACKEND is 'abacus'/);
+});

@@ -4,8 +4,6 @@ import { Job, runJob, worker } from '../helpers/tsrun';
 
 const holds = worker('holds.js');
 const verdict = (err: string): string => err.trimEnd().split('\n').at(-1)!;
-// The runner keeps the deadline of a whole file.
-t.setTimeout(0);
 const linux = process.platform === 'linux' ? false : 'looks at /proc';
 
 t.test('the exit code is the failing rank’s, which is named last with its last words', { skip: linux }, async (t) => {

@@ -5,9 +5,6 @@ import path from 'node:path';
 import t from 'tap';
 import { runJob } from '../helpers/tsrun';
 
-// The runner keeps the deadline of a whole file.
-t.setTimeout(0);
-
 const root = path.join(__dirname, '..', '..', '..');
 const entry = path.join(root, 'dist', 'src', 'index.js');
 const run = (np: number, code: string, ...options: string[]) =>

@@ -5,8 +5,6 @@ import path from 'node:path';
 import t from 'tap';
 import { Job, runJob } from '../helpers/tsrun';
 
-// The runner keeps the deadline of a whole file.
-t.setTimeout(0);
 const linux = process.platform === 'linux' ? false : 'looks at /proc';
 const residentKib = (pid: number): number => Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]);
 

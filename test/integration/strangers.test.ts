@@ -5,8 +5,6 @@ import t from 'tap';
 import { processesWith, until } from '../helpers/processes';
 import { Job, worker } from '../helpers/tsrun';
 
-// The runner keeps the deadline of a whole file.
-t.setTimeout(0);
 const linux = process.platform === 'linux' ? false : 'looks at /proc';
 
 /** TCP ports on which these processes listen, with their addresses. */

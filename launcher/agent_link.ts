@@ -8,7 +8,7 @@ import path from 'node:path';
 import { environment } from '../src/config';
 import { encodeFrame, FrameParser } from '../src/wire/frame';
 import { khorovod } from '../src/wire/generated/messages';
-import { type ChildProcess, startProcess } from './process';
+import { type ChildProcess, onceEnded, startProcess } from './process';
 
 const MAX_FRAME_BYTES = 1 << 26;
 const MAX_STDERR_CHARS = 4000;
@@ -42,15 +42,10 @@ export class AgentLink {
     this.child.stdout!.on('data', (chunk: Buffer) => {
       for (const frame of parser.push(chunk)) this.events.onMessage(khorovod.FromAgent.decode(frame));
     });
-    let isGone = false;
-    const gone = (how: string): void => {
-      if (isGone) return;
-      isGone = true;
-      events.onGone(this.stderr === '' ? how : `${how}; it said: ${this.stderr.trim().split('\n').slice(-5).join(' | ')}`);
-    };
-    this.child.on('error', (error) => gone(`could not be started: ${error.message}`));
-    // 'close' comes after the last frame was read.
-    this.child.on('close', (code, signal) => gone(signal ? `was ended by ${signal}` : `ended with exit code ${code}`));
+    // After the last frame was read.
+    onceEnded(this.child, 'close', (how) =>
+      events.onGone(this.stderr === '' ? how : `${how}; it said: ${this.stderr.trim().split('\n').slice(-5).join(' | ')}`),
+    );
   }
 
   get pid(): number | undefined {

@@ -16,7 +16,7 @@ import type { RunRequest } from './args';
 import { Console } from './console';
 import type { Assignment } from './hosts';
 import { removeJobFolder } from './key_file';
-import { pinningOf } from './pinning';
+import { type Devices, pinningOf } from './pinning';
 import { endCarriers, jobMark, signalProcess } from './process';
 import {
   describeEnd,
@@ -161,8 +161,10 @@ export class Job {
       return;
     }
     try {
-      const ranks = this.assignments.map((assignment) => this.rankSpec(assignment, ready));
-      agent.send({ start: { jobId: this.jobId, key: this.key, version, wdir: this.request.wdir, env: pairs(this.request.env), ranks } });
+      const { gpus, cpus, numaNodes } = ready;
+      const devices = { gpus: gpus ?? [], cpus: cpus ?? [], numaNodes: (numaNodes ?? []).map((node) => node.cpus ?? []) };
+      const ranks = this.assignments.map((assignment) => this.rankSpec(assignment, devices));
+      agent.send({ start: { jobId: this.jobId, key: this.key, wdir: this.request.wdir, env: pairs(this.request.env), ranks } });
     } catch (error) {
       this.endBy({ kind: 'cannot-start', text: (error as Error).message, exitCode: 4 }, 0);
     }
@@ -170,8 +172,7 @@ export class Job {
   }
 
   /** @throws LaunchError (exit 4) the host has too few GPUs */
-  private rankSpec(assignment: Assignment, { gpus, cpus, numaNodes }: khorovod.AgentReady.$Properties): khorovod.RankSpec.$Properties {
-    const devices = { gpus: gpus ?? [], cpus: cpus ?? [], numaNodes: (numaNodes ?? []).map((node) => node.cpus ?? []) };
+  private rankSpec(assignment: Assignment, devices: Devices): khorovod.RankSpec.$Properties {
     const { env, argv } = pinningOf(assignment, devices, this.request.pinning);
     return {
       label: String(assignment.rank),

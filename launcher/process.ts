@@ -29,6 +29,22 @@ export function startProcess({ argv, env, cwd, stdin, stdout, stderr }: ProcessS
   return spawn(command!, args, { env, cwd, detached: true, stdio: [kind(stdin), kind(stdout), kind(stderr)] });
 }
 
+/**
+ * Calls back once, when the process has ended or could not be started, with how: for a sentence that begins with its name.
+ * @param event 'close' comes after everything it said has been read
+ */
+export function onceEnded(child: ChildProcess, event: 'exit' | 'close', onEnd: (how: string) => void): void {
+  let isTold = false;
+  const end = (how: string): void => {
+    if (!isTold) onEnd(how);
+    isTold = true;
+  };
+  child.on('error', (error) => end(`could not be started: ${error.message}`));
+  child.on(event, (code: number | null, signal: NodeJS.Signals | null) =>
+    end(signal ? `was ended by ${signal}` : `ended with exit code ${code}`),
+  );
+}
+
 /** Runs a short program of ours to its end. */
 export function runToEnd(
   argv: readonly string[],

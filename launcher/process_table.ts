@@ -36,15 +36,6 @@ function stat(pid: number): { state: string; group: number } | undefined {
 const isGone = (state: string): boolean => state === 'Z' || state === 'X';
 const hasTable = (): boolean => read('self', 'stat') !== '';
 
-/** Does it still run? */
-export function isAlive(pid: number): boolean {
-  if (hasTable()) {
-    const found = stat(pid);
-    return found !== undefined && !isGone(found.state);
-  }
-  return answers(pid);
-}
-
 /** The live processes of a group. */
 export function groupMembers(group: number): number[] {
   if (!hasTable()) return answers(-group) ? [group] : [];

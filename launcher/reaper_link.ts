@@ -1,7 +1,7 @@
 /** The agent's side of its reaper. Agent process. */
 import path from 'node:path';
 import { environment } from '../src/config';
-import { type ChildProcess, signalProcess, startProcess } from './process';
+import { type ChildProcess, onceEnded, signalProcess, startProcess } from './process';
 
 const DISMISS_MS = 2000;
 
@@ -20,12 +20,10 @@ export class Reaper {
     });
     this.child.stdin!.on('error', () => {});
     this.gone = new Promise((resolve) => {
-      const end = (how: string): void => {
+      onceEnded(this.child, 'exit', (how) => {
         resolve();
         if (!this.isDismissed) onLost(`(pid ${this.pid ?? 'none'}) ${how}`);
-      };
-      this.child.on('error', (error) => end(`could not be started: ${error.message}`));
-      this.child.on('exit', (code, signal) => end(signal ? `was ended by ${signal}` : `ended with exit code ${code}`));
+      });
     });
   }
 

@@ -13,8 +13,9 @@ import { type Gradient, GradientReducer } from './gradient_reducer';
 import { checkCopies, isInstalled, loadTf, type Tf } from './load';
 import { LocalAggregation, type Named } from './local_aggregation';
 import { checkedOptions, type DistributedOptimizerOptions, optimizerByName } from './optimizer_options';
-import { restoreBetaPowers } from './optimizer_state';
+import { restoreBetaPowers, setLearningRate } from './optimizer_state';
 import { VariableNames } from './variable_names';
+import { variableNamed } from './variables';
 
 export type { DistributedOptimizerOptions };
 
@@ -200,10 +201,7 @@ function wrapperClass(tfjs: Tf): Wrapper {
       this.setLearningRate(rate);
     }
     setLearningRate(rate: number): void {
-      const inner = this.inner as unknown as { learningRate: number; setLearningRate?(rate: number): void };
-      // SGD and momentum bake the rate into a tensor; the others read the property in every step.
-      if (inner.setLearningRate) inner.setLearningRate(rate);
-      else inner.learningRate = rate;
+      setLearningRate(this.inner, rate);
     }
     /** The wrapped optimizer's slots, what was added up, and the shared memory. */
     override dispose(): void {
@@ -218,9 +216,7 @@ function wrapperClass(tfjs: Tf): Wrapper {
 
 /** A gradient has its variable's shape; without one the variable is asked. */
 function gradientOf(tfjs: Tf, { name, tensor }: Named): Gradient {
-  const { registeredVariables } = tfjs.engine() as unknown as { registeredVariables: Record<string, tf.Variable> };
-  const variable = registeredVariables[name];
-  const known = tensor ?? variable;
+  const known = tensor ?? variableNamed(tfjs, name);
   if (!known) throw new UsageError(`DistributedOptimizer: there is no variable '${name}', and it has no gradient. Was it disposed of?`);
   if (tensor && tensor.dtype !== 'float32')
     throw new UsageError(`DistributedOptimizer: the gradient of '${name}' is ${tensor.dtype}, but gradients are float32. Cast it first.`);

@@ -63,9 +63,14 @@ export async function copyOptimizerState(
   const count = tfjs.scalar(iterations, 'int32');
   await inner.extractIterations([{ name: 'iter', tensor: count }]);
   count.dispose();
-  if (learningRate === null || learningRate === own.learningRate) return;
-  if (inner.setLearningRate) inner.setLearningRate(learningRate);
-  else inner.learningRate = learningRate;
+  if (learningRate !== null && learningRate !== own.learningRate) setLearningRate(inner, learningRate);
+}
+
+/** SGD and momentum bake the rate into a tensor; the others read the property in every step. */
+export function setLearningRate(optimizer: tf.Optimizer, rate: number): void {
+  const inside = optimizer as tf.Optimizer & Inside;
+  if (inside.setLearningRate) inside.setLearningRate(rate);
+  else inside.learningRate = rate;
 }
 
 /**

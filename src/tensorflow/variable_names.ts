@@ -10,6 +10,7 @@ import { MismatchError } from '../errors';
 import { currentEngine, rank } from '../job';
 import { allgatherObject } from '../objects';
 import type { Tf } from './load';
+import { variableNamed } from './variables';
 
 export interface NamedShape {
   readonly name: string;
@@ -71,9 +72,8 @@ export class VariableNames {
     const own = unite([this.known, Object.entries(gradients).flatMap(([name, tensor]) => (tensor ? [{ name, shape: tensor.shape }] : []))]);
     const options = { name: `${this.optimizerName}.variables` };
     const lists = allgatherObject(own as NamedShape[], options);
-    const { registeredVariables } = tfjs.engine() as unknown as { registeredVariables: Record<string, tf.Variable> };
     const isHere = ({ name, shape }: NamedShape): boolean => {
-      const variable = registeredVariables[name];
+      const variable = variableNamed(tfjs, name);
       // What was agreed before may have been disposed of since.
       return this.has(name) || (variable?.trainable === true && variable.shape.join() === shape.join());
     };

@@ -6,7 +6,7 @@ import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { UsageError } from '../errors';
 import { broadcastAsync, synchronize } from '../hvd';
 import { size } from '../job';
-import { checkCopies } from './load';
+import { checkCopies, type Tf } from './load';
 import { dtypeOfTensor } from './tensors';
 
 /** A layer's weight as `model.trainableWeights` lists it (tfjs-layers does not export the type). */
@@ -60,4 +60,9 @@ export function broadcastVariables(variables: Variables, rootRank = 0): void {
   } finally {
     for (const value of values) value.dispose();
   }
+}
+
+/** The variable of this process that has that name; undefined: there is none (any more). */
+export function variableNamed(tfjs: Tf, name: string): tf.Variable | undefined {
+  return (tfjs.engine() as unknown as { registeredVariables: Record<string, tf.Variable> }).registeredVariables[name];
 }

@@ -2,14 +2,9 @@
  * Fifty jobs, each ended by SIGKILL of a rank, of tsrun, of the agent or of the reaper, drawn by a seeded generator: nothing may be left 5 s after tsrun has ended, and where tsrun
  * lives it names what came first.
  */
-import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import t from 'tap';
-import { processesWith, until } from '../helpers/processes';
+import { Job, worker } from '../helpers/tsrun';
 
-const root = path.join(__dirname, '..', '..');
 const JOBS = 50;
 const kinds = ['rank', 'tsrun', 'agent', 'reaper'] as const;
 
@@ -24,35 +19,20 @@ async function endOne(
   np: number,
   victim: number,
 ): Promise<{ text: string; status: number; left: string[]; isStarted: boolean }> {
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-endings-'));
-  const mark = `ENDINGS_MARK_${path.basename(folder)}`;
-  const child = spawn(
-    process.execPath,
-    [path.join(root, 'launcher/tsrun.js'), '-np', String(np), path.join(root, 'test/workers/reduces_for_ever.js'), folder],
-    {
-      env: { ...process.env, [mark]: '1' },
-      stdio: ['ignore', 'ignore', 'pipe'],
-      detached: true,
-    },
+  const job = new Job(['-np', String(np), worker('reduces_for_ever.js'), '@']);
+  const isStarted = await job.files(/^ready-\d+$/, np).then(
+    () => true,
+    () => false,
   );
-  let text = '';
-  child.stderr.on('data', (bytes) => (text += bytes));
-  const ended = new Promise<number>((resolve) => child.on('exit', (code, signal) => resolve(code ?? (signal === 'SIGKILL' ? 137 : 128))));
-  const isStarted = Boolean(await until(() => readdirSync(folder).filter((name) => /^ready-\d+$/.test(name)).length === np, 30_000));
-  const ours = (file: string): number => processesWith(mark).find(({ command }) => command.includes(file))?.pid ?? Number.NaN;
   const pids = {
-    rank: () => Number(readFileSync(path.join(folder, `ready-${victim}`))),
-    tsrun: () => child.pid!,
-    agent: () => ours('launcher/agent.js'),
-    reaper: () => ours('launcher/reaper.js'),
+    rank: () => Number(job.read(`ready-${victim}`)),
+    tsrun: () => job.pid,
+    agent: () => job.pidOf('launcher/agent.js'),
+    reaper: () => job.pidOf('launcher/reaper.js'),
   };
   if (isStarted) process.kill(pids[kind](), 'SIGKILL');
-  const status = await Promise.race([ended, new Promise<number>((resolve) => setTimeout(() => resolve(-1), 20_000).unref())]);
-  await until(() => processesWith(mark).length === 0, 5_000);
-  const left = processesWith(mark);
-  for (const { pid } of left) process.kill(pid, 'SIGKILL');
-  rmSync(folder, { recursive: true, force: true });
-  return { text, status, left: left.map(({ command }) => command), isStarted };
+  const status = await job.status(20_000);
+  return { status, left: await job.leftAfter(5_000), text: job.err, isStarted };
 }
 
 t.test(

@@ -3,27 +3,22 @@
  * `usr` writes a file for each SIGUSR1 and SIGUSR2, `slow` cleans up for a second and writes `clean-RANK`; `N:habit` is rank N's only.
  */
 import { spawn } from 'node:child_process';
-import { renameSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
+import { put } from '../helpers/put';
 
 const [folder = '', ...words] = process.argv.slice(2);
 const rank = process.env.HOROVOD_RANK ?? '';
 const habits = words.map((word) => (/^\d+:/.test(word) ? (word.startsWith(`${rank}:`) ? word.replace(/^\d+:/, '') : '') : word));
 const has = (habit: string): boolean => habits.includes(habit);
-const put = (name: string, text: string): void => {
-  writeFileSync(path.join(folder, `.${name}`), text);
-  renameSync(path.join(folder, `.${name}`), path.join(folder, name));
-};
 
 if (has('deaf')) for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => {});
 if (has('slow'))
   process.on('SIGTERM', () =>
     setTimeout(() => {
-      put(`clean-${rank}`, '');
+      put(folder, `clean-${rank}`, '');
       process.exit(0);
     }, 1000),
   );
-if (has('usr')) for (const signal of ['SIGUSR1', 'SIGUSR2']) process.on(signal, () => put(`${signal}-${rank}`, ''));
+if (has('usr')) for (const signal of ['SIGUSR1', 'SIGUSR2']) process.on(signal, () => put(folder, `${signal}-${rank}`, ''));
 if (has('child')) spawn(process.execPath, ['-e', "process.on('SIGTERM', () => {}); setTimeout(() => {}, 60000)"], { stdio: 'ignore' });
 setTimeout(() => process.exit(99), 60_000);
-put(`ready-${rank}`, String(process.pid));
+put(folder, `ready-${rank}`, String(process.pid));

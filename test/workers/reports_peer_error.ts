@@ -1,13 +1,8 @@
 /** Reduces until that fails; writes down how and when as `failed-RANK`, then stays until it is ended. Arguments: a folder. */
-import { renameSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import * as hvd from '../../src/index';
+import { put } from '../helpers/put';
 
 const [folder = ''] = process.argv.slice(2);
-const put = (name: string, text: string): void => {
-  writeFileSync(path.join(folder, `.${name}`), text);
-  renameSync(path.join(folder, `.${name}`), path.join(folder, name));
-};
 process.on('SIGTERM', () => process.exit(0));
 hvd.init();
 const rank = hvd.rank();
@@ -19,7 +14,7 @@ const describe = (error: unknown) => ({
 try {
   for (let step = 0; ; step += 1) {
     hvd.allreduce(new Float32Array(300_000).fill(1), { op: hvd.Sum, name: 'beat' });
-    if (step === 3) put(`ready-${rank}`, String(process.pid));
+    if (step === 3) put(folder, `ready-${rank}`, String(process.pid));
   }
 } catch (error) {
   const at = Date.now();
@@ -29,6 +24,6 @@ try {
   } catch (second) {
     later = second;
   }
-  put(`failed-${rank}`, JSON.stringify({ at, first: describe(error), later: describe(later) }));
+  put(folder, `failed-${rank}`, JSON.stringify({ at, first: describe(error), later: describe(later) }));
 }
 setTimeout(() => process.exit(1), 60_000);

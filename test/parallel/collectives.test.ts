@@ -162,6 +162,8 @@ t.test('wrong arguments are refused at the call', async (t) => {
   const first = rank === 0 ? hvd.allreduceAsync(Float32Array.of(1), { op: 'sum', name: 'twice' }) : undefined;
   if (first && size > 1)
     t.throws(() => hvd.allreduceAsync(Float32Array.of(1), { op: 'sum', name: 'twice' }), { code: 'ERR_HVD_DUPLICATE_NAME' });
+  // The others submit that name only now: else the first call could be complete before the second is made.
+  hvd.barrier();
   t.same(Array.from(first ? await first : hvd.allreduce(Float32Array.of(1), { op: 'sum', name: 'twice' })), [size]);
 });
 

@@ -16,7 +16,7 @@ int main(int argc, char **argv) {
   for (int a = 1; a < argc; a += 1) {
     const size_t bytes = strtoull(argv[a], NULL, 10), elems = bytes / 4;
     float *x = malloc(bytes);
-    double samples[1024];
+    double samples[2048];
     for (size_t i = 0; i < elems; i += 1) x[i] = (float)(rank + 1);
     MPI_Allreduce(MPI_IN_PLACE, x, (int)elems, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
     for (size_t i = 0; i < elems; i += 1) {
@@ -26,8 +26,8 @@ int main(int argc, char **argv) {
       }
       x[i] = 0;
     }
-    const int iterations = bytes <= 65536 ? 1000 : bytes <= (1 << 20) ? 100 : bytes <= (16 << 20) ? 15 : 7;
-    const int warm_ups = iterations / 2 > 2 ? iterations / 2 : 2;
+    const int iterations = bytes <= 65536 ? 2000 : bytes <= (1 << 20) ? 100 : 15;
+    const int warm_ups = bytes <= 65536 ? 2 * iterations : iterations / 2;
     for (int i = -warm_ups; i < iterations; i += 1) {
       if (bytes > 65536) MPI_Barrier(MPI_COMM_WORLD);
       const double started = MPI_Wtime();

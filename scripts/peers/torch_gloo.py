@@ -10,9 +10,10 @@ for size_bytes in map(int, sys.argv[1:]):
     dist.all_reduce(x)
     assert bool((x == size * (size + 1) / 2).all()), "wrong result"
     x.zero_()
-    iterations = 1000 if size_bytes <= 65536 else 100 if size_bytes <= 1 << 20 else 15 if size_bytes <= 16 << 20 else 7
+    iterations = 2000 if size_bytes <= 65536 else 100 if size_bytes <= 1 << 20 else 15
     samples = []
-    for i in range(-max(2, iterations // 2), iterations):
+    warm_ups = 2 * iterations if size_bytes <= 65536 else max(2, iterations // 2)
+    for i in range(-warm_ups, iterations):
         if size_bytes > 65536:
             dist.barrier()
         started = time.perf_counter()

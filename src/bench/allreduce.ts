@@ -37,7 +37,11 @@ export function parseSizes(text: string): number[] {
   return sizes;
 }
 
-const iterationsFor = (bytes: number): number => (bytes <= 64 << 10 ? 1000 : bytes <= 1 << 20 ? 100 : bytes <= 16 << 20 ? 15 : 7);
+/** Up to here a call takes so little time that compiled code is all of it: V8 has compiled what is called some thousand times. */
+const SMALL_BYTES = 64 << 10;
+const iterationsFor = (bytes: number): number => (bytes <= SMALL_BYTES ? 2000 : bytes <= 1 << 20 ? 100 : 15);
+const warmUpsFor = (bytes: number, iterations: number): number =>
+  bytes <= SMALL_BYTES ? 2 * iterations : Math.max(2, Math.ceil(iterations / 2));
 const pattern = (rank: number, i: number): number => (rank + 1) * ((i % 7) + 1);
 
 type Form = { name: string; reduce: () => ArrayLike<number>; fill: (at: (i: number) => number) => void; dispose: () => void };
@@ -99,10 +103,9 @@ function wrongElems(form: Form): number {
 function measure(bytes: number, form: Form, iterations: number): Row {
   let wrong = wrongElems(form);
   form.fill(() => 0);
-  const warmUps = Math.max(2, Math.ceil(iterations / 2));
   const samplesUs: number[] = [];
-  for (let i = -warmUps; i < iterations; i += 1) {
-    if (bytes > 64 << 10) hvd.barrier();
+  for (let i = -warmUpsFor(bytes, iterations); i < iterations; i += 1) {
+    if (bytes > SMALL_BYTES) hvd.barrier();
     const startedMs = performance.now();
     form.reduce();
     if (i >= 0) samplesUs.push((performance.now() - startedMs) * 1000);

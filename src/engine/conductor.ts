@@ -5,6 +5,7 @@
  * and ends everything pending (a mismatch is none: it ends only its own call); after the coordinator has left nothing new is decided.
  */
 import os from 'node:os';
+import { isStarAllreduce } from '../collective/select';
 import type { Config } from '../config';
 import { type ErrorRecord, HvdError, recordOf, ShutdownError, WireError } from '../errors';
 import { log } from '../log';
@@ -26,7 +27,7 @@ export class Conductor {
   private coordinator?: Coordinator;
   private readonly cache = new RequestCache();
   private readonly pending = new Map<string, Submission>();
-  private outgoing: Call[] = [];
+  private outgoing: Submission[] = [];
   private readonly decisions: Decided[] = [];
   private running: readonly string[] = [];
   private flushTimer?: NodeJS.Timeout;
@@ -50,7 +51,7 @@ export class Conductor {
     this.session = session;
     this.operations = operations;
     if (!session.control.isCoordinator) return;
-    this.coordinator = new Coordinator(this.config, session, {
+    this.coordinator = new Coordinator(this.config, session, operations, {
       takeResponses: (list, evicted) => this.takeResponses(list, evicted),
       fail: (error) => this.fail(error),
     });
@@ -65,7 +66,7 @@ export class Conductor {
       return;
     }
     this.pending.set(submission.call.name, submission);
-    this.outgoing.push(submission.call);
+    this.outgoing.push(submission);
     if (submission.isAwaited) this.await(submission.call.name);
     else this.scheduleFlush();
   }
@@ -82,16 +83,26 @@ export class Conductor {
     this.flushTimer = undefined;
     if (this.outgoing.length === 0 || this.failure) return;
     this.lastFlushMs = performance.now();
+    const { outgoing } = this;
+    this.outgoing = [];
+    const isStar = ({ isAwaited, call, bytes }: Submission): boolean =>
+      isAwaited && call.kind === 'allreduce' && isStarAllreduce(this.config.size, bytes);
+    const gathered = outgoing.filter((submission) => !isStar(submission));
+    if (gathered.length > 0) this.request(gathered);
+    for (const submission of outgoing.filter(isStar)) this.request([submission], this.operations.operandOf(submission));
+  }
+
+  /** Tells the coordinator. `operand`: of the only one. */
+  private request(submissions: readonly Submission[], operand?: Uint8Array): void {
     const full: Call[] = [];
     const cached: number[] = [];
-    for (const call of this.outgoing) {
+    for (const { call } of submissions) {
       const id = this.cache.lookup(call);
       if (id === undefined) full.push(call);
       else cached.push(id);
     }
-    this.outgoing = [];
-    if (this.coordinator) this.coordinator.hear(this.config.rank, { full, cached });
-    else this.session.control.send(0, { requests: { full: full.map(callToRequest), cached } });
+    if (this.coordinator) this.coordinator.hear(this.config.rank, { full, cached, operand });
+    else this.session.control.send(0, { requests: { full: full.map(callToRequest), cached, operand } });
   }
 
   /** A lone call leaves in this turn; calls that follow within the cycle time leave together. */
@@ -107,12 +118,16 @@ export class Conductor {
   hear(from: number, message: khorovod.IControl): void {
     if (this.awaited) this.spinner.begin();
     if (message.requests && this.coordinator) {
-      const { full, cached } = message.requests;
-      this.coordinator.hear(from, { full: (full ?? []).map(callFromRequest), cached: cached ?? [] });
+      const { full, cached, operand } = message.requests;
+      this.coordinator.hear(from, {
+        full: (full ?? []).map(callFromRequest),
+        cached: cached ?? [],
+        operand: operand?.length ? operand : undefined,
+      });
     } else if (message.responses) {
       this.takeResponses(message.responses.list ?? [], message.responses.evicted ?? []);
     } else if (message.resend) {
-      this.outgoing.push(...this.cache.refused(message.resend.cached ?? []));
+      for (const { name } of this.cache.refused(message.resend.cached ?? [])) this.outgoing.push(this.pending.get(name)!);
       this.flush();
     } else {
       throw new WireError(
@@ -160,6 +175,7 @@ export class Conductor {
         kind: response.kind ?? '',
         error: (response.error as ErrorRecord | null | undefined) ?? undefined,
         sizes,
+        result: response.result?.length ? response.result : undefined,
       });
     }
     this.cache.evict(evicted);
@@ -189,7 +205,8 @@ export class Conductor {
             `The coordinator decided on '${decided.names.join("', '")}', which rank ${this.config.rank} did not submit. Please report it.`,
           );
         }
-        const results = await this.operations.run(decided, submissions);
+        if (decided.result) this.operations.place(submissions[0]!, decided.result);
+        const results = decided.result ? [{}] : await this.operations.run(decided, submissions);
         for (const [i, submission] of submissions.entries()) this.complete(submission, results[i]!);
       } catch (error) {
         this.fail(error as Error);

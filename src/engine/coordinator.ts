@@ -1,6 +1,6 @@
 /**
- * Rank 0's second part: hears what every rank submits, itself among them, and tells all what to carry out next. What is decided, and why,
- * is the negotiator's.
+ * Rank 0's second part: hears what every rank submits, itself among them, and tells all what to carry out next, or the result at once where
+ * every operand has come with the requests. What is decided, and why, is the negotiator's.
  *
  * Communication thread; one a generation. Invariant: every rank is told the same responses in the same order; this rank takes them last,
  * so that the others start no later.
@@ -8,8 +8,8 @@
 import type { Config } from '../config';
 import { isLogged, log } from '../log';
 import type { khorovod } from '../wire/generated/messages';
-import type { Call } from './call';
-import { type Decision, Negotiator } from './negotiate';
+import { type Decision, Negotiator, type Requests } from './negotiate';
+import type { Operations } from './operations';
 import type { Session } from './session';
 import { StallInspector } from './stall';
 
@@ -26,6 +26,7 @@ export class Coordinator {
   constructor(
     config: Config,
     private readonly session: Pick<Session, 'control' | 'hostOf'>,
+    private readonly operations: Pick<Operations, 'combine'>,
     private readonly own: OwnRank,
   ) {
     this.negotiator = new Negotiator({
@@ -41,7 +42,7 @@ export class Coordinator {
     });
   }
 
-  hear(from: number, requests: { readonly full: readonly Call[]; readonly cached: readonly number[] }): void {
+  hear(from: number, requests: Requests): void {
     const { resend } = this.negotiator.add(from, requests, performance.now());
     // Never to this rank itself: it hears of an eviction in the turn in which it happens, before it names anything again.
     if (resend.length > 0) this.session.control.send(from, { resend: { cached: resend } });
@@ -66,19 +67,20 @@ export class Coordinator {
     const { responses, evicted } = this.negotiator.take();
     if (responses.length === 0 && evicted.length === 0) return;
     if (isLogged('TRACE')) for (const { why } of responses) log('TRACE', why());
-    const list = responses.map(responseOf);
+    const list = responses.map((decision) => this.responseOf(decision));
     this.session.control.sendAll({ responses: { list, evicted } });
     this.own.takeResponses(list, evicted);
   }
-}
 
-function responseOf({ names, kind, error, cached, cacheAs, sizes }: Decision): khorovod.IResponse {
-  return {
-    names: cached.length > 0 ? [] : [...names],
-    kind,
-    error,
-    cached: [...cached],
-    cacheAs: cacheAs.some((id) => id > 0) ? [...cacheAs] : [],
-    sizes: sizes.map((rows) => ({ rows: [...rows] })),
-  };
+  private responseOf({ names, kind, error, cached, cacheAs, sizes, star }: Decision): khorovod.IResponse {
+    return {
+      names: cached.length > 0 ? [] : [...names],
+      kind,
+      error,
+      cached: [...cached],
+      cacheAs: cacheAs.some((id) => id > 0) ? [...cacheAs] : [],
+      sizes: sizes.map((rows) => ({ rows: [...rows] })),
+      result: star && this.operations.combine(star.call, star.operands),
+    };
+  }
 }

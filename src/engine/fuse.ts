@@ -3,8 +3,8 @@
  *
  * Allreduces of one dtype, op, factors and process set are fused while they fit the threshold together. As in Horovod, misfits are looked
  * past as long as what is fused and what was passed over fit the threshold together: further on the wait for what was passed over costs
- * more than an operation saved. They keep their order. Never fused: a call larger than the threshold, a grouped call and one marked
- * `alone`. With another neighbour a tensor is cut into other chunks, which are summed in another order; whoever wants the same bits
+ * more than an operation saved. They keep their order. Never fused: a call larger than the threshold, a grouped call, one marked
+ * `alone` and one whose operands the coordinator holds already. With another neighbour a tensor is cut into other chunks, which are summed in another order; whoever wants the same bits
  * whatever else is pending must not have neighbours.
  */
 import { bytesOfCall, type Call } from './call';
@@ -19,6 +19,8 @@ export interface Ready {
   readonly error?: object;
   /** A rank wants this call to have no neighbours. */
   readonly isAlone: boolean;
+  /** Every member's, if they came with the requests. */
+  readonly operands?: readonly Uint8Array[];
 }
 
 export interface Batch<T extends Ready> {
@@ -70,8 +72,9 @@ function gather<T extends Ready>(ready: readonly T[], mostBytes: number) {
   return { items, skipped, until, bytes };
 }
 
-function obstacleOf({ call, error, isAlone }: Ready, mostBytes: number): string | undefined {
+function obstacleOf({ call, error, isAlone, operands }: Ready, mostBytes: number): string | undefined {
   if (error) return 'it has failed';
+  if (operands) return 'its operands came with the requests';
   if (call.kind !== 'allreduce') return `${call.kind} is not fused`;
   if (call.grouped) return 'a group is one operation already';
   if (isAlone) return 'its bits are to depend on nothing else';

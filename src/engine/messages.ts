@@ -43,6 +43,8 @@ export interface ThreadData {
 export interface Regions {
   readonly scratch: { byteOffset: number; bytes: number };
   readonly fusion: { byteOffset: number; bytes: number };
+  /** Two operands of the star, one to a half. */
+  readonly star: { byteOffset: number; bytes: number };
   readonly reservedBytes: number;
 }
 
@@ -56,5 +58,6 @@ export function layOutRegions(fusionThresholdBytes: number): Regions {
     byteOffset: scratch.byteOffset + scratch.bytes,
     bytes: Math.ceil(Math.min(fusionThresholdBytes, MOST_FUSED_BYTES) / 65536) * 65536,
   };
-  return { scratch, fusion, reservedBytes: fusion.byteOffset + fusion.bytes };
+  const star = { byteOffset: fusion.byteOffset + fusion.bytes, bytes: 65536 };
+  return { scratch, fusion, star, reservedBytes: star.byteOffset + star.bytes };
 }

@@ -4,7 +4,8 @@
  * Ranks submit calls in any order; a collective deadlocks unless all enter the same one. So, as in Horovod, rank 0 decides for all:
  *   a. Each rank sends what it has submitted: a call in full, or the id under which the coordinator remembers that very call. An id that
  *      was forgotten meanwhile is asked for in full (resend).
- *   b. The coordinator collects by name who has submitted. A call is complete when every member has.
+ *   b. The coordinator collects by name who has submitted. A call is complete when every member has. If all sent its operand along, all
+ *      are handed out with the decision: nothing is left to be carried out but the arithmetic.
  *   c. Complete calls are compared. Ranks that disagree all get the mismatch, and the job goes on; a call that all named by its id needs
  *      no comparison.
  *   d. What became complete together is fused where that is allowed; otherwise the order of responses is the order in which calls became
@@ -17,7 +18,7 @@
  */
 import { type ErrorRecord, recordOf, ShutdownError, WireError } from '../errors';
 import { ResponseCache } from './cache';
-import { type Call, callKey, type Kind } from './call';
+import { bytesOfCall, type Call, callKey, type Kind } from './call';
 import { type Batch, fuse, type Ready } from './fuse';
 import { mismatchOf } from './mismatch';
 
@@ -32,8 +33,17 @@ export interface Decision {
   readonly cacheAs: readonly number[];
   /** Of a gather, for each part: rows of each member. */
   readonly sizes: readonly (readonly number[])[];
+  /** Set if every member sent its operand along: these, in the order of members, and the call they are of. */
+  readonly star?: { readonly call: Call; readonly operands: readonly Uint8Array[] };
   /** A sentence for the log. */
   readonly why: () => string;
+}
+
+/** What a rank has submitted; `operand`: of the only call. */
+export interface Requests {
+  readonly full: readonly Call[];
+  readonly cached: readonly number[];
+  readonly operand?: Uint8Array;
 }
 
 /** A call that not every member has submitted. */
@@ -48,6 +58,8 @@ export interface WaitingCall {
 interface Waiting {
   readonly calls: Map<number, Call>;
   readonly sinceMs: number;
+  /** By rank: what came with the request. */
+  readonly operands: Map<number, Uint8Array>;
   /** Members that named the remembered call. */
   hits: number;
 }
@@ -81,21 +93,19 @@ export class Negotiator {
     this.cache = new ResponseCache(options.cacheCapacity);
   }
 
-  /** What a rank has submitted. @returns ids to be asked for in full. @throws WireError it is no member, or has submitted that before */
-  add(
-    rank: number,
-    { full, cached }: { readonly full: readonly Call[]; readonly cached: readonly number[] },
-    nowMs: number,
-  ): { resend: number[] } {
+  /** @returns ids to be asked for in full. @throws WireError the rank is no member, has submitted that before, or sent an operand that fits no call */
+  add(rank: number, { full, cached, operand }: Requests, nowMs: number): { resend: number[] } {
     const position = this.positions.get(rank);
     if (position === undefined) throw new WireError(`Rank ${rank} submits collectives of which it is no member. Please report it.`);
+    if (operand && full.length + cached.length !== 1)
+      throw new WireError(`Rank ${rank} sent one operand for ${full.length + cached.length} calls. Please report it.`);
     const resend: number[] = [];
     for (const id of cached) {
       const call = this.cache.hit(id, position);
-      if (call) this.put(rank, call, true, nowMs);
+      if (call) this.put(rank, call, true, operand, nowMs);
       else resend.push(id);
     }
-    for (const call of full) this.put(rank, call, false, nowMs);
+    for (const call of full) this.put(rank, call, false, operand, nowMs);
     return { resend };
   }
 
@@ -131,7 +141,7 @@ export class Negotiator {
     }));
   }
 
-  private put(rank: number, call: Call, isHit: boolean, nowMs: number): void {
+  private put(rank: number, call: Call, isHit: boolean, operand: Uint8Array | undefined, nowMs: number): void {
     const key = callKey(call);
     if (this.departed) {
       this.refuse(key, call);
@@ -139,33 +149,38 @@ export class Negotiator {
     }
     let waiting = this.table.get(key);
     if (!waiting) {
-      waiting = { calls: new Map(), sinceMs: nowMs, hits: 0 };
+      waiting = { calls: new Map(), operands: new Map(), sinceMs: nowMs, hits: 0 };
       this.table.set(key, waiting);
     }
     if (waiting.calls.has(rank)) {
       throw new WireError(`Rank ${rank} submitted '${call.name}' again before it was decided. Please report it.`);
     }
+    if (operand && (call.kind !== 'allreduce' || operand.length !== bytesOfCall(call))) {
+      throw new WireError(`Rank ${rank} sent ${operand.length} bytes along with ${call.kind} '${call.name}', which has others. Please report it.`);
+    }
     waiting.calls.set(rank, call);
+    if (operand) waiting.operands.set(rank, operand);
     if (isHit) waiting.hits += 1;
     if (waiting.calls.size < this.positions.size) return;
     this.table.delete(key);
     this.complete.push(this.decide(key, waiting));
   }
 
-  private decide(key: string, { calls, hits }: Waiting): Complete {
+  private decide(key: string, { calls, operands: given, hits }: Waiting): Complete {
     const { members, hostOf } = this.options;
     const all = members.map((rank) => calls.get(rank)!);
     const [call] = all as [Call];
     const isAlone = all.some(({ alone }) => alone);
     const sizes = call.kind === 'allgather' ? call.parts.map((_, part) => all.map(({ parts }) => parts[part]?.[0] ?? 0)) : [];
-    if (hits === members.length) return { call, isAlone, id: this.cache.use(key), cacheAs: 0, sizes };
+    const operands = given.size === members.length ? members.map((rank) => given.get(rank)!) : undefined;
+    if (hits === members.length) return { call, isAlone, operands, id: this.cache.use(key), cacheAs: 0, sizes };
     const mismatch = mismatchOf(all, members, hostOf);
     if (mismatch) {
       this.cache.release(key);
       return { call, isAlone, error: recordOf(mismatch), id: 0, cacheAs: 0, sizes: [] };
     }
     // Every barrier has a name of its own: it will not be asked for again.
-    return { call, isAlone, id: 0, cacheAs: call.kind === 'barrier' ? 0 : this.cache.remember(all), sizes };
+    return { call, isAlone, operands, id: 0, cacheAs: call.kind === 'barrier' ? 0 : this.cache.remember(all), sizes };
   }
 
   private refuse(key: string, call: Call): void {
@@ -175,7 +190,7 @@ export class Negotiator {
 }
 
 function decisionOf({ items, why }: Batch<Complete>): Decision {
-  const [{ call, error, sizes }] = items as [Complete];
+  const [{ call, error, operands, sizes }] = items as [Complete];
   return {
     names: items.map((item) => item.call.name),
     kind: call.kind,
@@ -183,6 +198,7 @@ function decisionOf({ items, why }: Batch<Complete>): Decision {
     cached: items.every(({ id }) => id > 0) ? items.map(({ id }) => id) : [],
     cacheAs: items.map(({ cacheAs }) => cacheAs),
     sizes,
+    star: operands && { call, operands },
     why,
   };
 }

@@ -1,5 +1,6 @@
 /**
- * Carries out what was negotiated: one response after the other, in the order that is the same on all ranks, each as a plan over the transport.
+ * Carries out what was negotiated: one response after the other, in the order that is the same on all ranks, each as a plan over the transport. A small allreduce
+ * whose operands the coordinator holds needs neither: `combine` there, `place` on every rank.
  *
  * Communication thread. Invariants: nothing here waits for a user; the operand of a reduction lies in the arena, in one piece (a fused operation of scattered calls is
  * gathered in the fusion region); the result of a gather is a buffer of its own that is handed to the main thread without a copy.
@@ -12,7 +13,7 @@ import { BugError, type ErrorRecord } from '../errors';
 import { bytesOf } from '../memory/arena';
 import type { KernelOp, Kernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
-import type { Call } from './call';
+import type { Call, CallOp } from './call';
 import type { Regions, Submission } from './messages';
 
 export interface Decided {
@@ -21,6 +22,8 @@ export interface Decided {
   readonly error?: ErrorRecord;
   /** For each part, rows on each member. */
   readonly sizes: readonly (readonly number[])[];
+  /** There is nothing to carry out: this is what comes out. */
+  readonly result?: Uint8Array;
 }
 
 export interface OperationResult {
@@ -66,6 +69,34 @@ export class Operations {
     }
   }
 
+  /** Where the data of a call lies: its operand until it is carried out, then its result. */
+  operandOf({ byteOffset, bytes }: Submission): Uint8Array {
+    return this.view(byteOffset, bytes);
+  }
+
+  /** @throws BugError the result is of another call */
+  place(submission: Submission, result: Uint8Array): void {
+    if (result.length !== submission.bytes)
+      throw new BugError(`The result of '${submission.call.name}' has ${result.length} bytes, not ${submission.bytes}. Please report it.`);
+    this.operandOf(submission).set(result);
+  }
+
+  /** An allreduce by the one rank that holds every member's operand, in the order of members. */
+  combine(call: Call, operands: readonly Uint8Array[]): Uint8Array {
+    const sum = this.regions.star.byteOffset;
+    const next = sum + this.regions.star.bytes / 2;
+    const bytes = operands[0]!.length;
+    const elems = bytes / bytesPerElem(call.dtype);
+    for (const [i, operand] of operands.entries()) {
+      const at = i === 0 ? sum : next;
+      this.view(at, bytes).set(operand);
+      if (call.prescale !== 1) this.kernels.scale(call.dtype, at, elems, call.prescale);
+      if (i > 0) this.kernels.reduce(call.dtype, kernelOpOf(call.op), sum, next, elems);
+    }
+    this.finisher(call, sum)?.(0, elems);
+    return this.view(sum, bytes).slice();
+  }
+
   private get position(): number {
     return this.members.indexOf(this.transport.rank);
   }
@@ -97,13 +128,12 @@ export class Operations {
     }
     const elems = totalBytes / itemBytes;
     if (call.prescale !== 1) this.kernels.scale(call.dtype, base, elems, call.prescale);
-    const op: KernelOp = call.op === 'average' ? 'sum' : (call.op as KernelOp);
     const scratchOffset = this.regions.scratch.byteOffset;
     const operand: Operand = {
       bytes: this.view(base, totalBytes),
       bytesPerElem: itemBytes,
       reduce: (elem, count, scratchByte) =>
-        this.kernels.reduce(call.dtype, op, base + elem * itemBytes, scratchOffset + scratchByte, count),
+        this.kernels.reduce(call.dtype, kernelOpOf(call.op), base + elem * itemBytes, scratchOffset + scratchByte, count),
       finish: this.finisher(call, base),
     };
     await execute(this.allreducePlan(elems, itemBytes), this.context(), operand, this.scratch);
@@ -171,3 +201,6 @@ export class Operations {
     return { outputs, rows: sizes.map((rows) => [...rows]) };
   }
 }
+
+/** An average is a sum, divided at the end. */
+const kernelOpOf = (op: CallOp): KernelOp => (op === 'average' ? 'sum' : op);

@@ -10,7 +10,7 @@ import { environment } from '../src/config';
 import { version } from '../src/version';
 import { encodeFrame, FrameParser } from '../src/wire/frame';
 import { khorovod } from '../src/wire/generated/messages';
-import { findDevices } from './devices';
+import { findDevices, findTaskset } from './devices';
 import { errorFileOf, makeJobFolder, removeJobFolder } from './key_file';
 import { endCarriers, jobMark, whyNotStartable } from './process';
 import { type RankOwner, RankProcess } from './rank_process';
@@ -20,6 +20,8 @@ const MAX_FRAME_BYTES = 1 << 26;
 /** After SIGKILL, until ranks that the kernel does not let go are given up. */
 const GIVE_UP_MS = 4000;
 const EXIT_FLUSH_MS = 1000;
+/** Where a shell looks that is told nothing. */
+const DEFAULT_PATH = '/usr/local/bin:/usr/bin:/bin';
 
 class Agent implements RankOwner {
   private readonly ranks = new Map<string, RankProcess>();
@@ -33,6 +35,7 @@ class Agent implements RankOwner {
   private isFinishing = false;
   private hasLauncher = true;
   private trouble = '';
+  private taskset?: string;
 
   begin(): void {
     process.stdin.on('data', (chunk: Buffer) => {
@@ -53,6 +56,7 @@ class Agent implements RankOwner {
       process.exit(1); // the reaper does the rest
     });
     const { gpus, cpus, numaNodes } = findDevices(environment().CUDA_VISIBLE_DEVICES);
+    this.taskset = findTaskset(environment().PATH ?? DEFAULT_PATH);
     this.send({
       ready: {
         version,
@@ -61,7 +65,7 @@ class Agent implements RankOwner {
         pid: process.pid,
         reaperPid: this.reaper.pid,
         gpus: [...gpus],
-        cpus: [...cpus],
+        cpus: this.taskset === undefined ? [] : [...cpus],
         numaNodes: numaNodes.map((node) => ({ cpus: [...node] })),
       },
     });
@@ -100,15 +104,17 @@ class Agent implements RankOwner {
         TSRUN_KEY_FILE: keyFile,
         TSRUN_ERROR_FILE: errorFile,
       };
-      return { label, argv: rank.argv ?? [], env: own, cwd, hasStdin: rank.stdin ?? false, errorFile };
+      return { label, argv: rank.argv ?? [], cpus: rank.cpus ?? [], env: own, cwd, hasStdin: rank.stdin ?? false, errorFile };
     });
     for (const { label, argv, env: own } of specs) {
-      const reason = whyNotStartable(argv[0] ?? '', own.PATH ?? '/usr/local/bin:/usr/bin:/bin', cwd);
+      const reason = whyNotStartable(argv[0] ?? '', own.PATH ?? DEFAULT_PATH, cwd);
       if (reason === undefined) continue;
       this.fail(label, reason);
       return;
     }
-    for (const spec of specs) {
+    for (const { cpus, argv, ...rest } of specs) {
+      const binding = cpus.length > 0 ? [this.taskset!, '--cpu-list', cpus.join(',')] : [];
+      const spec = { ...rest, argv: [...binding, ...argv] };
       const rank: RankProcess = new RankProcess(spec, this, (reason) => {
         this.fail(spec.label, reason);
       });

@@ -299,7 +299,7 @@ function requestOf(
     pinning: {
       gpusPerProcess: settings.number('gpus-per-process'),
       pinsGpus: settings.isOn('gpu-pinning', true),
-      bindTo: settings.value('bind-to') ?? 'none',
+      bindTo: settings.value('bind-to'),
       oversubscribe: settings.isOn('oversubscribe'),
     },
     keepsGoing: settings.isOn('keep-going'),

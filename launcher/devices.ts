@@ -1,5 +1,6 @@
 /** What this host has: GPUs by NVIDIA's driver, processors and memory nodes by the kernel. Agent process; Linux, elsewhere nothing is known. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, realpathSync } from 'node:fs';
+import path from 'node:path';
 import { type Devices, parseCpuList } from './pinning';
 
 const list = (folder: string): string[] => {
@@ -17,6 +18,19 @@ const read = (file: string): string => {
   }
 };
 
+/** The program that starts a command on chosen processors, of util-linux (busybox's takes other options). undefined: there is none */
+export function findTaskset(searchPath: string): string | undefined {
+  for (const folder of searchPath.split(':')) {
+    try {
+      const found = realpathSync(path.join(folder, 'taskset'));
+      if (path.basename(found) === 'taskset') return found;
+    } catch {
+      // not in this folder
+    }
+  }
+  return undefined;
+}
+
 /** @param visible CUDA_VISIBLE_DEVICES of whoever started the job: only those are given out */
 export function findDevices(visible: string | undefined): Devices {
   const count = list('/proc/driver/nvidia/gpus').length;
@@ -27,5 +41,15 @@ export function findDevices(visible: string | undefined): Devices {
     .filter((name) => /^node\d+$/.test(name))
     .map((name) => parseCpuList(read(`/sys/devices/system/node/${name}/cpulist`)).filter((cpu) => cpus.includes(cpu)))
     .filter((node) => node.length > 0);
-  return { gpus, cpus, numaNodes };
+  const placeOf = (cpu: number): number[] => {
+    const topology = (what: string): number => Number(read(`/sys/devices/system/cpu/cpu${cpu}/topology/${what}`));
+    return [numaNodes.findIndex((node) => node.includes(cpu)), topology('physical_package_id'), topology('core_id'), cpu];
+  };
+  return { gpus, cpus: inOrderOf(cpus, placeOf), numaNodes };
+}
+
+function inOrderOf<T>(items: readonly T[], keyOf: (item: T) => readonly number[]): T[] {
+  const keyed = items.map((item) => ({ item, key: keyOf(item) }));
+  keyed.sort((a, b) => a.key.map((part, i) => part - b.key[i]!).find((difference) => difference !== 0) ?? 0);
+  return keyed.map(({ item }) => item);
 }

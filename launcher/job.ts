@@ -171,12 +171,13 @@ export class Job {
     agent.send({ credit: { bytes: OUTPUT_CREDIT_BYTES } });
   }
 
-  /** @throws LaunchError (exit 4) the host has too few GPUs */
+  /** @throws LaunchError (exit 4) the host has too few GPUs, or cannot bind */
   private rankSpec(assignment: Assignment, devices: Devices): khorovod.RankSpec.$Properties {
-    const { env, argv } = pinningOf(assignment, devices, this.request.pinning);
+    const { env, cpus } = pinningOf(assignment, devices, this.request.pinning);
     return {
       label: String(assignment.rank),
-      argv: [...argv, ...this.argv],
+      argv: [...this.argv],
+      cpus: [...cpus],
       env: pairs({ ...env, ...this.identityOf(assignment) }),
       stdin: assignment.rank === 0 && this.stdin !== undefined,
     };

@@ -1,14 +1,15 @@
 /**
  * Which GPUs and which processors of its host each rank gets. Pure; the agent says what the host has (devices.ts).
  *
- * GPUs: `perProcess` each, in the order of local ranks, as CUDA_VISIBLE_DEVICES, and memory that grows as it is needed (else the first rank takes all of it). Processors: `core` shares them
- * evenly among the ranks of the host, `numa` gives each rank one memory node's, ranks in turn.
+ * GPUs: `perProcess` each, in the order of local ranks, as CUDA_VISIBLE_DEVICES, and memory that grows as it is needed (else the first rank takes all of it). Processors: `core` shares all of
+ * the host's evenly among its ranks, `numa` gives each rank one memory node's, ranks in turn.
  */
 import { LaunchError } from './errors';
 import type { Assignment } from './hosts';
 
 export interface Devices {
   readonly gpus: readonly string[];
+  /** Those of one core beside each other, those of one memory node beside each other. Empty: nothing can be bound here. */
   readonly cpus: readonly number[];
   readonly numaNodes: readonly (readonly number[])[];
 }
@@ -17,21 +18,22 @@ export interface PinningOptions {
   /** undefined: one, where there are enough. */
   readonly gpusPerProcess?: number;
   readonly pinsGpus: boolean;
-  readonly bindTo: 'core' | 'numa' | 'none';
+  /** undefined: `core`, where every rank of the host gets one. The threads of a rank wake each other sooner on processors that are theirs. */
+  readonly bindTo?: 'core' | 'numa' | 'none';
   readonly oversubscribe: boolean;
 }
 
 export interface Pinning {
   readonly env: Record<string, string>;
-  /** Put before the rank's command. */
-  readonly argv: readonly string[];
+  /** Empty: all. */
+  readonly cpus: readonly number[];
 }
 
-/** @throws LaunchError (exit 4) --gpus-per-process was given and the host has too few */
+/** @throws LaunchError (exit 4) --gpus-per-process was given and the host has too few, or --bind-to and nothing can be bound there */
 export function pinningOf({ host, localRank, localSize }: Assignment, devices: Devices, options: PinningOptions): Pinning {
   return {
     env: gpuEnvironment(host, localRank, localSize, devices, options),
-    argv: binding(localRank, localSize, devices, options.bindTo),
+    cpus: binding(host, localRank, localSize, devices, options.bindTo),
   };
 }
 
@@ -55,15 +57,25 @@ function gpuEnvironment(
   return { CUDA_VISIBLE_DEVICES: own.join(','), HIP_VISIBLE_DEVICES: own.join(','), TF_FORCE_GPU_ALLOW_GROWTH: 'true' };
 }
 
-function binding(localRank: number, localSize: number, { cpus, numaNodes }: Devices, bindTo: PinningOptions['bindTo']): string[] {
-  const own =
-    bindTo === 'core' ? shareOf(cpus, localRank, localSize) : bindTo === 'numa' ? (numaNodes[localRank % numaNodes.length] ?? []) : [];
-  return own.length === 0 ? [] : ['taskset', '--cpu-list', own.join(',')];
+function binding(
+  host: string,
+  localRank: number,
+  localSize: number,
+  { cpus, numaNodes }: Devices,
+  wanted: PinningOptions['bindTo'],
+): readonly number[] {
+  const bindTo = wanted ?? (localSize <= cpus.length ? 'core' : 'none');
+  if (bindTo === 'none') return [];
+  if (cpus.length === 0) {
+    throw new LaunchError(`on host ${host} ranks cannot be bound to processors: there is no taskset (of util-linux); leave out --bind-to ${bindTo}`, 4);
+  }
+  const own = bindTo === 'core' ? shareOf(cpus, localRank, localSize) : (numaNodes[localRank % numaNodes.length] ?? []);
+  return own.length === cpus.length ? [] : own;
 }
 
 /** Neighbours stay together; with more ranks than processors each has one, in turn. */
 function shareOf(cpus: readonly number[], localRank: number, localSize: number): readonly number[] {
-  if (localSize > cpus.length) return cpus.length === 0 ? [] : [cpus[localRank % cpus.length]!];
+  if (localSize > cpus.length) return [cpus[localRank % cpus.length]!];
   const boundary = (i: number): number => Math.floor((cpus.length * i) / localSize);
   return cpus.slice(boundary(localRank), boundary(localRank + 1));
 }

@@ -44,7 +44,8 @@ export class Conductor {
     private readonly boundary: Boundary,
     private readonly tell: (message: FromThread, transfer?: ArrayBuffer[]) => void,
   ) {
-    this.spinner = new Spinner(config.localSize <= os.availableParallelism());
+    // All of the host's: what this process may use is its share of them where ranks are bound.
+    this.spinner = new Spinner(config.localSize <= os.cpus().length);
   }
 
   begin(session: Session, operations: Operations): void {

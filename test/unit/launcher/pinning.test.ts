@@ -2,7 +2,7 @@ import t from 'tap';
 import { assign, parseHosts } from '../../../launcher/hosts';
 import { type Devices, type PinningOptions, parseCpuList, pinningOf } from '../../../launcher/pinning';
 
-const plain: PinningOptions = { pinsGpus: true, bindTo: 'none', oversubscribe: false };
+const plain: PinningOptions = { pinsGpus: true, oversubscribe: false };
 const devices = (gpus: number, cpus: number, ...numaNodes: number[][]): Devices => ({
   gpus: Array.from({ length: gpus }, (_, i) => String(i)),
   cpus: Array.from({ length: cpus }, (_, i) => i),
@@ -11,7 +11,7 @@ const devices = (gpus: number, cpus: number, ...numaNodes: number[][]): Devices 
 const all = (np: number, has: Devices, options: Partial<PinningOptions>) =>
   assign(np, parseHosts('h1'), { oversubscribe: true }).map((assignment) => pinningOf(assignment, has, { ...plain, ...options }));
 const gpusOf = (...args: Parameters<typeof all>) => all(...args).map(({ env }) => env.CUDA_VISIBLE_DEVICES);
-const cpusOf = (...args: Parameters<typeof all>) => all(...args).map(({ argv }) => argv.at(-1));
+const cpusOf = (...args: Parameters<typeof all>) => all(...args).map(({ cpus }) => cpus.join());
 
 t.test('each rank sees its own GPUs, as many as were asked for', async (t) => {
   t.same(gpusOf(4, devices(4, 8), {}), ['0', '1', '2', '3']);
@@ -33,8 +33,15 @@ t.test('processors are shared evenly, or by memory node', async (t) => {
   t.same(cpusOf(3, devices(0, 8), { bindTo: 'core' }), ['0,1', '2,3,4', '5,6,7']);
   t.same(cpusOf(3, devices(0, 2), { bindTo: 'core' }), ['0', '1', '0']);
   t.same(cpusOf(3, devices(0, 4, [0, 1], [2, 3]), { bindTo: 'numa' }), ['0,1', '2,3', '0,1']);
-  t.same(all(1, devices(0, 4), {})[0]!.argv, []);
-  t.same(all(1, devices(0, 0), { bindTo: 'core' })[0]!.argv, [], 'nothing is known, nothing is bound');
+  t.same(cpusOf(2, devices(0, 4), {}), ['0,1', '2,3'], 'nobody asked, and every rank gets one');
+  t.same(cpusOf(3, devices(0, 2), {}), ['', '', ''], 'nobody asked, and there are too few');
+  t.same(cpusOf(2, devices(0, 4), { bindTo: 'none' }), ['', '']);
+  t.same(cpusOf(1, devices(0, 4), { bindTo: 'core' }), [''], 'all of them is no binding');
+});
+
+t.test('where nothing can be bound, asking for it is exit 4', async (t) => {
+  t.same(cpusOf(2, devices(0, 0), {}), ['', '']);
+  t.throws(() => all(1, devices(0, 0), { bindTo: 'core' }), { exitCode: 4, message: /host h1.*no taskset.*leave out --bind-to core/ });
 });
 
 t.test('lists of processors are read as the kernel writes them', async (t) => {

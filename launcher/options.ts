@@ -120,7 +120,11 @@ export const options: readonly Option[] = [
   processes('keep-going', 'a worker that fails does not end the job'),
   processes('gpus-per-process', 'GPUs that a rank sees (1)', { value: 'K', ...atLeast(1) }),
   processes('gpu-pinning', 'each rank sees its own GPUs only (on)', { isNegatable: true }),
-  processes('bind-to', 'core, numa or none (core, where each rank gets one)', { value: 'B', parse: oneOf('core', 'numa', 'none'), expects: 'core, numa or none' }),
+  processes('bind-to', 'core, numa or none (core, where each rank gets one)', {
+    value: 'B',
+    parse: oneOf('core', 'numa', 'none'),
+    expects: 'core, numa or none',
+  }),
   processes('threads-per-process', 'threads of numeric libraries in a rank', { value: 'N', ...sets('threadsPerProcess') }),
   processes('stdin', 'who reads the standard input: 0 (rank 0) or none', { value: 'W', parse: oneOf('0', 'none'), expects: '0 or none' }),
 

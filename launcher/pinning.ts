@@ -67,7 +67,10 @@ function binding(
   const bindTo = wanted ?? (localSize <= cpus.length ? 'core' : 'none');
   if (bindTo === 'none') return [];
   if (cpus.length === 0) {
-    throw new LaunchError(`on host ${host} ranks cannot be bound to processors: there is no taskset (of util-linux); leave out --bind-to ${bindTo}`, 4);
+    throw new LaunchError(
+      `on host ${host} ranks cannot be bound to processors: there is no taskset (of util-linux); leave out --bind-to ${bindTo}`,
+      4,
+    );
   }
   const own = bindTo === 'core' ? shareOf(cpus, localRank, localSize) : (numaNodes[localRank % numaNodes.length] ?? []);
   return own.length === cpus.length ? [] : own;

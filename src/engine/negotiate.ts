@@ -156,7 +156,9 @@ export class Negotiator {
       throw new WireError(`Rank ${rank} submitted '${call.name}' again before it was decided. Please report it.`);
     }
     if (operand && (call.kind !== 'allreduce' || operand.length !== bytesOfCall(call))) {
-      throw new WireError(`Rank ${rank} sent ${operand.length} bytes along with ${call.kind} '${call.name}', which has others. Please report it.`);
+      throw new WireError(
+        `Rank ${rank} sent ${operand.length} bytes along with ${call.kind} '${call.name}', which has others. Please report it.`,
+      );
     }
     waiting.calls.set(rank, call);
     if (operand) waiting.operands.set(rank, operand);

@@ -1,10 +1,12 @@
 import t from 'tap';
 import {
   COPY_SEGMENT_BYTES,
+  isStarAllreduce,
   LEAST_SEGMENT_BYTES,
   MOST_SEGMENT_BYTES,
   RECURSIVE_DOUBLING_MAX_BYTES,
   type Selected,
+  STAR_MAX_BYTES,
   selectAllgather,
   selectAllreduce,
   selectBroadcast,
@@ -20,6 +22,15 @@ t.test('small reductions take recursive doubling, larger ones the ring', async (
   t.equal(at(RECURSIVE_DOUBLING_MAX_BYTES).algorithm, 'recursive-doubling');
   t.equal(at(RECURSIVE_DOUBLING_MAX_BYTES + 4).algorithm, 'ring');
   t.match(at(RECURSIVE_DOUBLING_MAX_BYTES + 4).reason, /32772 bytes are more than 32768/);
+});
+
+t.test('an operand travels with its request while those of all ranks together are small', async (t) => {
+  t.ok(isStarAllreduce(2, STAR_MAX_BYTES / 2));
+  t.notOk(isStarAllreduce(2, STAR_MAX_BYTES / 2 + 1));
+  t.ok(isStarAllreduce(8, STAR_MAX_BYTES / 8));
+  t.notOk(isStarAllreduce(9, STAR_MAX_BYTES / 8));
+  t.notOk(isStarAllreduce(2, 0), 'nothing is no operand');
+  t.notOk(isStarAllreduce(1, 4), 'a rank by itself has nobody to save a message to');
 });
 
 t.test('small broadcasts take the tree, larger ones the chain', async (t) => {

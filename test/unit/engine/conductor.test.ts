@@ -38,6 +38,8 @@ class Rank {
   readonly conductor: Conductor;
   readonly control: ControlPlane;
   readonly ran: string[] = [];
+  /** By slot: the operand, then what came out. */
+  readonly data = new Map<number, Uint8Array>();
   readonly told: FromThread[] = [];
   /** Ends the operation under way. */
   finish?: () => void;
@@ -71,15 +73,21 @@ class Rank {
         };
       });
     };
-    this.conductor.begin(session as unknown as Session, { run } as Operations);
+    const star: Pick<Operations, 'operandOf' | 'combine' | 'place'> = {
+      operandOf: ({ slot }) => this.data.get(slot)!,
+      combine: (_, operands) => operands[0]!.map((_, i) => operands.reduce((sum, operand) => sum + operand[i]!, 0)),
+      place: ({ slot }, result) => this.data.get(slot)!.set(result),
+    };
+    this.conductor.begin(session as unknown as Session, { run, ...star } as Operations);
   }
 
   /** @returns whether it is complete yet */
-  submit(one: Call, isAwaited: boolean): () => boolean {
+  submit(one: Call, isAwaited: boolean, data = new Uint8Array(0)): () => boolean {
     this.lastId += 1;
     const slot = this.lastId;
     this.boundary.markPending(slot);
-    this.conductor.submit({ id: slot, slot, call: one, byteOffset: 0, bytes: 0, isAwaited });
+    this.data.set(slot, data);
+    this.conductor.submit({ id: slot, slot, call: one, byteOffset: 0, bytes: data.length, isAwaited });
     return () => this.boundary.slotState(slot) !== 'pending';
   }
 
@@ -199,6 +207,58 @@ t.test('a call that comes again goes as an id; one that was forgotten on its way
       ['x', 'y', 'x'],
       ['x', 'y', 'x'],
     ],
+  );
+});
+
+t.test('small operands travel with the requests, however late and however small the cache; nothing is run', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 1, max: 2 ** 31 }), async (seed) => {
+      const random = randomFrom(seed);
+      const upTo = (n: number): number => Math.floor(random() * n);
+      const ranks = makeRanks(2 + upTo(3), { HOROVOD_CACHE_CAPACITY: `${[0, 1, 2, 100][upTo(4)]}` });
+      // Each rank blocks on one call after the other.
+      const left = ranks.map(() => 'ababcccab'.split(''));
+      const rounds = ranks.map(() => new Map<string, number>());
+      const blocked = ranks.map(() => ({ isComplete: (): boolean => true, data: new Uint8Array(0), expected: 0 }));
+      const expected = (round: number): number => ranks.reduce((sum, _, r) => sum + 10 * round + r, 0);
+      const begin = (r: number): void => {
+        const name = left[r]!.shift()!;
+        const round = rounds[r]!.get(name) ?? 0;
+        rounds[r]!.set(name, round + 1);
+        const data = new Uint8Array(4).fill(10 * round + r);
+        blocked[r] = {
+          isComplete: ranks[r]!.submit(call(name, { dtype: 'uint8', parts: [[4]] }), true, data),
+          data,
+          expected: expected(round),
+        };
+      };
+      for (;;) {
+        for (const { isComplete, data, expected } of blocked)
+          if (isComplete() && data[3] !== (data.length ? expected : undefined)) throw new Error(`${data}, not ${expected}`);
+        const possible = ranks.flatMap((rank, r) => [
+          ...(left[r]!.length > 0 && blocked[r]!.isComplete() ? [() => begin(r)] : []),
+          ...rank.links.filter(({ queue }) => queue.length > 0).map((link) => () => link.deliver()),
+        ]);
+        if (possible.length === 0) break;
+        possible[upTo(possible.length)]!();
+      }
+      for (const [r, rank] of ranks.entries()) {
+        if (left[r]!.length > 0 || !blocked[r]!.isComplete()) throw new Error(`rank ${r} waits for ever`);
+        if (rank.ran.length > 0 || rank.errors.length > 0) throw new Error(`rank ${r}: ${rank.ran} ${rank.errors}`);
+      }
+    }),
+    { numRuns: 60 },
+  );
+  t.pass();
+});
+
+t.test('a small call that only some ranks block on is run by all', async (t) => {
+  const ranks = makeRanks(3);
+  for (const [r, rank] of ranks.entries()) rank.submit(call('x', { dtype: 'uint8', parts: [[4]] }), r !== 1, new Uint8Array(4));
+  await settle(ranks);
+  t.same(
+    ranks.map(({ ran }) => ran),
+    [['x'], ['x'], ['x']],
   );
 });
 

@@ -70,6 +70,52 @@ t.test('a call is alone if any rank says so, which is no mismatch', async (t) =>
   t.ok(responses[0]!.cacheAs[0]! > 0, 'and it is remembered as each of them gave it');
 });
 
+t.test('operands that all came with the requests are handed out with the decision, in the order of members', async (t) => {
+  const negotiator = negotiatorOf(3, { fusionThresholdBytes: 1000 });
+  const operand = (rank: number, bytes = 24): Uint8Array => new Uint8Array(bytes).fill(rank);
+  const add = (rank: number, one: Call | number, given?: Uint8Array): void => {
+    const { resend } = negotiator.add(
+      rank,
+      typeof one === 'number' ? { full: [], cached: [one], operand: given } : { full: [one], cached: [], operand: given },
+      0,
+    );
+    t.same(resend, []);
+  };
+  for (const rank of [2, 0]) add(rank, call('x'), operand(rank));
+  submit(negotiator, 0, call('y'));
+  submit(negotiator, 1, call('y'));
+  negotiator.add(1, { full: [call('x')], cached: [], operand: operand(1) }, 0);
+  submit(negotiator, 2, call('y'));
+  const { responses } = negotiator.take();
+  t.same(namesOf(responses), ['x', 'y'], 'and are not fused');
+  t.same(
+    responses.map(({ star }) => star?.operands.map((bytes) => bytes[0])),
+    [[0, 1, 2], undefined],
+  );
+  const [id] = responses[0]!.cacheAs;
+  for (const rank of [1, 0, 2]) add(rank, id!, operand(rank + 5));
+  const [again] = negotiator.take().responses;
+  t.match(again, { cached: [id], star: { call: { name: 'x' } } }, 'of calls named by their ids too');
+  t.same(
+    again!.star!.operands.map((bytes) => bytes[0]),
+    [5, 6, 7],
+  );
+  for (const rank of [0, 2]) add(rank, id!, operand(rank));
+  submit(negotiator, 1, id!);
+  t.equal(negotiator.take().responses[0]!.star, undefined, 'one that does not block keeps its operand: all carry it out');
+  for (const rank of [0, 1]) add(rank, call('z'), operand(rank));
+  negotiator.add(2, { full: [call('z', { parts: [[1]] })], cached: [], operand: operand(2, 4) }, 0);
+  t.match(negotiator.take().responses, [{ error: { code: 'ERR_HVD_MISMATCH' }, star: undefined }]);
+});
+
+t.test('an operand that fits no call is refused', async (t) => {
+  const negotiator = negotiatorOf(2);
+  const add = (full: Call[], bytes: number) => () => negotiator.add(0, { full, cached: [], operand: new Uint8Array(bytes) }, 0);
+  t.throws(add([call('x'), call('y')], 24), { code: 'ERR_HVD_WIRE', message: /one operand for 2 calls/ });
+  t.throws(add([call('x')], 23), { code: 'ERR_HVD_WIRE', message: /23 bytes along with allreduce 'x'/ });
+  t.throws(add([call('g', { kind: 'allgather' })], 24), { code: 'ERR_HVD_WIRE', message: /allgather 'g'/ });
+});
+
 t.test('the rows of a gather come from every rank, for every part', async (t) => {
   const negotiator = negotiatorOf(2);
   const gather = (...rows: number[]): Call => call('g', { kind: 'allgather', parts: rows.map((n) => [n, 4]), grouped: true });

@@ -1,6 +1,6 @@
 // Runs test suites from dist/test and counts: `node scripts/run_tests.mjs unit parallel integration [--only REGEXP]`.
 //   unit, integration, …: each file is a program that prints TAP
-//   parallel:             each file runs on every rank of `tsrun -np 1`, `2` and `3`; each rank prints TAP
+//   parallel:             each file runs on every rank of `tsrun -np 1`, `2`, `3` and `4`; each rank prints TAP
 // The files are run by plain node, as users run the package (the tap runner would put its own hooks into every child process). The last line is `N passed, N failed[, N skipped]`.
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
@@ -115,7 +115,7 @@ async function runParallel(file, np) {
 for (const suite of args) {
   const files = testFiles(suite);
   if (suite === 'parallel') {
-    for (const file of files) for (const np of [1, 2, 3]) await runParallel(file, np);
+    for (const file of files) for (const np of [1, 2, 3, 4]) await runParallel(file, np);
     continue;
   }
   const work = async () => {

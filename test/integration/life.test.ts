@@ -1,8 +1,10 @@
 /** A rank's life from its program's side: what keeps it alive, what it still owes its peers when it ends, which scripts run as they are. */
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import t from 'tap';
+import { findTaskset } from '../../launcher/devices';
+import { parseCpuList } from '../../launcher/pinning';
 import { runJob } from '../helpers/tsrun';
 
 const root = path.join(__dirname, '..', '..', '..');
@@ -75,6 +77,34 @@ t.test('a rank whose exit code is not 0 fails its peers with its code', async (t
   t.match(err.trimEnd().split('\n').at(-1), /rank 1 on host localhost ended with exit code 9/);
   t.match(err, /PeerError: .*[Rr]ank 1.*exit code 9/);
 });
+
+const canBind = os.availableParallelism() >= 2 && findTaskset(process.env.PATH ?? '') !== undefined;
+t.test(
+  'ranks run on processors of their own where there is one for each',
+  { skip: !canBind && 'needs two processors and the taskset of util-linux' },
+  async (t) => {
+    const cpusOf = async (np: number, ...options: string[]): Promise<string[]> => {
+      const { out, status } = await runJob([
+        '-np',
+        String(np),
+        '--no-prefix',
+        ...options,
+        '--',
+        'grep',
+        'Cpus_allowed_list',
+        '/proc/self/status',
+      ]);
+      t.equal(status, 0);
+      return out.trim().split('\n');
+    };
+    const own = /Cpus_allowed_list:.*/.exec(readFileSync('/proc/self/status', 'utf8'))![0];
+    const lists = (await cpusOf(2)).map((line) => parseCpuList(line.split('\t')[1]!));
+    t.equal(new Set(lists.flat()).size, os.availableParallelism(), `${lists}`);
+    t.equal(lists.flat().length, os.availableParallelism(), 'none is shared');
+    t.same(await cpusOf(2, '--bind-to', 'none'), [own, own]);
+    t.same(new Set(await cpusOf(os.availableParallelism() + 1)), new Set([own]), 'more ranks than processors are not bound');
+  },
+);
 
 t.test('without a launcher a program is a job of one', async (t) => {
   const { out, status } = await runJob([

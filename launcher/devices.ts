@@ -1,7 +1,7 @@
 /** What this host has: GPUs by NVIDIA's driver, processors and memory nodes by the kernel. Agent process; Linux, elsewhere nothing is known. */
 import { readdirSync, readFileSync, realpathSync } from 'node:fs';
 import path from 'node:path';
-import { type Devices, parseCpuList } from './pinning';
+import { besideTheirNeighbours, type Devices, parseCpuList } from './pinning';
 
 const list = (folder: string): string[] => {
   try {
@@ -41,15 +41,7 @@ export function findDevices(visible: string | undefined): Devices {
     .filter((name) => /^node\d+$/.test(name))
     .map((name) => parseCpuList(read(`/sys/devices/system/node/${name}/cpulist`)).filter((cpu) => cpus.includes(cpu)))
     .filter((node) => node.length > 0);
-  const placeOf = (cpu: number): number[] => {
-    const topology = (what: string): number => Number(read(`/sys/devices/system/cpu/cpu${cpu}/topology/${what}`));
-    return [numaNodes.findIndex((node) => node.includes(cpu)), topology('physical_package_id'), topology('core_id'), cpu];
-  };
-  return { gpus, cpus: inOrderOf(cpus, placeOf), numaNodes };
-}
-
-function inOrderOf<T>(items: readonly T[], keyOf: (item: T) => readonly number[]): T[] {
-  const keyed = items.map((item) => ({ item, key: keyOf(item) }));
-  keyed.sort((a, b) => a.key.map((part, i) => part - b.key[i]!).find((difference) => difference !== 0) ?? 0);
-  return keyed.map(({ item }) => item);
+  const topologyOf = (cpu: number): number[] =>
+    ['physical_package_id', 'core_id'].map((what) => Number(read(`/sys/devices/system/cpu/cpu${cpu}/topology/${what}`)));
+  return { gpus, cpus: besideTheirNeighbours(cpus, numaNodes, topologyOf), numaNodes };
 }

@@ -83,6 +83,17 @@ function shareOf(cpus: readonly number[], localRank: number, localSize: number):
   return cpus.slice(boundary(localRank), boundary(localRank + 1));
 }
 
+/** By memory node, then by package and core: an even split then cuts through as few of them as it can. @param topologyOf package and core */
+export function besideTheirNeighbours(
+  cpus: readonly number[],
+  numaNodes: readonly (readonly number[])[],
+  topologyOf: (cpu: number) => readonly number[],
+): number[] {
+  const placed = cpus.map((cpu) => ({ cpu, place: [numaNodes.findIndex((node) => node.includes(cpu)), ...topologyOf(cpu), cpu] }));
+  placed.sort((a, b) => a.place.map((part, i) => part - b.place[i]!).find((difference) => difference !== 0) ?? 0);
+  return placed.map(({ cpu }) => cpu);
+}
+
 /** `0-2,5` → 0 1 2 5, as the kernel writes lists of processors. */
 export function parseCpuList(text: string): number[] {
   return text

@@ -91,7 +91,6 @@ function start<R>({ kind, values, fields, options, isGrouped, finish, placed }: 
     root: -1,
     processSet: 0,
     grouped: isGrouped ?? false,
-    alone: false,
     ...fields,
   };
   const bytes = values.reduce((sum, value) => sum + value.bytes, 0);

@@ -26,10 +26,8 @@ export interface Call {
   /** Global rank; −1: none. */
   readonly root: number;
   readonly processSet: number;
-  /** Several tensors as one unit. */
+  /** Several tensors as one unit, never fused with others: its bits depend on nothing else that is pending. */
   readonly grouped: boolean;
-  /** Never fused with others: its bits depend on nothing else that is pending. */
-  readonly alone: boolean;
 }
 
 export const isSameShape = (a: readonly number[], b: readonly number[]): boolean =>
@@ -47,7 +45,6 @@ export function isSameCall(a: Call, b: Call): boolean {
       a.root === b.root &&
       a.processSet === b.processSet &&
       a.grouped === b.grouped &&
-      a.alone === b.alone &&
       a.parts.length === b.parts.length &&
       a.parts.every((shape, i) => isSameShape(shape, b.parts[i]!)))
   );
@@ -87,7 +84,6 @@ export function callFromRequest(request: khorovod.IRequest): Call {
     root: request.root ?? 0,
     processSet: request.processSet ?? 0,
     grouped: request.grouped ?? false,
-    alone: request.alone ?? false,
   };
   checkParts(call);
   if (!Number.isFinite(call.prescale) || !Number.isFinite(call.postscale))

@@ -3,9 +3,9 @@
  *
  * Allreduces of one dtype, op, factors and process set are fused while they fit the threshold together. As in Horovod, misfits are looked
  * past as long as what is fused and what was passed over fit the threshold together: further on the wait for what was passed over costs
- * more than an operation saved. They keep their order. Never fused: a call larger than the threshold, a grouped call, one marked
- * `alone` and one whose operands the coordinator holds already. With another neighbour a tensor is cut into other chunks, which are summed in another order; whoever wants the same bits
- * whatever else is pending must not have neighbours.
+ * more than an operation saved. They keep their order. Never fused: a call larger than the threshold, a grouped call, and one whose
+ * operands the coordinator holds already. With another neighbour a tensor is cut into other chunks, which are summed in another order;
+ * whoever wants the same bits whatever else is pending makes a group, of one tensor if need be.
  */
 import { bytesOfCall, type Call } from './call';
 import { listed } from './ranks';
@@ -17,8 +17,6 @@ export interface Ready {
   readonly call: Call;
   /** What every rank is told instead of a result. */
   readonly error?: object;
-  /** A rank wants this call to have no neighbours. */
-  readonly isAlone: boolean;
   /** Every member's, if they came with the requests. */
   readonly operands?: readonly Uint8Array[];
 }
@@ -72,12 +70,11 @@ function gather<T extends Ready>(ready: readonly T[], mostBytes: number) {
   return { items, skipped, until, bytes };
 }
 
-function obstacleOf({ call, error, isAlone, operands }: Ready, mostBytes: number): string | undefined {
+function obstacleOf({ call, error, operands }: Ready, mostBytes: number): string | undefined {
   if (error) return 'it has failed';
   if (operands) return 'its operands came with the requests';
   if (call.kind !== 'allreduce') return `${call.kind} is not fused`;
   if (call.grouped) return 'a group is one operation already';
-  if (isAlone) return 'its bits are to depend on nothing else';
   if (mostBytes === 0) return 'the fusion threshold is 0';
   const bytes = bytesOfCall(call);
   return bytes > mostBytes ? `its ${bytes} bytes exceed the fusion threshold of ${mostBytes}` : undefined;

@@ -2,7 +2,7 @@
  * What the ranks' calls of one name disagree about, as the error that every one of them gets. Pure; coordinator.
  *
  * The checks go from what explains most to what explains least: a gather met by a reduction has other shapes too, but the shapes are not
- * the news. Axis 0 of a gather may differ. `alone` is none of the ranks' business: the coordinator obeys it if one of them says so.
+ * the news. Axis 0 of a gather may differ.
  */
 import { MismatchError } from '../errors';
 import { type Call, isSameCall, isSameShape } from './call';

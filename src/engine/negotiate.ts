@@ -172,22 +172,21 @@ export class Negotiator {
     const { members, hostOf } = this.options;
     const all = members.map((rank) => calls.get(rank)!);
     const [call] = all as [Call];
-    const isAlone = all.some(({ alone }) => alone);
     const sizes = call.kind === 'allgather' ? call.parts.map((_, part) => all.map(({ parts }) => parts[part]?.[0] ?? 0)) : [];
     const operands = given.size === members.length ? members.map((rank) => given.get(rank)!) : undefined;
-    if (hits === members.length) return { call, isAlone, operands, id: this.cache.use(key), cacheAs: 0, sizes };
+    if (hits === members.length) return { call, operands, id: this.cache.use(key), cacheAs: 0, sizes };
     const mismatch = mismatchOf(all, members, hostOf);
     if (mismatch) {
       this.cache.release(key);
-      return { call, isAlone, error: recordOf(mismatch), id: 0, cacheAs: 0, sizes: [] };
+      return { call, error: recordOf(mismatch), id: 0, cacheAs: 0, sizes: [] };
     }
     // Every barrier has a name of its own: it will not be asked for again.
-    return { call, isAlone, operands, id: 0, cacheAs: call.kind === 'barrier' ? 0 : this.cache.remember(all), sizes };
+    return { call, operands, id: 0, cacheAs: call.kind === 'barrier' ? 0 : this.cache.remember(all), sizes };
   }
 
   private refuse(key: string, call: Call): void {
     this.cache.release(key);
-    this.complete.push({ call, isAlone: true, error: this.departed, id: 0, cacheAs: 0, sizes: [] });
+    this.complete.push({ call, error: this.departed, id: 0, cacheAs: 0, sizes: [] });
   }
 }
 

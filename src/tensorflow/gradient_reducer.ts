@@ -92,7 +92,7 @@ export class GradientReducer {
     return launch({
       kind: 'allreduce',
       values: described,
-      fields: { op: op as 'average', prescale: prescaleFactor, postscale: postscaleFactor, alone: true },
+      fields: { op: op as 'average', prescale: prescaleFactor, postscale: postscaleFactor },
       options: { name: `${this.name}.${this.era ? `${this.era}.` : ''}${index}` },
       isGrouped: true,
       placed: array.byteOffset,

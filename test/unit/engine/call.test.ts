@@ -25,7 +25,6 @@ t.test('two calls are the same only if every field is', async (t) => {
     { root: 0 },
     { processSet: 1 },
     { grouped: true },
-    { alone: true },
   ];
   for (const other of others) {
     t.notOk(isSameCall(call('a'), { ...call('a'), ...other }), JSON.stringify(other));
@@ -62,7 +61,6 @@ const anyCall: fc.Arbitrary<Call> = fc
     root: fc.nat(1000),
     processSet: fc.nat(9),
     grouped: fc.boolean(),
-    alone: fc.boolean(),
   })
   .map(({ shapes, ...fields }) => {
     const { kind } = fields;

@@ -12,7 +12,6 @@ export const call = (name: string, fields: Partial<Call> = {}): Call => ({
   root: -1,
   processSet: 0,
   grouped: false,
-  alone: false,
   ...fields,
 });
 

@@ -5,9 +5,9 @@ import { bytesOfCall, type Call } from '../../../src/engine/call';
 import { fuse, MOST_FUSED_BYTES, type Ready } from '../../../src/engine/fuse';
 import { call } from './calls';
 
-const ready = (name: string, elems: number, fields: Partial<Call> & { error?: object } = {}): Ready => {
-  const { error, ...rest } = fields;
-  return { call: call(name, { parts: [[elems]], ...rest }), error, isAlone: rest.alone ?? false };
+const ready = (name: string, elems: number, fields: Partial<Call> & Omit<Ready, 'call'> = {}): Ready => {
+  const { error, operands, ...rest } = fields;
+  return { call: call(name, { parts: [[elems]], ...rest }), error, operands };
 };
 const namesOf = (items: readonly Ready[], thresholdBytes: number): string[] =>
   fuse(items, thresholdBytes).map((batch) => batch.items.map((item) => item.call.name).join(''));
@@ -43,8 +43,8 @@ t.test('a call that differs in kind, dtype, op, a factor or process set is not f
   }
 });
 
-t.test('what has failed, is a group or wants to be alone has no neighbours', async (t) => {
-  for (const fields of [{ error: {} }, { grouped: true }, { alone: true }])
+t.test('what has failed, is a group or is held by the coordinator has no neighbours', async (t) => {
+  for (const fields of [{ error: {} }, { grouped: true }, { operands: [] }])
     t.same(namesOf([ready('a', 1), ready('b', 1, fields), ready('c', 1, fields), ready('d', 1)], 1000), ['ad', 'b', 'c']);
 });
 
@@ -72,7 +72,7 @@ t.test('each batch says why it is what it is', async (t) => {
     ready('a', 5),
     ready('b', 5),
     ready('g', 5, { grouped: true }),
-    ready('o', 5, { alone: true }),
+    ready('o', 5, { operands: [] }),
     ready('L', 500),
     ready('x', 1, { kind: 'broadcast' }),
     ready('e', 1, { error: {} }),
@@ -81,7 +81,7 @@ t.test('each batch says why it is what it is', async (t) => {
   t.match(reasons, [
     /'a' and 'b' are fused.*sum, float32.* 40 of at most 100 bytes/,
     /'g'.*group/,
-    /'o'.*nothing else/,
+    /'o'.*came with the requests/,
     /'L'.*2000 bytes exceed.*100/,
     /'x'.*broadcast is not fused/,
     /'e'.*failed/,
@@ -97,12 +97,16 @@ const anyReady = fc
     kind: fc.constantFrom('allreduce' as const, 'allreduce' as const, 'allreduce' as const, 'broadcast' as const),
     op: fc.constantFrom('sum' as const, 'max' as const),
     grouped: fc.boolean(),
-    alone: fc.boolean(),
+    isHeld: fc.boolean(),
     fails: fc.boolean(),
     isPlain: fc.boolean(),
   })
-  .map(({ elems, dtype, kind, op, grouped, alone, fails, isPlain }) =>
-    ready('', elems, isPlain ? { dtype, op } : { dtype, op, kind, grouped, alone, error: fails ? {} : undefined }),
+  .map(({ elems, dtype, kind, op, grouped, isHeld, fails, isPlain }) =>
+    ready(
+      '',
+      elems,
+      isPlain ? { dtype, op } : { dtype, op, kind, grouped, operands: isHeld ? [] : undefined, error: fails ? {} : undefined },
+    ),
   );
 
 t.test('every call is carried out once; what is fused is alike, fits, and keeps its order', async (t) => {
@@ -117,7 +121,7 @@ t.test('every call is carried out once; what is fused is alike, fits, and keeps 
         const at = batch.map((item) => items.indexOf(item));
         if (at.some((index, i) => i > 0 && index < at[i - 1]!)) throw new Error(`${at} within a batch`);
         if (batch.reduce((sum, item) => sum + bytesOfCall(item.call), 0) > thresholdBytes) throw new Error('too large');
-        if (batch.some(({ call, error, isAlone }) => error || isAlone || call.grouped || call.kind !== 'allreduce'))
+        if (batch.some(({ call, error, operands }) => error || operands || call.grouped || call.kind !== 'allreduce'))
           throw new Error('unfit');
         if (new Set(batch.map(({ call }) => `${call.dtype} ${call.op}`)).size > 1) throw new Error('unlike');
       }

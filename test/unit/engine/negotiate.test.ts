@@ -49,25 +49,12 @@ t.test('what waits says since when, who is missing and who is not', async (t) =>
   );
 });
 
-t.test('what became complete by one message is fused up to the threshold, groups and calls that are alone excepted', async (t) => {
+t.test('what became complete by one message is fused up to the threshold, groups excepted', async (t) => {
   const negotiator = negotiatorOf(2, { fusionThresholdBytes: 60 });
-  const calls = [call('a'), call('g', { grouped: true }), call('b'), call('o', { alone: true }), call('c')];
+  const calls = [call('a'), call('g', { grouped: true }), call('b'), call('c')];
   submit(negotiator, 0, ...calls);
   submit(negotiator, 1, ...[...calls].reverse());
-  t.same(namesOf(negotiator.take().responses), ['c+b', 'o', 'g', 'a'], 'c and b with what was passed over fit; a has no room');
-});
-
-t.test('a call is alone if any rank says so, which is no mismatch', async (t) => {
-  const negotiator = negotiatorOf(2, { fusionThresholdBytes: 1000 });
-  submit(negotiator, 0, call('a'), call('b'));
-  submit(negotiator, 1, call('a', { alone: true }), call('b'));
-  const { responses } = negotiator.take();
-  t.same(namesOf(responses), ['a', 'b']);
-  t.same(
-    responses.map(({ error }) => error),
-    [undefined, undefined],
-  );
-  t.ok(responses[0]!.cacheAs[0]! > 0, 'and it is remembered as each of them gave it');
+  t.same(namesOf(negotiator.take().responses), ['c+b', 'g', 'a'], 'c and b with what was passed over fit; a has no room');
 });
 
 t.test('operands that all came with the requests are handed out with the decision, in the order of members', async (t) => {
@@ -364,10 +351,7 @@ function makeJob(random: () => number): Job {
   const program = new Map<string, Occurrence[]>();
   for (let n = 1 + upTo(5); n > 0; n -= 1) {
     const name = `n${n}`;
-    const base = call(
-      name,
-      [{}, {}, { alone: true }, { grouped: true }, { kind: 'allgather' as const }, { kind: 'broadcast' as const, root: 0 }][upTo(6)],
-    );
+    const base = call(name, [{}, {}, { grouped: true }, { kind: 'allgather' as const }, { kind: 'broadcast' as const, root: 0 }][upTo(5)]);
     let shape = 0;
     const occurrences = Array.from({ length: 1 + upTo(8) }, () => {
       if (upTo(4) === 0) shape = upTo(3);
@@ -485,7 +469,7 @@ class Rank {
         const expected = own.parts.map((_, part) => occurrence.calls.map(({ parts }) => parts[part]![0]!));
         same(JSON.stringify(decision.sizes), JSON.stringify(expected));
       }
-      if (names.length > 1 && (own.grouped || own.alone || own.kind !== 'allreduce')) throw new Error(`${name} was fused`);
+      if (names.length > 1 && (own.grouped || own.kind !== 'allreduce')) throw new Error(`${name} was fused`);
       if (decision.error) this.errors.push(`${name}#${this.at(name)} ${decision.error.code}`);
       this.pending.delete(name);
       this.cache.answered(own);

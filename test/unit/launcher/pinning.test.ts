@@ -1,6 +1,6 @@
 import t from 'tap';
 import { assign, parseHosts } from '../../../launcher/hosts';
-import { type Devices, type PinningOptions, parseCpuList, pinningOf } from '../../../launcher/pinning';
+import { besideTheirNeighbours, type Devices, type PinningOptions, parseCpuList, pinningOf } from '../../../launcher/pinning';
 
 const plain: PinningOptions = { pinsGpus: true, oversubscribe: false };
 const devices = (gpus: number, cpus: number, ...numaNodes: number[][]): Devices => ({
@@ -42,6 +42,24 @@ t.test('processors are shared evenly, or by memory node', async (t) => {
 t.test('where nothing can be bound, asking for it is exit 4', async (t) => {
   t.same(cpusOf(2, devices(0, 0), {}), ['', '']);
   t.throws(() => all(1, devices(0, 0), { bindTo: 'core' }), { exitCode: 4, message: /host h1.*no taskset.*leave out --bind-to core/ });
+});
+
+t.test('threads of one core stay together, and cores of one memory node', async (t) => {
+  // Two nodes of two cores; the kernel numbers the first threads of all cores first.
+  const cpus = [0, 1, 2, 3, 4, 5, 6, 7];
+  const numaNodes = [
+    [0, 2, 4, 6],
+    [1, 3, 5, 7],
+  ];
+  const ordered = besideTheirNeighbours(cpus, numaNodes, (cpu) => [cpu % 2, Math.floor((cpu % 4) / 2)]);
+  t.same(ordered, [0, 4, 2, 6, 1, 5, 3, 7]);
+  t.same(cpusOf(2, { gpus: [], cpus: ordered, numaNodes }, {}), ['0,4,2,6', '1,5,3,7']);
+  t.same(cpusOf(4, { gpus: [], cpus: ordered, numaNodes }, {}), ['0,4', '2,6', '1,5', '3,7']);
+  t.same(
+    besideTheirNeighbours([3, 1], [], () => [0, 0]),
+    [1, 3],
+    'where nothing is known, by number',
+  );
 });
 
 t.test('lists of processors are read as the kernel writes them', async (t) => {

@@ -49,6 +49,18 @@ export function segmentsOf(range: Range, segmentElems: number): Range[] {
   return Array.from({ length: segments }, (_, segment) => partOf(range, segment, segments));
 }
 
+/** Plans over ranges that have nothing in common, for more than one rank: the sends and receipts of each follow those of the one before, and wait for nothing but their own. */
+export function oneBehindTheOther(plans: readonly Plan[]): Plan {
+  const sends: Send[] = [];
+  const recvs: Recv[] = [];
+  for (const plan of plans) {
+    const [sentBefore, receivedBefore] = [sends.length, recvs.length];
+    for (const send of plan.sends) sends.push({ ...send, afterRecvs: send.afterRecvs && receivedBefore + send.afterRecvs });
+    for (const recv of plan.recvs) recvs.push({ ...recv, afterSends: recv.afterSends && sentBefore + recv.afterSends });
+  }
+  return { sends, recvs };
+}
+
 /** The reduction of a group of one: nothing moves. */
 export function aloneAllreduce(elems: number): Plan {
   return { sends: [], recvs: [], finishAtEnd: elems > 0 ? { from: 0, until: elems } : undefined };

@@ -40,26 +40,39 @@
  * Pipelining: a chunk travels in segments. A segment is forwarded as soon as it is complete here, without waiting for the rest of its chunk:
  * the wire carries one segment while the processor adds the next.
  *
+ * Blocks: a large tensor is cut into blocks of N chunks that fit a cache, and each goes around the ring by itself, one right behind the other.
+ * What a rank has just added to, and what it has just sent, is then still in its cache when it is sent, or overwritten, the second time; in
+ * one go around with chunks of B/N, every element would come from memory at every step. The links notice nothing: the first sends of a block
+ * wait for no receipt.
+ *
  * Same bits: chunk c is summed in the order of ranks c, c+1, …, c−1, by whom and when does not depend on timing; each chunk is completed (and
- * post-scaled) by one rank and copied by all others. Another chunk has another order: moving a chunk boundary changes rounding.
+ * post-scaled) by one rank and copied by all others. Another chunk has another order: moving a chunk or block boundary changes rounding.
  *
  * Sources: P. Patarasuk, X. Yuan, Bandwidth optimal all-reduce algorithms for clusters of workstations, JPDC 69 (2009), which also proves the bound;
- * baidu-allreduce (the form in which deep learning took it up); gloo (segments).
+ * baidu-allreduce (the form in which deep learning took it up); gloo (segments); NCCL (blocks, there the iterations of a loop).
  */
-import { aloneAllreduce, type Plan, type PlanInput, partOf, type Range, type Recv, type Send, segmentsOf } from './plan';
+import { aloneAllreduce, oneBehindTheOther, type Plan, type PlanInput, partOf, type Range, type Recv, type Send, segmentsOf } from './plan';
+
+/** `chunkElems`: largest chunk, an integer from 1. */
+export interface RingInput extends PlanInput {
+  readonly chunkElems: number;
+}
 
 /**
  * operand = sum (or min, max, …) over all ranks of operand[elems], in place.
  * Works for any elems ≥ 0: with fewer elements than ranks some chunks are empty, and nothing is sent for them.
  */
-export function ringAllreduce({ rank, size, elems, segmentElems }: PlanInput): Plan {
+export function ringAllreduce({ rank, size, elems, segmentElems, chunkElems }: RingInput): Plan {
   if (size === 1) return aloneAllreduce(elems);
-  const whole = { from: 0, until: elems };
-  const chunks = Array.from({ length: size }, (_, chunk) => segmentsOf(partOf(whole, chunk, size), segmentElems));
-  return aroundTheRing(rank, chunks, 2 * (size - 1), (step) => ({
-    action: step < size - 1 ? 'reduce' : 'copy',
-    finish: step === size - 2,
-  }));
+  const blocks = segmentsOf({ from: 0, until: elems }, size * chunkElems);
+  const plans = blocks.map((block) => {
+    const chunks = Array.from({ length: size }, (_, chunk) => segmentsOf(partOf(block, chunk, size), segmentElems));
+    return aroundTheRing(rank, chunks, 2 * (size - 1), (step) => ({
+      action: step < size - 1 ? 'reduce' : 'copy',
+      finish: step === size - 2,
+    }));
+  });
+  return oneBehindTheOther(plans);
 }
 
 /**

@@ -21,12 +21,17 @@ export interface Selected {
  */
 export const RECURSIVE_DOUBLING_MAX_BYTES = 32 << 10;
 /**
- * A chunk travels in about eight segments, so that receiving, reducing and sending overlap, but in none shorter than 256 KiB (a wake-up costs as much) nor longer than 2 MiB
- * (measured on loopback, 64 MiB, 2 ranks: 2 MiB 28 ms, 1 MiB 34 ms, 512 KiB 38 ms, 256 KiB 49 ms; longer ones gain nothing).
+ * 1 MiB: two chunks, the one being sent and the one being reduced, and their copies in the kernel stay in a cache of a few MiB. Measured on loopback, 64 MiB, 2 ranks, whole operation, in one
+ * window: in one block 48 ms, chunks of 4 MiB 50 ms, 2 MiB 47 ms, 1 MiB 35 ms, 512 KiB 30 ms; on a network shorter chunks are more latencies of a ring that is not full yet.
+ */
+export const MOST_CHUNK_BYTES = 1 << 20;
+/**
+ * A chunk travels in two segments, so that receiving, reducing and sending overlap, but in none shorter than 256 KiB (a wake-up costs as much). Measured as above with chunks of 1 MiB: segments
+ * of 1 MiB 33 ms, 512 KiB 32 ms, 256 KiB 40 ms.
  */
 export const LEAST_SEGMENT_BYTES = 256 << 10;
-export const MOST_SEGMENT_BYTES = 2 << 20;
-const SEGMENTS_PER_CHUNK = 8;
+export const MOST_SEGMENT_BYTES = 512 << 10;
+const SEGMENTS_PER_CHUNK = 2;
 const ringSegmentBytes = (chunkBytes: number): number =>
   Math.min(MOST_SEGMENT_BYTES, Math.max(LEAST_SEGMENT_BYTES, chunkBytes / SEGMENTS_PER_CHUNK));
 /** 1 MiB: the shortest write at which a socket reaches its full rate; what is only copied need not stay in cache. */
@@ -51,7 +56,13 @@ interface Group {
 
 export function selectAllreduce({ rank, size, elems, bytesPerElem }: Group & { readonly elems: number }): Selected {
   const bytes = elems * bytesPerElem;
-  const input = { rank, size, elems, segmentElems: elemsIn(ringSegmentBytes(bytes / size), bytesPerElem) };
+  const input = {
+    rank,
+    size,
+    elems,
+    chunkElems: elemsIn(MOST_CHUNK_BYTES, bytesPerElem),
+    segmentElems: elemsIn(ringSegmentBytes(bytes / size), bytesPerElem),
+  };
   if (size === 1) return alone(ringAllreduce(input));
   if (bytes <= RECURSIVE_DOUBLING_MAX_BYTES) {
     const reason = `${bytes} bytes are at most ${RECURSIVE_DOUBLING_MAX_BYTES}: latency counts, and recursive doubling has the fewest`;

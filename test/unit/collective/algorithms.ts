@@ -8,13 +8,14 @@ export const sizes = [1, 2, 3, 4, 5, 8];
 /** With nothing, less than one element a rank, one each, one more, and many segments. */
 export const elemsFor = (size: number): number[] => [...new Set([0, 1, size - 1, size, size + 1, 1000])];
 
-type Input = { size: number; elems: number; segmentElems: number };
+/** `chunkElems`: of rings; else all is one block. */
+type Input = { size: number; elems: number; segmentElems: number; chunkElems?: number };
 /** The plans of all ranks. */
 export type Plans = (input: Input) => Plan[];
 const onEach = (size: number, plan: (rank: number) => Plan): Plan[] => Array.from({ length: size }, (_, rank) => plan(rank));
 
 export const allreduces: Readonly<Record<string, Plans>> = {
-  ring: (input) => onEach(input.size, (rank) => ringAllreduce({ rank, ...input })),
+  ring: (input) => onEach(input.size, (rank) => ringAllreduce({ rank, chunkElems: Math.max(1, input.elems), ...input })),
   'recursive doubling': (input) => onEach(input.size, (rank) => recursiveDoublingAllreduce({ rank, ...input })),
 };
 export const broadcasts: Readonly<Record<string, (input: Input & { root: number }) => Plan[]>> = {

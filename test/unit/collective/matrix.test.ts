@@ -86,7 +86,7 @@ for (const [name, plansOf] of Object.entries(allreduces)) {
       `${name} allreduce over ${size} rank(s) gives the plain result, halved once, for every dtype, op and number of elements`,
       async (t) => {
         for (const elems of elemsFor(size)) {
-          const plans = plansOf({ size, elems, segmentElems: segmentFor(elems) });
+          const plans = plansOf({ size, elems, segmentElems: segmentFor(elems), chunkElems: 4 * segmentFor(elems) });
           for (const dtype of reducible) {
             const ArrayType = arrayTypeOf(dtype);
             const itemBytes = bytesPerElem(dtype);

@@ -9,6 +9,7 @@ const input = fc.record({
   size: fc.integer({ min: 1, max: 17 }),
   elems: fc.integer({ min: 0, max: 60 }),
   segmentElems: fc.integer({ min: 1, max: 9 }),
+  chunkElems: fc.integer({ min: 1, max: 20 }),
 });
 const seed = fc.integer({ min: 1, max: 2 ** 31 });
 const runs = { numRuns: 150 };
@@ -29,7 +30,8 @@ for (const [name, plansOf] of Object.entries(allreduces)) {
       }
     };
     fc.assert(fc.property(input, seed, check), runs);
-    for (const size of sizes) for (const elems of elemsFor(size)) check({ size, elems, segmentElems: 64 }, 1);
+    for (const size of sizes)
+      for (const elems of elemsFor(size)) for (const chunkElems of [100, 1000]) check({ size, elems, segmentElems: 64, chunkElems }, 1);
     t.pass();
   });
 }

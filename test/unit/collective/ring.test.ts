@@ -37,7 +37,7 @@ t.test('a ring of three sends and receives as the trace in its head says', async
 t.test('each rank of a ring allreduce sends exactly 2(N−1)/N of a tensor that N divides', async (t) => {
   for (const size of [2, 3, 4, 5, 8, 16, 100]) {
     const elems = size * 210;
-    for (const plan of allreduces.ring!({ size, elems, segmentElems: 64 })) {
+    for (const plan of [1000, 70].flatMap((chunkElems) => allreduces.ring!({ size, elems, segmentElems: 64, chunkElems }))) {
       if (elemsSent(plan) !== (2 * (size - 1) * elems) / size) t.fail(`${size} ranks: ${elemsSent(plan)} of ${elems}`);
     }
   }
@@ -53,6 +53,39 @@ t.test('a segment is forwarded upon its own receipt, not upon that of its chunk'
   for (const send of sends) {
     if (send.afterRecvs > 0) t.same([send.from, send.until], [recvs[send.afterRecvs - 1]!.from, recvs[send.afterRecvs - 1]!.until]);
   }
+});
+
+t.test('blocks go around one right behind the other: none waits for the one before', async (t) => {
+  const input = { size: 3, segmentElems: 2 };
+  const [block, blocks] = [allreduces.ring!({ ...input, elems: 12 })[1]!, allreduces.ring!({ ...input, elems: 36, chunkElems: 4 })[1]!];
+  const shifted = (n: number) => ({
+    sends: block.sends.map((send) => ({
+      ...send,
+      from: send.from + 12 * n,
+      until: send.until + 12 * n,
+      afterRecvs: send.afterRecvs && send.afterRecvs + n * block.recvs.length,
+    })),
+    recvs: block.recvs.map((recv) => ({
+      ...recv,
+      from: recv.from + 12 * n,
+      until: recv.until + 12 * n,
+      afterSends: recv.afterSends && recv.afterSends + n * block.sends.length,
+    })),
+  });
+  t.same(
+    blocks.sends,
+    [0, 1, 2].flatMap((n) => shifted(n).sends),
+  );
+  t.same(
+    blocks.recvs,
+    [0, 1, 2].flatMap((n) => shifted(n).recvs),
+  );
+  t.same(
+    allreduces.ring!({ ...input, elems: 13, chunkElems: 4 })[0]!.sends.length,
+    9,
+    'as even as can be: a block of 6, and one of 7 with a chunk of two segments',
+  );
+  t.same(allreduces.ring!({ ...input, elems: 0, chunkElems: 4 })[0], { sends: [], recvs: [] });
 });
 
 t.test("each rank of a ring allgather sends all parts but its right neighbour's", async (t) => {

@@ -3,6 +3,7 @@ import {
   COPY_SEGMENT_BYTES,
   isStarAllreduce,
   LEAST_SEGMENT_BYTES,
+  MOST_CHUNK_BYTES,
   MOST_SEGMENT_BYTES,
   RECURSIVE_DOUBLING_MAX_BYTES,
   type Selected,
@@ -49,11 +50,13 @@ t.test('segments keep to their limits, of elements of any size', async (t) => {
   }
 });
 
-t.test('a chunk of the ring travels in about eight segments, none shorter than a wake-up is worth', async (t) => {
-  const of = (bytes: number) => selectAllreduce({ rank: 0, size: 2, elems: bytes / 4, bytesPerElem: 4 });
-  t.equal(of(8 << 20).plan.sends.length, 16, 'two chunks of eight');
-  t.equal(longestBytes(of(8 << 20), 4), 512 << 10);
+t.test('chunks of the ring fit a cache and travel in two segments, none shorter than a wake-up is worth', async (t) => {
+  const of = (bytes: number, size = 2) => selectAllreduce({ rank: 0, size, elems: bytes / 4, bytesPerElem: 4 });
+  t.equal(of(8 << 20).plan.sends.length, 16, 'four blocks of two chunks of two segments');
+  t.equal(longestBytes(of(8 << 20), 4), MOST_SEGMENT_BYTES);
+  t.equal(of(8 << 20).plan.sends[2]!.from * 4, MOST_CHUNK_BYTES, 'the second chunk');
   t.equal(longestBytes(of(1 << 20), 4), LEAST_SEGMENT_BYTES);
+  t.equal(of(32 << 20, 8).plan.sends.length, 4 * 14 * 2, 'four blocks of 8 MiB, 14 steps, two segments');
 });
 
 t.test('a group of one needs no algorithm', async (t) => {

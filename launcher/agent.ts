@@ -12,7 +12,7 @@ import { encodeFrame, FrameParser } from '../src/wire/frame';
 import { khorovod } from '../src/wire/generated/messages';
 import { findDevices, findTaskset } from './devices';
 import { errorFileOf, makeJobFolder, removeJobFolder } from './key_file';
-import { endCarriers, jobMark, whyNotStartable } from './process';
+import { endCarriers, jobMark, runToEnd, whyNotStartable } from './process';
 import { type RankOwner, RankProcess } from './rank_process';
 import { Reaper } from './reaper_link';
 
@@ -20,6 +20,7 @@ const MAX_FRAME_BYTES = 1 << 26;
 /** After SIGKILL, until ranks that the kernel does not let go are given up. */
 const GIVE_UP_MS = 4000;
 const EXIT_FLUSH_MS = 1000;
+const TRIAL_MS = 2000;
 /** Where a shell looks that is told nothing. */
 const DEFAULT_PATH = '/usr/local/bin:/usr/bin:/bin';
 
@@ -55,8 +56,15 @@ class Agent implements RankOwner {
       for (const rank of this.running) rank.end('SIGKILL');
       process.exit(1); // the reaper does the rest
     });
+    void this.tellReady();
+  }
+
+  private async tellReady(): Promise<void> {
     const { gpus, cpus, numaNodes } = findDevices(environment().CUDA_VISIBLE_DEVICES);
     this.taskset = findTaskset(environment().PATH ?? DEFAULT_PATH);
+    const trial = cpus.length > 0 && this.taskset ? [this.taskset, '-c', String(cpus[0]), 'true'] : undefined;
+    // Other programs of that name take other options, and a sandbox may forbid it.
+    const canBind = trial !== undefined && (await runToEnd(trial, environment(), TRIAL_MS)).isOk;
     this.send({
       ready: {
         version,
@@ -65,7 +73,7 @@ class Agent implements RankOwner {
         pid: process.pid,
         reaperPid: this.reaper.pid,
         gpus: [...gpus],
-        cpus: this.taskset === undefined ? [] : [...cpus],
+        cpus: canBind ? [...cpus] : [],
         numaNodes: numaNodes.map((node) => ({ cpus: [...node] })),
       },
     });
@@ -104,7 +112,9 @@ class Agent implements RankOwner {
         TSRUN_KEY_FILE: keyFile,
         TSRUN_ERROR_FILE: errorFile,
       };
-      return { label, argv: rank.argv ?? [], cpus: rank.cpus ?? [], env: own, cwd, hasStdin: rank.stdin ?? false, errorFile };
+      const cpus = rank.cpus ?? [];
+      const binding = cpus.length > 0 ? [this.taskset!, '-c', cpus.join(',')] : [];
+      return { label, argv: rank.argv ?? [], binding, env: own, cwd, hasStdin: rank.stdin ?? false, errorFile };
     });
     for (const { label, argv, env: own } of specs) {
       const reason = whyNotStartable(argv[0] ?? '', own.PATH ?? DEFAULT_PATH, cwd);
@@ -112,9 +122,7 @@ class Agent implements RankOwner {
       this.fail(label, reason);
       return;
     }
-    for (const { cpus, argv, ...rest } of specs) {
-      const binding = cpus.length > 0 ? [this.taskset!, '--cpu-list', cpus.join(',')] : [];
-      const spec = { ...rest, argv: [...binding, ...argv] };
+    for (const spec of specs) {
       const rank: RankProcess = new RankProcess(spec, this, (reason) => {
         this.fail(spec.label, reason);
       });

@@ -1,5 +1,5 @@
 /** What this host has: GPUs by NVIDIA's driver, processors and memory nodes by the kernel. Agent process; Linux, elsewhere nothing is known. */
-import { readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { accessSync, constants, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { besideTheirNeighbours, type Devices, parseCpuList } from './pinning';
 
@@ -18,17 +18,21 @@ const read = (file: string): string => {
   }
 };
 
-/** The program that starts a command on chosen processors, of util-linux (busybox's takes other options). undefined: there is none */
+/** The program that starts a command on chosen processors; whether it works here is for its caller to try. undefined: there is none */
 export function findTaskset(searchPath: string): string | undefined {
-  for (const folder of searchPath.split(':')) {
+  const isProgram = (file: string): boolean => {
     try {
-      const found = realpathSync(path.join(folder, 'taskset'));
-      if (path.basename(found) === 'taskset') return found;
+      accessSync(file, constants.X_OK);
+      return statSync(file).isFile();
     } catch {
-      // not in this folder
+      return false; // not in this folder
     }
-  }
-  return undefined;
+  };
+  return searchPath
+    .split(':')
+    .filter((folder) => path.isAbsolute(folder))
+    .map((folder) => path.join(folder, 'taskset'))
+    .find(isProgram);
 }
 
 /** @param visible CUDA_VISIBLE_DEVICES of whoever started the job: only those are given out */
@@ -36,7 +40,10 @@ export function findDevices(visible: string | undefined): Devices {
   const count = list('/proc/driver/nvidia/gpus').length;
   const gpus =
     visible === undefined ? Array.from({ length: count }, (_, i) => String(i)) : visible.split(',').filter((name) => name.trim() !== '');
-  const cpus = parseCpuList(/^Cpus_allowed_list:\s*(\S+)/m.exec(read('/proc/self/status'))?.[1] ?? '');
+  const allowed = parseCpuList(/^Cpus_allowed_list:\s*(\S+)/m.exec(read('/proc/self/status'))?.[1] ?? '');
+  // The kernel's list of what is allowed may name processors that are switched off.
+  const online = parseCpuList(read('/sys/devices/system/cpu/online'));
+  const cpus = online.length === 0 ? allowed : allowed.filter((cpu) => online.includes(cpu));
   const numaNodes = list('/sys/devices/system/node')
     .filter((name) => /^node\d+$/.test(name))
     .map((name) => parseCpuList(read(`/sys/devices/system/node/${name}/cpulist`)).filter((cpu) => cpus.includes(cpu)))

@@ -47,6 +47,8 @@ export class Job {
   private readonly jobId = randomBytes(16).toString('hex');
   private readonly key = randomBytes(32);
   private readonly display: Console;
+  /** By label: the processors it was bound to. */
+  private readonly cpusOf = new Map<string, readonly number[]>();
   private readonly agents = new Set<AgentLink>();
   private readonly stdin?: StdinFeed;
   private readonly ends: RankEnd[] = [];
@@ -138,8 +140,11 @@ export class Job {
       this.display.write(output.label ?? '', output.stderr ?? false, data, () => agent.send({ credit: { bytes: data.length } }));
     } else if (ended) this.onRankEnded(ended);
     else if (credit) this.stdin?.addCredit(credit.bytes ?? 0);
-    else if (started) this.explain(`${nameOf(started.label ?? '')} runs as process ${started.pid}: ${this.argv.join(' ')}`);
-    else if (cannotStart) {
+    else if (started) {
+      const cpus = this.cpusOf.get(started.label ?? '') ?? [];
+      const where = cpus.length > 0 ? ` on processors ${cpus.join(',')}` : '';
+      this.explain(`${nameOf(started.label ?? '')} runs as process ${started.pid}${where}: ${this.argv.join(' ')}`);
+    } else if (cannotStart) {
       const who = cannotStart.label ? `${nameOf(cannotStart.label)} on host ${agent.host}` : `host ${agent.host}`;
       this.endBy({ kind: 'cannot-start', text: `${who}: ${cannotStart.reason}` }, 0);
     } else if (ready) this.onReady(agent, ready);
@@ -174,11 +179,12 @@ export class Job {
   /** @throws LaunchError (exit 4) the host has too few GPUs, or cannot bind */
   private rankSpec(assignment: Assignment, devices: Devices): khorovod.RankSpec.$Properties {
     const { env, cpus } = pinningOf(assignment, devices, this.request.pinning);
+    this.cpusOf.set(String(assignment.rank), cpus);
     return {
       label: String(assignment.rank),
       argv: [...this.argv],
       cpus: [...cpus],
-      env: pairs({ ...env, ...this.identityOf(assignment) }),
+      env: pairs({ ...env, ...this.identityOf(assignment), [knobs.localCpus.env]: String(devices.cpus.length) }),
       stdin: assignment.rank === 0 && this.stdin !== undefined,
     };
   }

@@ -18,7 +18,10 @@ export interface PinningOptions {
   /** undefined: one, where there are enough. */
   readonly gpusPerProcess?: number;
   readonly pinsGpus: boolean;
-  /** undefined: `core`, where every rank of the host gets one. The threads of a rank wake each other sooner on processors that are theirs. */
+  /**
+   * undefined: `core`, where every rank of the host gets one and its GPU cannot hang on another memory node than its share. The threads of a rank wake each other sooner on processors that
+   * are theirs.
+   */
   readonly bindTo?: 'core' | 'numa' | 'none';
   readonly oversubscribe: boolean;
 }
@@ -61,18 +64,20 @@ function binding(
   host: string,
   localRank: number,
   localSize: number,
-  { cpus, numaNodes }: Devices,
+  { gpus, cpus, numaNodes }: Devices,
   wanted: PinningOptions['bindTo'],
 ): readonly number[] {
-  const bindTo = wanted ?? (localSize <= cpus.length ? 'core' : 'none');
+  const isSafe = localSize <= cpus.length && (gpus.length === 0 || numaNodes.length < 2);
+  const bindTo = wanted ?? (isSafe ? 'core' : 'none');
   if (bindTo === 'none') return [];
   if (cpus.length === 0) {
     throw new LaunchError(
-      `on host ${host} ranks cannot be bound to processors: there is no taskset (of util-linux); leave out --bind-to ${bindTo}`,
+      `on host ${host} ranks cannot be bound to processors: there is no taskset (of util-linux) that works; leave out --bind-to ${bindTo}`,
       4,
     );
   }
-  const own = bindTo === 'core' ? shareOf(cpus, localRank, localSize) : (numaNodes[localRank % numaNodes.length] ?? []);
+  // A kernel that tells of no memory nodes has one.
+  const own = bindTo === 'core' ? shareOf(cpus, localRank, localSize) : (numaNodes[localRank % numaNodes.length] ?? cpus);
   return own.length === cpus.length ? [] : own;
 }
 

@@ -6,11 +6,14 @@
  * its environment, and only what carries that mark is ever killed.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { carriersOf } from './process_table';
 
 export type { ChildProcess };
+
+/** As much of a script's first line as the kernel reads. */
+const LONGEST_INTERPRETER = 256;
 
 export interface ProcessSpec {
   argv: readonly string[];
@@ -84,12 +87,28 @@ export function whyNotStartable(command: string, searchPath: string, cwd: string
     try {
       if (!statSync(place).isFile()) continue;
       accessSync(place, constants.X_OK);
-      return undefined;
+      return whyNotInterpretable(place);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EACCES') problem = `${place} may not be executed`;
     }
   }
   return `the command '${command}' was not found: ${problem}`;
+}
+
+/** A script's first line names the program that runs it. */
+function whyNotInterpretable(script: string): string | undefined {
+  const start = Buffer.alloc(LONGEST_INTERPRETER);
+  let bytes: number;
+  try {
+    const file = openSync(script, 'r');
+    bytes = readSync(file, start);
+    closeSync(file);
+  } catch {
+    return undefined; // it may be executed without being readable
+  }
+  const interpreter = /^#!\s*(\/\S+)/.exec(start.toString('latin1', 0, bytes))?.[1];
+  if (interpreter === undefined || existsSync(interpreter)) return undefined;
+  return `the command '${script}' is a script for ${interpreter}, which is not there`;
 }
 
 /** False when nobody is there. */

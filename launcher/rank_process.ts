@@ -17,6 +17,8 @@ const STDIN_CREDIT_BYTES = 1 << 18;
 export interface RankSpec {
   label: string;
   argv: string[];
+  /** What starts it on its own processors; empty: on all. */
+  binding: readonly string[];
   env: Record<string, string>;
   cwd: string;
   hasStdin: boolean;
@@ -44,8 +46,8 @@ export class RankProcess {
     private readonly owner: RankOwner,
     onFailed: (reason: string) => void,
   ) {
-    const { argv, env, cwd, hasStdin } = spec;
-    this.child = startProcess({ argv, env, cwd, stdin: hasStdin ? 'pipe' : 'null', stdout: 'pipe', stderr: 'pipe' });
+    const { argv, binding, env, cwd, hasStdin } = spec;
+    this.child = startProcess({ argv: [...binding, ...argv], env, cwd, stdin: hasStdin ? 'pipe' : 'null', stdout: 'pipe', stderr: 'pipe' });
     this.child.on('error', (error) => {
       if (this.child.pid === undefined) onFailed(`'${argv[0]}' could not be started: ${error.message}`);
     });

@@ -45,6 +45,10 @@ if (values.install) {
   });
 }
 
+const processors = os.availableParallelism();
+const canBind = np <= processors && works('taskset', '-c', '0', 'true');
+const shareOf = (rank) => `${Math.floor((processors * rank) / np)}-${Math.floor((processors * (rank + 1)) / np) - 1}`;
+
 /** Each gives bytes → { form: median µs }. */
 const parsed = (name) => (out) =>
   new Map(
@@ -80,11 +84,13 @@ const contenders = [
       return found;
     },
   },
-  {
-    name: 'PyTorch Gloo',
-    available: works('/usr/bin/python3', '-c', 'import torch.distributed'),
+  // As it comes, and on processors of its own, as khorovod and Open MPI bind their ranks by default.
+  ...['PyTorch Gloo', 'PyTorch Gloo, bound'].map((name) => ({
+    name,
+    available: works('/usr/bin/python3', '-c', 'import torch.distributed') && (name === 'PyTorch Gloo' || canBind),
     async run() {
       const file = path.join(folder, `meet-${Math.random()}`);
+      const program = ['/usr/bin/python3', path.join(here, 'peers/torch_gloo.py'), ...sizes.map(String)];
       const env = (rank) => ({
         RANK: String(rank),
         WORLD: String(np),
@@ -93,13 +99,14 @@ const contenders = [
         OMP_NUM_THREADS: '1',
       });
       const [out] = await Promise.all(
-        Array.from({ length: np }, (_, rank) =>
-          run('/usr/bin/python3', [path.join(here, 'peers/torch_gloo.py'), ...sizes.map(String)], env(rank)),
-        ),
+        Array.from({ length: np }, (_, rank) => {
+          const [command, ...args] = name === 'PyTorch Gloo' ? program : ['taskset', '-c', shareOf(rank), ...program];
+          return run(command, args, env(rank));
+        }),
       );
-      return parsed('PyTorch Gloo')(out);
+      return parsed(name)(out);
     },
-  },
+  })),
   ...[
     ['Open MPI TCP', ['--mca', 'btl', 'tcp,self', '--mca', 'btl_tcp_if_include', 'lo']],
     ['Open MPI default', []],
@@ -110,7 +117,13 @@ const contenders = [
       const binary = path.join(folder, 'mpi_allreduce');
       if (!fs.existsSync(binary)) await run('mpicc', ['-O3', path.join(here, 'peers/mpi_allreduce.c'), '-o', binary]);
       const env = { OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' };
-      return parsed(name)(await run('mpirun', ['--oversubscribe', '-np', String(np), ...options, binary, ...sizes.map(String)], env));
+      return parsed(name)(
+        await run(
+          'mpirun',
+          ['--oversubscribe', '--bind-to', canBind ? 'core' : 'none', '-np', String(np), ...options, binary, ...sizes.map(String)],
+          env,
+        ),
+      );
     },
   })),
 ];

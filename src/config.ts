@@ -76,6 +76,13 @@ export const knobs = {
   localSize: byTsrun('HOROVOD_LOCAL_SIZE', number(1), 1, 'a number of processes', 'number of processes on this host'),
   crossRank: byTsrun('HOROVOD_CROSS_RANK', number(0), 0, 'a rank', 'rank of this host among those that have this local rank'),
   crossSize: byTsrun('HOROVOD_CROSS_SIZE', number(1), 1, 'a number of hosts', 'number of hosts that have this local rank'),
+  localCpus: byTsrun(
+    'TSRUN_LOCAL_CPUS',
+    number(0),
+    0,
+    'a number of processors',
+    'processors that the processes of this host share; 0: not known',
+  ),
   hostname: byTsrun('HOROVOD_HOSTNAME', text, '', 'a name', 'name of this host in the host list'),
   rendezvous: byTsrun('TSRUN_RENDEZVOUS', text, '', 'HOST:PORT', 'where the ranks meet'),
   jobId: byTsrun('TSRUN_JOB_ID', text, '', 'a word', 'names the job'),

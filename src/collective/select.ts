@@ -1,8 +1,8 @@
 /**
  * The one switch that chooses an algorithm. Pure.
  *
- * It looks at bytes and number of ranks, never at time or load: the same call takes the same plan on all ranks and in every run, so that its
- * bits repeat. The sentence it returns says why.
+ * It looks at bytes, number of ranks and whether all of them block on the call, never at time or load: the same call takes the same way on all
+ * ranks and in every run, so that its bits repeat. The sentence it returns says why.
  */
 import type { Plan } from './plan';
 import { recursiveDoublingAllreduce } from './recursive_doubling';

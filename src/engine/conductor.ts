@@ -44,8 +44,8 @@ export class Conductor {
     private readonly boundary: Boundary,
     private readonly tell: (message: FromThread, transfer?: ArrayBuffer[]) => void,
   ) {
-    // All of the host's: what this process may use is its share of them where ranks are bound.
-    this.spinner = new Spinner(config.localSize <= os.cpus().length);
+    // A bound rank itself sees its share only.
+    this.spinner = new Spinner(config.localSize <= (config.localCpus || os.availableParallelism()));
   }
 
   begin(session: Session, operations: Operations): void {

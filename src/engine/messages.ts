@@ -1,4 +1,5 @@
 /** What the two threads say to each other over their port (structured clones, never seen by a peer). */
+import { STAR_MAX_BYTES } from '../collective/select';
 import type { Config } from '../config';
 import type { ErrorRecord } from '../errors';
 import type { Call } from './call';
@@ -58,6 +59,6 @@ export function layOutRegions(fusionThresholdBytes: number): Regions {
     byteOffset: scratch.byteOffset + scratch.bytes,
     bytes: Math.ceil(Math.min(fusionThresholdBytes, MOST_FUSED_BYTES) / 65536) * 65536,
   };
-  const star = { byteOffset: fusion.byteOffset + fusion.bytes, bytes: 65536 };
-  return { scratch, fusion, star, reservedBytes: star.byteOffset + star.bytes };
+  const star = { byteOffset: fusion.byteOffset + fusion.bytes, bytes: 2 * STAR_MAX_BYTES };
+  return { scratch, fusion, star, reservedBytes: Math.ceil((star.byteOffset + star.bytes) / 65536) * 65536 };
 }

@@ -16,6 +16,7 @@
  * Invariants: every submitted call is answered by exactly one response; a name waits at most once for each rank; after a rank has left
  * nothing is complete any more: what is undecided and what comes later fails, what was complete before is still taken.
  */
+import { isStarAllreduce } from '../collective/select';
 import { type ErrorRecord, recordOf, ShutdownError, WireError } from '../errors';
 import { ResponseCache } from './cache';
 import { bytesOfCall, type Call, callKey, type Kind } from './call';
@@ -155,9 +156,10 @@ export class Negotiator {
     if (waiting.calls.has(rank)) {
       throw new WireError(`Rank ${rank} submitted '${call.name}' again before it was decided. Please report it.`);
     }
-    if (operand && (call.kind !== 'allreduce' || operand.length !== bytesOfCall(call))) {
+    const { length: size } = this.options.members;
+    if (operand && (call.kind !== 'allreduce' || operand.length !== bytesOfCall(call) || !isStarAllreduce(size, operand.length))) {
       throw new WireError(
-        `Rank ${rank} sent ${operand.length} bytes along with ${call.kind} '${call.name}', which has others. Please report it.`,
+        `Rank ${rank} sent ${operand.length} bytes along with ${call.kind} '${call.name}', to which they do not belong. Please report it.`,
       );
     }
     waiting.calls.set(rank, call);

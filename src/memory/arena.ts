@@ -1,7 +1,7 @@
 /**
  * The one shared memory of a process, and who owns which part of it.
  *
- * `[0, reservedBytes)` belongs to the communication thread (scratch, fusion). Above it the main thread's `Arena` gives out blocks; it is the only allocator and
+ * `[0, reservedBytes)` belongs to the communication thread (scratch, fusion, star). Above it the main thread's `Arena` gives out blocks; it is the only allocator and
  * the only one that grows the memory. Growth never moves anything: V8 reserves the addresses of the maximum at once, so every old view stays valid and
  * aliases the new ones. Pages that nobody has touched cost address space only.
  *

@@ -1,9 +1,9 @@
 /** A rank's life from its program's side: what keeps it alive, what it still owes its peers when it ends, which scripts run as they are. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import t from 'tap';
-import { findTaskset } from '../../launcher/devices';
+import { findDevices, findTaskset } from '../../launcher/devices';
 import { parseCpuList } from '../../launcher/pinning';
 import { runJob } from '../helpers/tsrun';
 
@@ -78,33 +78,60 @@ t.test('a rank whose exit code is not 0 fails its peers with its code', async (t
   t.match(err, /PeerError: .*[Rr]ank 1.*exit code 9/);
 });
 
-const canBind = os.availableParallelism() >= 2 && findTaskset(process.env.PATH ?? '') !== undefined;
+const { cpus } = findDevices(undefined);
+const canBind = cpus.length >= 2 && findTaskset(process.env.PATH ?? '') !== undefined;
 t.test(
   'ranks run on processors of their own where there is one for each',
   { skip: !canBind && 'needs two processors and the taskset of util-linux' },
   async (t) => {
-    const cpusOf = async (np: number, ...options: string[]): Promise<string[]> => {
-      const { out, status } = await runJob([
-        '-np',
-        String(np),
-        '--no-prefix',
-        ...options,
-        '--',
-        'grep',
-        'Cpus_allowed_list',
-        '/proc/self/status',
-      ]);
+    const cpusOf = async (np: number, ...options: string[]): Promise<number[][]> => {
+      const command = ['grep', 'Cpus_allowed_list', '/proc/self/status'];
+      const { out, status } = await runJob(['-np', String(np), '--no-prefix', ...options, '--', ...command]);
       t.equal(status, 0);
-      return out.trim().split('\n');
+      return out
+        .trim()
+        .split('\n')
+        .map((line) => parseCpuList(line.split('\t')[1]!).filter((cpu) => cpus.includes(cpu)));
     };
-    const own = /Cpus_allowed_list:.*/.exec(readFileSync('/proc/self/status', 'utf8'))![0];
-    const lists = (await cpusOf(2)).map((line) => parseCpuList(line.split('\t')[1]!));
-    t.equal(new Set(lists.flat()).size, os.availableParallelism(), `${lists}`);
-    t.equal(lists.flat().length, os.availableParallelism(), 'none is shared');
-    t.same(await cpusOf(2, '--bind-to', 'none'), [own, own]);
-    t.same(new Set(await cpusOf(os.availableParallelism() + 1)), new Set([own]), 'more ranks than processors are not bound');
+    const all = [...cpus].sort((a, b) => a - b);
+    const shares = await cpusOf(2);
+    t.same(
+      shares.flat().sort((a, b) => a - b),
+      all,
+      "every processor is one rank's",
+    );
+    t.ok(
+      shares.every(({ length }) => length > 0),
+      `${shares}`,
+    );
+    t.same(await cpusOf(2, '--bind-to', 'none'), [all, all]);
+    t.same(await cpusOf(3, '--bind-to', 'none'), [all, all, all]);
   },
 );
+
+t.test('a taskset that does not work binds nobody, and is an error only for who asked', async (t) => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-taskset-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  writeFileSync(path.join(folder, 'taskset'), '#!/bin/sh\necho no such option >&2\nexit 1\n', { mode: 0o755 });
+  const env = { env: { PATH: `${folder}:${process.env.PATH}` } };
+  const { status, out } = await runJob(['-np', '2', '--', 'echo', 'here'], env);
+  t.equal(status, 0);
+  t.equal(out.match(/here/g)?.length, 2);
+  const asked = await runJob(['-np', '2', '--bind-to', 'core', '--', 'echo', 'here'], env);
+  t.equal(asked.status, 4);
+  t.match(asked.err, /no taskset .* that works; leave out --bind-to core/);
+  t.notMatch(asked.out, /here/);
+});
+
+t.test('a script whose interpreter is not there cannot be started', async (t) => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-script-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const script = path.join(folder, 'job');
+  writeFileSync(script, '#!/no/such/shell -e\n', { mode: 0o755 });
+  const { status, err } = await runJob(['-np', '2', '--', script]);
+  t.equal(status, 3);
+  t.match(err, /rank 0 on host localhost: the command '.*job' is a script for \/no\/such\/shell, which is not there/);
+});
 
 t.test('without a launcher a program is a job of one', async (t) => {
   const { out, status } = await runJob([

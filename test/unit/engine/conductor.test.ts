@@ -252,6 +252,63 @@ t.test('small operands travel with the requests, however late and however small 
   t.pass();
 });
 
+t.test('a result that is there at once waits its turn behind what is being run', async (t) => {
+  const ranks = makeRanks(2);
+  for (const rank of ranks) rank.submit(call('large'), false);
+  for (const rank of ranks) rank.conductor.flush();
+  for (const link of ranks[0]!.links) link.deliver();
+  for (const link of ranks[1]!.links) link.deliver();
+  const data = ranks.map((_, r) => new Uint8Array(4).fill(r + 1));
+  const isComplete = ranks.map((rank, r) => rank.submit(call('small', { dtype: 'uint8', parts: [[4]] }), true, data[r]));
+  for (const link of ranks[0]!.links) link.deliver();
+  for (const link of ranks[1]!.links) link.deliver();
+  t.same(
+    isComplete.map((is) => is()),
+    [false, false],
+  );
+  t.same(
+    data.map((bytes) => bytes[0]),
+    [1, 2],
+    'what will be overwritten still lies there',
+  );
+  await settle(ranks);
+  t.same(
+    isComplete.map((is) => is()),
+    [true, true],
+  );
+  t.same(
+    data.map((bytes) => [...bytes]),
+    [
+      [3, 3, 3, 3],
+      [3, 3, 3, 3],
+    ],
+  );
+  t.same(
+    ranks.map(({ ran }) => ran),
+    [['large'], ['large']],
+  );
+});
+
+t.test('when a rank fails or leaves, small operands that wait are answered with that', async (t) => {
+  const small = call('small', { dtype: 'uint8', parts: [[4]] });
+  const leaving = makeRanks(3);
+  for (const rank of leaving.slice(0, 2)) rank.submit(small, true, new Uint8Array(4));
+  const parted = leaving[2]!.conductor.part('shutdown()', 5000);
+  await settle(leaving);
+  await parted;
+  t.same(
+    leaving.map(({ errors }) => errors),
+    [['ERR_HVD_SHUTDOWN'], ['ERR_HVD_SHUTDOWN'], []],
+  );
+  const failing = makeRanks(2);
+  failing[1]!.submit(small, true, new Uint8Array(4));
+  await settle(failing);
+  failing[0]!.conductor.fail(new Error('a bug'));
+  await settle(failing);
+  t.match(failing[1]!.conductor.failure, { message: /a bug/ });
+  t.equal(failing[1]!.errors.length, 1);
+});
+
 t.test('a small call that only some ranks block on is run by all', async (t) => {
   const ranks = makeRanks(3);
   for (const [r, rank] of ranks.entries()) rank.submit(call('x', { dtype: 'uint8', parts: [[4]] }), r !== 1, new Uint8Array(4));

@@ -1,6 +1,7 @@
 /** What the coordinator decides: case by case, then as a whole job of ranks whose messages are late and overtake each other's. */
 import fc from 'fast-check';
 import t from 'tap';
+import { STAR_MAX_BYTES } from '../../../src/collective/select';
 import { RequestCache } from '../../../src/engine/cache';
 import { type Call, callFromRequest, callToRequest } from '../../../src/engine/call';
 import { type Decision, Negotiator, type NegotiatorOptions } from '../../../src/engine/negotiate';
@@ -100,6 +101,12 @@ t.test('an operand that fits no call is refused', async (t) => {
   const add = (full: Call[], bytes: number) => () => negotiator.add(0, { full, cached: [], operand: new Uint8Array(bytes) }, 0);
   t.throws(add([call('x'), call('y')], 24), { code: 'ERR_HVD_WIRE', message: /one operand for 2 calls/ });
   t.throws(add([call('x')], 23), { code: 'ERR_HVD_WIRE', message: /23 bytes along with allreduce 'x'/ });
+  const large = STAR_MAX_BYTES / 2 + 4;
+  t.throws(
+    add([call('x', { parts: [[large / 4]] })], large),
+    { code: 'ERR_HVD_WIRE', message: /4100 bytes along with/ },
+    'nor more than a star carries',
+  );
   t.throws(add([call('g', { kind: 'allgather' })], 24), { code: 'ERR_HVD_WIRE', message: /allgather 'g'/ });
 });
 

@@ -42,6 +42,14 @@ t.test('processors are shared evenly, or by memory node', async (t) => {
 t.test('where nothing can be bound, asking for it is exit 4', async (t) => {
   t.same(cpusOf(2, devices(0, 0), {}), ['', '']);
   t.throws(() => all(1, devices(0, 0), { bindTo: 'core' }), { exitCode: 4, message: /host h1.*no taskset.*leave out --bind-to core/ });
+  t.throws(() => all(1, devices(0, 0), { bindTo: 'numa' }), { exitCode: 4, message: /--bind-to numa/ });
+  t.same(cpusOf(2, devices(0, 4), { bindTo: 'numa' }), ['', ''], 'a kernel that tells of no memory nodes has one: all');
+});
+
+t.test('nobody asked, and a GPU may hang on another memory node: nothing is bound', async (t) => {
+  t.same(cpusOf(2, devices(2, 4, [0, 1], [2, 3]), {}), ['', '']);
+  t.same(cpusOf(2, devices(2, 4, [0, 1], [2, 3]), { bindTo: 'core' }), ['0,1', '2,3']);
+  t.same(cpusOf(2, devices(2, 4, [0, 1, 2, 3]), {}), ['0,1', '2,3']);
 });
 
 t.test('threads of one core stay together, and cores of one memory node', async (t) => {

@@ -1,14 +1,12 @@
-// What distributing costs a training step: `node scripts/measure_training.mjs [--rounds 5] [--steps 20] [--batch 32]` (after `npm run build`).
+// What distributing costs a training step: `node scripts/measure_training.mjs [-np 2] [--rounds 5] [--blocks 6] [--steps 8] [--batch 32]` (after `npm run build`).
 //
-// The study's network on WASM, Adam, in three ways, in turn, round by round:
-//   alone:  one process, the plain optimizer
-//   pair:   two such processes at the same time that know nothing of each other: what sharing cores, caches and memory costs
-//   ranks:  two ranks of `tsrun -np 2` with DistributedOptimizer: the same, and communication, and waiting for each other
-//   slower: of the pair, the slower process of each step: what ranks would take that wait for each other and communicate for nothing (other load on the machine makes this more than the pair's)
-//   cpu:    processor time of a process, its communication thread included: hardly disturbed by other load, blind to waiting
-// ranks / pair is therefore what distributing costs beyond the shared cores. A run's figure is the median of its steps (warm-up left out), a pair's the mean of its two; ratios are made within a
-// round, where the machine's load is most alike, and their median is printed. Verified in each run: the loss is finite and falls, both ranks end with the same weights to the bit.
-import { spawn } from 'node:child_process';
+// The study's network on WASM, Adam, in ranks that train in two ways by turns, some steps each, all ranks in the same way at the same time:
+//   plain:       the plain optimizer; the ranks know nothing of each other, but share cores, caches and memory
+//   distributed: DistributedOptimizer: the same, and communication, and waiting for each other
+// distributed / plain is therefore what distributing costs beyond the shared cores. Both ways run in the same processes, as one process is up to a third faster than another for its whole life
+// (where its memory lies, what V8 made of it). Ranks that wait for each other also wait for whoever is disturbed: `slower` is what plain steps would take if each waited for the slowest rank's.
+// A round is a job of its own; ratios are made within it and their median is printed. Verified: losses are finite and fall, the distributed replicas end with the same weights to the bit.
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -17,134 +15,106 @@ import { parseArgs } from 'node:util';
 const file = fileURLToPath(import.meta.url);
 const root = path.dirname(path.dirname(file));
 const WARM_UP_STEPS = 8;
-const RUN_LIMIT_MS = 180_000;
+const RUN_LIMIT_MS = 300_000;
 
-const option = { type: 'string' };
-const { values } = parseArgs({ options: { rounds: option, steps: option, batch: option, worker: option } });
-const [rounds, steps, batch] = [Number(values.rounds ?? 5), Number(values.steps ?? 20), Number(values.batch ?? 32)];
+const option = (value) => ({ type: 'string', default: value });
+const { values } = parseArgs({
+  args: process.argv.slice(2).map((word) => (word === '-np' ? '--np' : word)),
+  options: {
+    np: option('2'),
+    rounds: option('5'),
+    blocks: option('6'),
+    steps: option('8'),
+    batch: option('32'),
+    worker: { type: 'boolean' },
+  },
+});
+const [rounds, blocks, steps, batch] = [values.rounds, values.blocks, values.steps, values.batch].map(Number);
 const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
+const ways = ['plain', 'distributed'];
 
-async function work(how) {
+async function work() {
   const tf = (await import('@tensorflow/tfjs')).default;
   const hvd = (await import(path.join(root, 'dist/src/index.js'))).default;
   const { cifarNetwork } = (await import(path.join(root, 'dist/examples/cifar10/network.js'))).default;
   const { makeGratings, IMAGE_ELEMS } = (await import(path.join(root, 'dist/examples/cifar10/data.js'))).default;
   hvd.init();
   await hvd.selectBackend('wasm');
-  const model = cifarNetwork(1);
-  const adam = tf.train.adam(0.001);
-  model.compile({ optimizer: how === 'ranks' ? hvd.DistributedOptimizer(adam) : adam, loss: 'categoricalCrossentropy' });
   const { pixels, labels } = makeGratings(batch, 1 + hvd.rank());
   const xs = tf.tensor4d(
     Float32Array.from(pixels, (value) => value / 128 - 1),
     [batch, 32, 32, IMAGE_ELEMS / 1024],
   );
   const ys = tf.oneHot(tf.tensor1d(labels, 'int32'), 10).toFloat();
-  const losses = [];
-  for (let step = 0; step < WARM_UP_STEPS; step += 1) losses.push(await model.trainOnBatch(xs, ys));
-  // All begin to measure together.
-  console.log('ready');
-  if (how === 'ranks') hvd.barrier();
-  else await new Promise((resolve) => process.stdin.once('data', resolve));
-  const times = [];
-  const startedCpu = process.cpuUsage();
-  for (let step = 0; step < steps; step += 1) {
-    const from = performance.now();
-    losses.push(await model.trainOnBatch(xs, ys));
-    times.push(performance.now() - from);
-  }
-  const { user, system } = process.cpuUsage(startedCpu);
-  const hash = createHash('sha256');
-  for (const weight of model.getWeights()) hash.update(new Uint8Array(weight.dataSync().buffer.slice(0)));
-  console.log(
-    JSON.stringify({
-      times,
-      cpuMs: (user + system) / 1000 / steps,
-      isSound: losses.every(Number.isFinite) && losses.at(-1) < losses[0],
-      weights: hash.digest('hex'),
-    }),
-  );
-  process.exit(0);
-}
-
-/** Ends with the reports of its processes; `begin` is told when one is ready. */
-function start(args, begin) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'pipe'] });
-    let [out, err] = ['', ''];
-    const timer = setTimeout(() => child.kill('SIGKILL'), RUN_LIMIT_MS);
-    child.stderr.on('data', (text) => (err += text));
-    child.stdout.on('data', (text) => {
-      out += text;
-      if (String(text).includes('ready')) begin?.(() => child.stdin.write('go\n'));
-    });
-    child.on('error', reject);
-    child.on('close', (code) => {
-      clearTimeout(timer);
-      const reports = out.split('\n').flatMap((line) => (line.startsWith('{') ? [JSON.parse(line)] : []));
-      if (code !== 0 || reports.length === 0) reject(new Error(`a run ended with exit code ${code}\n${err}`));
-      else if (!reports.every(({ isSound }) => isSound)) reject(new Error('a loss is not finite, or does not fall'));
-      else resolve(reports);
-    });
+  const adams = { plain: tf.train.adam(0.001), distributed: hvd.DistributedOptimizer(tf.train.adam(0.001)) };
+  const runs = ways.map((way) => {
+    const model = cifarNetwork(1);
+    model.compile({ optimizer: adams[way], loss: 'categoricalCrossentropy' });
+    return { way, model, losses: [], times: [], cpuMs: 0 };
   });
+  const step = async ({ model, losses }) => losses.push(await model.trainOnBatch(xs, ys));
+  for (const run of runs) for (let i = 0; i < WARM_UP_STEPS; i += 1) await step(run);
+  for (let block = 0; block < blocks; block += 1) {
+    // Each way comes first as often.
+    for (const run of block % 2 ? runs : runs.toReversed()) {
+      hvd.barrier();
+      const startedCpu = process.cpuUsage();
+      for (let i = 0; i < steps; i += 1) {
+        const from = performance.now();
+        await step(run);
+        run.times.push(performance.now() - from);
+      }
+      const { user, system } = process.cpuUsage(startedCpu);
+      run.cpuMs += (user + system) / 1000 / (steps * blocks);
+    }
+  }
+  const hash = createHash('sha256');
+  for (const weight of runs[1].model.getWeights()) hash.update(weight.dataSync().slice());
+  const isSound = runs.every(({ losses }) => losses.every(Number.isFinite) && losses.at(-1) < losses[0]);
+  const all = hvd.allgatherObject({ weights: hash.digest('hex'), isSound, runs: runs.map(({ times, cpuMs }) => ({ times, cpuMs })) });
+  if (hvd.rank() === 0) console.log(JSON.stringify(all));
+  hvd.shutdown();
 }
 
-const settings = ['--steps', String(steps), '--batch', String(batch)];
 const meanOf = (numbers) => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
 
-/** Of one process, or of two side by side: mean of their medians, and the median over the steps of the slower one. */
-async function single(count) {
-  const waiting = [];
-  const begin = (go) => {
-    waiting.push(go);
-    if (waiting.length === count) for (const one of waiting) one();
-  };
-  const runs = await Promise.all(Array.from({ length: count }, () => start([file, '--worker', 'single', ...settings], begin)));
-  const times = runs.flat().map((report) => report.times);
-  const slower = median(times[0].map((_, step) => Math.max(...times.map((one) => one[step]))));
-  return { mean: meanOf(times.map(median)), slower, cpu: meanOf(runs.flat().map(({ cpuMs }) => cpuMs)) };
-}
-async function ranks() {
+/** One job: its ranks' mean of median steps in each way, and so on. */
+function job() {
   const tsrun = path.join(root, 'dist/launcher/tsrun.js');
-  const reports = await start([tsrun, '-np', '2', '--no-prefix', file, '--worker', 'ranks', ...settings]);
-  if (reports.length !== 2 || reports[0].weights !== reports[1].weights) throw new Error('the ranks ended with different weights');
-  return { mean: meanOf(reports.map(({ times }) => median(times))), cpu: meanOf(reports.map(({ cpuMs }) => cpuMs)) };
+  const settings = ['--blocks', blocks, '--steps', steps, '--batch', batch].map(String);
+  const { status, stdout, stderr } = spawnSync(process.execPath, [tsrun, '-np', values.np, '--no-prefix', file, '--worker', ...settings], {
+    encoding: 'utf8',
+    timeout: RUN_LIMIT_MS,
+  });
+  if (status !== 0) throw new Error(`a job ended with exit code ${status}\n${stderr}`);
+  const ranks = JSON.parse(stdout);
+  if (!ranks.every(({ isSound }) => isSound)) throw new Error('a loss is not finite, or does not fall');
+  if (!ranks.every(({ weights }) => weights === ranks[0].weights)) throw new Error('the ranks ended with different weights');
+  const of = (way, figure) => meanOf(ranks.map(({ runs }) => figure(runs[way])));
+  const slowest = ranks[0].runs[0].times.map((_, step) => Math.max(...ranks.map(({ runs }) => runs[0].times[step])));
+  return {
+    plain: of(0, ({ times }) => median(times)),
+    slower: median(slowest),
+    distributed: of(1, ({ times }) => median(times)),
+    cpuPlain: of(0, ({ cpuMs }) => cpuMs),
+    cpuDistributed: of(1, ({ cpuMs }) => cpuMs),
+  };
 }
 
-async function measure() {
-  const found = { alone: [], pair: [], slower: [], ranks: [], 'cpu of pair': [], 'cpu of ranks': [] };
-  const ways = {
-    alone: async () => found.alone.push((await single(1)).mean),
-    pair: async () => {
-      const { mean, slower, cpu } = await single(2);
-      found.pair.push(mean);
-      found.slower.push(slower);
-      found['cpu of pair'].push(cpu);
-    },
-    ranks: async () => {
-      const { mean, cpu } = await ranks();
-      found.ranks.push(mean);
-      found['cpu of ranks'].push(cpu);
-    },
-  };
+function measure() {
+  const found = [];
   for (let round = 0; round < rounds; round += 1) {
-    // Each way comes first, second and last in turn.
-    const order = Object.keys(ways).map((_, i, all) => all[(i + round) % all.length]);
-    for (const way of order) await ways[way]();
-    const line = Object.entries(found).map(([way, numbers]) => `${way} ${numbers[round].toFixed(1)} ms`);
+    found.push(job());
+    const line = Object.entries(found.at(-1)).map(([what, ms]) => `${what} ${ms.toFixed(1)} ms`);
     console.log(`round ${round + 1}: ${line.join(', ')}`);
   }
-  const spread = (numbers) => `${median(numbers).toFixed(1)} (${Math.min(...numbers).toFixed(1)} … ${Math.max(...numbers).toFixed(1)})`;
-  for (const way of Object.keys(found)) console.log(`${way}: ${spread(found[way])} ms a step of ${batch} images a process`);
-  const ratios = (a, b) => found[a].map((ms, round) => ms / found[b][round]);
   const text = (numbers) => `${median(numbers).toFixed(3)} (${Math.min(...numbers).toFixed(3)} … ${Math.max(...numbers).toFixed(3)})`;
-  console.log(`shared cores cost, pair / alone: ${text(ratios('pair', 'alone'))}`);
-  console.log(`uneven load costs ranks that wait for each other, slower / pair: ${text(ratios('slower', 'pair'))}`);
-  console.log(`distributing costs, ranks / pair: ${text(ratios('ranks', 'pair'))}`);
-  const least = (way) => Math.min(...found[way]);
-  console.log(`the same of the least disturbed runs: ${(least('ranks') / least('pair')).toFixed(3)}`);
-  console.log(`processor time, ranks / pair: ${text(ratios('cpu of ranks', 'cpu of pair'))}`);
-  console.log(`of it communication and its thread, ranks / slower: ${text(ratios('ranks', 'slower'))}`);
+  const ratios = (a, b) => text(found.map((one) => one[a] / one[b]));
+  console.log(`${values.np} ranks, ${batch} images a rank and step, ${rounds} rounds; medians (lowest … highest)`);
+  console.log(`distributing costs, distributed / plain: ${ratios('distributed', 'plain')}`);
+  console.log(`waiting for whoever is disturbed, slower / plain: ${ratios('slower', 'plain')}`);
+  console.log(`communication, distributed / slower: ${ratios('distributed', 'slower')}`);
+  console.log(`processor time, distributed / plain: ${ratios('cpuDistributed', 'cpuPlain')}`);
 }
 
-await (values.worker ? work(values.worker) : measure());
+await (values.worker ? work() : measure());

@@ -10,6 +10,7 @@ import { environment } from '../src/config';
 import { version } from '../src/version';
 import { encodeFrame, FrameParser } from '../src/wire/frame';
 import { khorovod } from '../src/wire/generated/messages';
+import { BEGIN_MARK } from './agent_mark';
 import { findDevices, findTaskset } from './devices';
 import { errorFileOf, makeJobFolder, removeJobFolder } from './key_file';
 import { endCarriers, jobMark, runToEnd, whyNotStartable } from './process';
@@ -56,6 +57,7 @@ class Agent implements RankOwner {
       for (const rank of this.running) rank.end('SIGKILL');
       process.exit(1); // the reaper does the rest
     });
+    process.stdout.write(BEGIN_MARK);
     void this.tellReady();
   }
 
@@ -99,7 +101,7 @@ class Agent implements RankOwner {
       this.fail('', `the folder of the job key cannot be made: ${(error as Error).message}`);
       return;
     }
-    const common = environmentOf(job.env);
+    const common = { ...(job.adds ? environment() : {}), ...environmentOf(job.env) };
     const cwd = job.wdir || process.cwd();
     const specs = (job.ranks ?? []).map((rank) => {
       const label = rank.label ?? '';

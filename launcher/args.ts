@@ -11,6 +11,7 @@ import { LaunchError } from './errors';
 import { type HostSpec, parseHostfile, parseHosts } from './hosts';
 import { type Option, type Spelling, spellings } from './options';
 import type { PinningOptions } from './pinning';
+import type { SshOptions } from './ssh/config';
 
 /** What the parser sees of the world. */
 export interface Outside {
@@ -43,6 +44,7 @@ export interface RunRequest {
   readonly hasTimestamp: boolean;
   /** The ranks' environment, but for who they are. */
   readonly env: Record<string, string>;
+  readonly ssh: SshOptions & { readonly acceptsNewKeys: boolean; readonly agentSocket?: string };
   /** To be said once, before the job. */
   readonly notices: readonly string[];
 }
@@ -307,6 +309,14 @@ function requestOf(
     outputFolder: settings.text('output-filename') === undefined ? undefined : path.resolve(outside.cwd, settings.text('output-filename')!),
     hasPrefix: settings.isOn('prefix', true),
     hasTimestamp: settings.isOn('prefix-timestamp'),
+    ssh: {
+      port: settings.number('ssh-port'),
+      user: settings.text('ssh-user'),
+      identityFile: settings.text('ssh-identity-file'),
+      configFile: settings.text('ssh-config'),
+      acceptsNewKeys: settings.isOn('accept-new-host-keys'),
+      agentSocket: outside.env.SSH_AUTH_SOCK,
+    },
     env: rankEnvironment(settings, outside),
     notices: settings.notices,
   };

@@ -5,8 +5,7 @@
  * job is left on its host, or is gone itself and its processes have been ended here; every wait has a deadline.
  */
 import { randomBytes } from 'node:crypto';
-import os from 'node:os';
-import { knobs } from '../src/config';
+import { environment, knobs } from '../src/config';
 import { HOSTS_KEY } from '../src/rendezvous/join';
 import { StoreServer } from '../src/rendezvous/server';
 import { version } from '../src/version';
@@ -17,7 +16,8 @@ import { Console } from './console';
 import type { Assignment } from './hosts';
 import { removeJobFolder } from './key_file';
 import { type Devices, pinningOf } from './pinning';
-import { endCarriers, jobMark, signalProcess } from './process';
+import { endCarriers, jobMark } from './process';
+import type { Place, Reached } from './reach';
 import {
   describeEnd,
   type Ending,
@@ -38,8 +38,6 @@ const AGENT_END_MS = 8000;
 const OUTPUT_CREDIT_BYTES = 1 << 20;
 /** Npm passes a Ctrl-C on that the terminal has delivered already. */
 const SAME_SIGNAL_MS = 150;
-/** Ranks of one machine meet there. */
-const LOOPBACK = '127.0.0.1';
 
 export type EndSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
@@ -49,7 +47,10 @@ export class Job {
   private readonly display: Console;
   /** By label: the processors it was bound to. */
   private readonly cpusOf = new Map<string, readonly number[]>();
-  private readonly agents = new Set<AgentLink>();
+  /** Those that have not ended. */
+  private readonly agents = new Map<AgentLink, Place>();
+  /** What the agents that have begun have said of their hosts. */
+  private readonly readies = new Map<AgentLink, khorovod.AgentReady.$Properties>();
   private readonly stdin?: StdinFeed;
   private readonly ends: RankEnd[] = [];
   private store?: StoreServer;
@@ -67,6 +68,8 @@ export class Job {
     private readonly request: RunRequest,
     private readonly assignments: readonly Assignment[],
     private readonly argv: readonly string[],
+    /** Reaches the hosts. */
+    private readonly reach: () => Promise<Reached>,
   ) {
     const labels = assignments.map(({ rank }) => String(rank));
     this.display = new Console({ labels, prefix: request.hasPrefix, timestamp: request.hasTimestamp, outputFolder: request.outputFolder });
@@ -79,26 +82,30 @@ export class Job {
       this.resolve = resolve;
     });
     for (const notice of this.request.notices) this.display.say(`tsrun: warning: ${notice}`);
+    let reached: Reached | undefined;
     try {
+      reached = await this.reach();
       this.store = await StoreServer.start({
         jobId: this.jobId,
         key: this.key,
-        host: LOOPBACK,
+        host: reached.address,
         portRange: this.request.portRange,
         size: this.assignments.length,
         onReport: (rank, json) => this.display.say(reportLine(rank, json)),
       });
       this.store.put(HOSTS_KEY, Buffer.from(JSON.stringify(this.assignments.map(({ host }) => host))));
-      this.startAgent();
+      await this.startAgents(reached.places);
     } catch (error) {
+      reached?.close();
       this.endBy({ kind: 'cannot-start', text: (error as Error).message }, 0);
-      return this.conclude();
+      if (this.agents.size === 0) return this.conclude();
     }
     const { timeoutSeconds } = this.request;
     if (timeoutSeconds !== undefined)
       this.after(timeoutSeconds * 1000, () => this.endBy({ kind: 'timeout', seconds: timeoutSeconds }, GRACE_MS));
     await over;
     for (const timer of this.timers) clearTimeout(timer);
+    reached?.close();
     return this.conclude();
   }
 
@@ -117,19 +124,24 @@ export class Job {
 
   // ───── agents ─────
 
-  private startAgent(): void {
-    const host = this.assignments[0]?.host ?? os.hostname();
-    const agent: AgentLink = new AgentLink(host, {
-      onMessage: (message) => this.hear(agent, message),
-      onGone: (how) => void this.onAgentGone(agent, how),
-    });
-    this.agents.add(agent);
+  private async startAgents(places: readonly Place[]): Promise<void> {
+    const channels = await Promise.all(places.map((place) => place.open()));
+    if (this.isEnding) {
+      for (const channel of channels) channel.kill();
+      return;
+    }
+    for (const [i, place] of places.entries()) {
+      const agent: AgentLink = new AgentLink(place.host, channels[i]!, {
+        onMessage: (message) => this.hear(agent, message),
+        onGone: (how) => void this.onAgentGone(agent, how),
+      });
+      this.agents.set(agent, place);
+    }
     this.startTimer = this.after(this.request.startTimeoutSeconds * 1000, () => {
-      this.endBy(
-        { kind: 'cannot-start', text: `the agent on host ${host} did not answer within ${this.request.startTimeoutSeconds} s` },
-        0,
-      );
-      if (agent.pid !== undefined) signalProcess(agent.pid, 'SIGKILL');
+      const late = [...this.agents.keys()].filter((agent) => !this.readies.has(agent));
+      const text = `the agent on host ${late.map(({ host }) => host).join(', ')} did not answer within ${this.request.startTimeoutSeconds} s`;
+      this.endBy({ kind: 'cannot-start', text }, 0);
+      for (const agent of late) agent.kill();
     });
   }
 
@@ -154,7 +166,6 @@ export class Job {
   }
 
   private onReady(agent: AgentLink, ready: khorovod.AgentReady.$Properties): void {
-    clearTimeout(this.startTimer);
     this.explain(
       `agent on host ${agent.host} (${ready.host}): process ${ready.pid}, reaper ${ready.reaperPid}, Node ${ready.node}, khorovod ${ready.version}`,
     );
@@ -165,26 +176,52 @@ export class Job {
       );
       return;
     }
+    this.readies.set(agent, ready);
+    agent.send({ credit: { bytes: OUTPUT_CREDIT_BYTES } });
+    // No rank starts before every host is known to be able to.
+    if (this.readies.size === this.agents.size) this.startRanks();
+  }
+
+  private startRanks(): void {
+    clearTimeout(this.startTimer);
     try {
-      const { gpus, cpus, numaNodes } = ready;
-      const devices = { gpus: gpus ?? [], cpus: cpus ?? [], numaNodes: (numaNodes ?? []).map((node) => node.cpus ?? []) };
-      const ranks = this.assignments.map((assignment) => this.rankSpec(assignment, devices));
-      agent.send({ start: { jobId: this.jobId, key: this.key, wdir: this.request.wdir, env: pairs(this.request.env), ranks } });
+      const jobs = [...this.agents].map(([agent, place]) => {
+        const { gpus, cpus, numaNodes } = this.readies.get(agent)!;
+        const devices = { gpus: gpus ?? [], cpus: cpus ?? [], numaNodes: (numaNodes ?? []).map((node) => node.cpus ?? []) };
+        const ranks = this.assignments
+          .filter(({ host }) => host === place.host)
+          .map((assignment) => this.rankSpec(assignment, devices, place.address));
+        const env = place.isHere ? this.request.env : this.addedEnvironment();
+        return { agent, start: { jobId: this.jobId, key: this.key, wdir: this.request.wdir, env: pairs(env), ranks, adds: !place.isHere } };
+      });
+      for (const { agent, start } of jobs) agent.send({ start });
     } catch (error) {
       this.endBy({ kind: 'cannot-start', text: (error as Error).message, exitCode: 4 }, 0);
     }
-    agent.send({ credit: { bytes: OUTPUT_CREDIT_BYTES } });
+  }
+
+  /** What another host's own environment lacks: what options have set, and what is ours. */
+  private addedEnvironment(): Record<string, string> {
+    const own = environment();
+    return Object.fromEntries(
+      Object.entries(this.request.env).filter(([name, value]) => own[name] !== value || /^(HOROVOD|TSRUN)_/.test(name)),
+    );
   }
 
   /** @throws LaunchError (exit 4) the host has too few GPUs, or cannot bind */
-  private rankSpec(assignment: Assignment, devices: Devices): khorovod.RankSpec.$Properties {
+  private rankSpec(assignment: Assignment, devices: Devices, address: string): khorovod.RankSpec.$Properties {
     const { env, cpus } = pinningOf(assignment, devices, this.request.pinning);
     this.cpusOf.set(String(assignment.rank), cpus);
     return {
       label: String(assignment.rank),
       argv: [...this.argv],
       cpus: [...cpus],
-      env: pairs({ ...env, ...this.identityOf(assignment), [knobs.localCpus.env]: String(devices.cpus.length) }),
+      env: pairs({
+        ...env,
+        ...this.identityOf(assignment),
+        [knobs.bindAddress.env]: address,
+        [knobs.localCpus.env]: String(devices.cpus.length),
+      }),
       stdin: assignment.rank === 0 && this.stdin !== undefined,
     };
   }
@@ -201,14 +238,14 @@ export class Job {
       [knobs.crossSize.env]: String(crossSize),
       [knobs.hostname.env]: host,
       [knobs.rendezvous.env]: `${this.store!.host}:${this.store!.port}`,
-      [knobs.bindAddress.env]: LOOPBACK,
       [knobs.terminalColumns.env]: String(columns),
     };
   }
 
   private async onAgentGone(agent: AgentLink, how: string): Promise<void> {
     if (!this.agents.has(agent)) return; // it had said that it is done
-    this.endBy({ kind: 'agent', text: `the agent on host ${agent.host} (pid ${agent.pid ?? 'none'}) ${how}` }, 0);
+    const text = `the agent on host ${agent.host} (${agent.pid === undefined ? 'by ssh' : `pid ${agent.pid}`}) ${how}`;
+    this.endBy({ kind: this.readies.has(agent) ? 'agent' : 'cannot-start', text }, 0);
     // Its reaper ends the ranks; where both were killed, this does.
     const left = await endCarriers(jobMark(this.jobId).entry);
     if (left.length > 0) this.display.say(`tsrun: processes ${left.join(', ')} do not end`);
@@ -218,7 +255,7 @@ export class Job {
   }
 
   private sendAll(message: khorovod.ToAgent.$Properties): void {
-    for (const agent of this.agents) agent.send(message);
+    for (const agent of this.agents.keys()) agent.send(message);
   }
 
   // ───── ends ─────
@@ -254,7 +291,7 @@ export class Job {
     this.isEnding = true;
     this.sendAll({ end: { graceMs } });
     this.after(graceMs + AGENT_END_MS, () => {
-      for (const { pid } of this.agents) if (pid !== undefined) signalProcess(pid, 'SIGKILL');
+      for (const agent of this.agents.keys()) agent.kill();
     });
   }
 

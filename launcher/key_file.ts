@@ -2,7 +2,8 @@
  * The folder of one job on one host: the job key (0600 in a 0700 folder) and the files in which failing ranks record their error.
  *
  * Made by the agent, removed by the agent or, when that was killed, by its reaper; the launcher removes it on its own machine when both were killed.
- * The name follows from the job's id, which is random, so whoever cleans up needs to be told nothing else, and nobody can have made it before.
+ * The name follows from the job's id, which is random, and the host's name (hosts may share a disk, /tmp too), so whoever cleans up needs to be told nothing else, and nobody can have
+ * made it before.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -12,7 +13,7 @@ import type { ErrorRecord } from '../src/errors';
 const MAX_RECORD_BYTES = 1 << 16;
 
 export function jobFolder(jobId: string): string {
-  return path.join(os.tmpdir(), `tsrun-${jobId}`);
+  return path.join(os.tmpdir(), `tsrun-${jobId}-${os.hostname()}`);
 }
 
 /** @returns the path of the key's file. @throws when the folder exists already or cannot be made */

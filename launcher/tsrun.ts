@@ -12,10 +12,11 @@ import { helpText, type Outside, parseCommandLine, type RunRequest } from './arg
 import { LaunchError } from './errors';
 import { assign } from './hosts';
 import { Job } from './job';
-import { isThisMachine } from './local_hosts';
 import { formatMap } from './map';
 import { runToEnd } from './process';
+import { reach } from './reach';
 import { awaitsAtTop, type Runtime, rankArgv } from './script';
+import { files } from './ssh/files';
 
 const CHECK_BUILD_MS = 60_000;
 const ownFile = (...parts: string[]): string => path.join(__dirname, '..', ...parts);
@@ -42,14 +43,12 @@ async function run(request: RunRequest): Promise<number> {
     process.stdout.write(`${formatMap(assignments, command)}\n`);
     return 0;
   }
-  const far = assignments.find(({ host }) => !isThisMachine(host));
-  if (far)
-    throw new LaunchError(
-      `host ${far.host} is not this machine, and this version starts ranks on this machine only (--dry-run shows the map)`,
-      3,
-    );
   const script = isScript ? [path.resolve(wdir, command[0]!), ...command.slice(1)] : command;
-  const job = new Job(request, assignments, rankArgv(script, isScript, runtime));
+  const hosts = [...new Set(assignments.map(({ host }) => host))];
+  const timeoutMs = request.startTimeoutSeconds * 1000;
+  const job = new Job(request, assignments, rankArgv(script, isScript, runtime), () =>
+    reach(hosts, { ssh: request.ssh, files, wdir, timeoutMs }),
+  );
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => job.signal(signal));
   for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => job.forward(signal));
   return job.run();

@@ -1,0 +1,200 @@
+/**
+ * One ssh connection: connects, has the host prove its key, proves the user, runs a command. The one home of ssh2; tsrun.
+ *
+ * Invariants: ssh2 accepts any host key unless it is told how to judge one, so it always is; nothing is asked of a person (no passwords, no passphrases: encrypted keys work through
+ * the agent); whatever fails is a LaunchError that names host, address, what was tried and what to do.
+ */
+import { appendFileSync, mkdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { type AnyAuthMethod, Client, type ClientChannel, type ConnectConfig, utils } from 'ssh2';
+import { LaunchError } from '../errors';
+import type { SshTarget } from './config';
+import { fingerprintOf, judgeHostKey, type KnownHost, keyTypeOf, knownKeyTypes, lineFor, parseKnownHosts } from './known_hosts';
+
+export interface ConnectOptions {
+  readonly timeoutMs: number;
+  /** `--accept-new-host-keys`. */
+  readonly acceptsNewKeys: boolean;
+  /** SSH_AUTH_SOCK. */
+  readonly agentSocket?: string;
+}
+
+/** Three unanswered ones in a row end the connection: TCP alone would not notice that a host has lost its power. */
+const KEEPALIVE_MS = 2000;
+const MOST_UNANSWERED = 3;
+const systemKnownHosts = ['/etc/ssh/ssh_known_hosts', '/etc/ssh/ssh_known_hosts2'];
+
+export class SshConnection {
+  private constructor(
+    private readonly client: Client,
+    /** This end's address, and the host's: each has been reached from the other. */
+    readonly localAddress: string,
+    readonly remoteAddress: string,
+  ) {}
+
+  /** @throws LaunchError (exit 3) */
+  static connect(target: SshTarget, options: ConnectOptions): Promise<SshConnection> {
+    const judged = new HostKey(target, options);
+    const { methods, tried } = methodsFor(target, options);
+    const where = `host ${target.name} (ssh to ${target.user}@${target.host} port ${target.port})`;
+    return new Promise((resolve, reject) => {
+      const client = new Client();
+      let addresses = { local: '', remote: '' };
+      const fail = (how: string): void => {
+        client.removeAllListeners();
+        client.on('error', () => {});
+        client.destroy();
+        reject(new LaunchError(`${where}: ${how}`, 3));
+      };
+      const timer = setTimeout(
+        () =>
+          fail(
+            `no connection within ${options.timeoutMs / 1000} s: is it up, and is its sshd reachable from here? --start-timeout sets how long is waited`,
+          ),
+        options.timeoutMs,
+      );
+      client.on('connect', () => {
+        // Not in ssh2's types: the socket it connected.
+        const { localAddress, remoteAddress } = (client as unknown as { _sock: { localAddress?: string; remoteAddress?: string } })._sock;
+        addresses = { local: localAddress ?? '', remote: remoteAddress ?? '' };
+      });
+      client.on('ready', () => {
+        clearTimeout(timer);
+        client.removeAllListeners('error');
+        client.on('error', () => {}); // the 'close' that follows is what counts
+        resolve(new SshConnection(client, addresses.local, addresses.remote));
+      });
+      client.on('error', (error) => {
+        clearTimeout(timer);
+        if (judged.refusal) fail(judged.refusal);
+        else if (error.level === 'client-authentication') {
+          fail(
+            `the host accepts none of the keys that were offered (${tried.join(', ') || 'there were none'}): add the public key to its ~/.ssh/authorized_keys, or name the right one with -i`,
+          );
+        } else fail(error.message);
+      });
+      client.connect({
+        ...judged.config(),
+        host: target.host,
+        port: target.port,
+        username: target.user,
+        authHandler: methods,
+        readyTimeout: 0,
+        keepaliveInterval: KEEPALIVE_MS,
+        keepaliveCountMax: MOST_UNANSWERED,
+      });
+    });
+  }
+
+  /** Runs it by the user's shell on the host. @throws LaunchError (exit 3) the host refuses */
+  run(command: string, name: string): Promise<ClientChannel> {
+    return new Promise((resolve, reject) => {
+      this.client.exec(command, (error, channel) => {
+        if (error) reject(new LaunchError(`host ${name}: its sshd runs no command: ${error.message}`, 3));
+        else resolve(channel);
+      });
+    });
+  }
+
+  /** Closes at once; what it ran sees the end of its stdin. */
+  destroy(): void {
+    this.client.destroy();
+  }
+}
+
+/** Judges the key that the host shows. */
+class HostKey {
+  /** Why it was refused. */
+  refusal?: string;
+  private readonly known: readonly KnownHost[];
+
+  constructor(
+    private readonly target: SshTarget,
+    private readonly options: ConnectOptions,
+  ) {
+    this.known = [...target.knownHostsFiles, ...systemKnownHosts].flatMap((file) =>
+      parseKnownHosts(readIfThere(file)?.toString('utf8') ?? '', file),
+    );
+  }
+
+  config(): Pick<ConnectConfig, 'hostVerifier' | 'algorithms'> {
+    const { hostKeyName, port } = this.target;
+    const types = knownKeyTypes(this.known, hostKeyName, port).flatMap((type) =>
+      type === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256'] : [type],
+    );
+    return {
+      hostVerifier: (key: Buffer) => this.accepts(key),
+      algorithms: types.length > 0 ? { serverHostKey: { prepend: types as never[], append: [], remove: [] } } : undefined,
+    };
+  }
+
+  private accepts(key: Buffer): boolean {
+    const { hostKeyName, port, hostKeyPolicy, knownHostsFiles } = this.target;
+    const shown = `${keyTypeOf(key)} ${fingerprintOf(key)}`;
+    const verdict = judgeHostKey(this.known, hostKeyName, port, key);
+    switch (verdict.kind) {
+      case 'known':
+        return true;
+      case 'revoked':
+        this.refusal = `its key (${shown}) is revoked by ${verdict.entry.file}, line ${verdict.entry.line}`;
+        return false;
+      case 'changed':
+        this.refusal =
+          `its key has CHANGED: it shows ${shown}, but ${verdict.entry.file}, line ${verdict.entry.line}, has another one. Somebody may be between you and the host; ` +
+          `if it was set up anew: ssh-keygen -R '${hostKeyName}' -f ${verdict.entry.file}`;
+        return false;
+      case 'unknown':
+        if (hostKeyPolicy === 'off') return true;
+        if (hostKeyPolicy === 'accept-new' || this.options.acceptsNewKeys)
+          return this.remember(knownHostsFiles[0]!, lineFor(hostKeyName, port, key));
+        this.refusal = `its key (${shown}) is unknown: no line of ${knownHostsFiles.join(', ')} names ${hostKeyName}. Connect once with ssh, or give --accept-new-host-keys`;
+        return false;
+    }
+  }
+
+  private remember(file: string, line: string): boolean {
+    try {
+      mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+      appendFileSync(file, line, { mode: 0o600 });
+      return true;
+    } catch (error) {
+      this.refusal = `its new key cannot be written to ${file}: ${(error as Error).message}`;
+      return false;
+    }
+  }
+}
+
+/** What is offered, in order, and how it is named to the user. */
+function methodsFor(target: SshTarget, { agentSocket }: ConnectOptions): { methods: AnyAuthMethod[]; tried: string[] } {
+  const { user: username, identityFiles, identitiesOnly, identityAgent, namesItsIdentities } = target;
+  const methods: AnyAuthMethod[] = [];
+  const tried: string[] = [];
+  for (const file of identityFiles) {
+    const content = readIfThere(file);
+    if (!content) {
+      if (namesItsIdentities) tried.push(`${file}: not there`);
+      continue;
+    }
+    const key = utils.parseKey(content);
+    if (key instanceof Error)
+      tried.push(/encrypted/i.test(key.message) ? `${file}: encrypted, add it to ssh-agent` : `${file}: ${key.message}`);
+    else {
+      methods.push({ type: 'publickey', username, key: content });
+      tried.push(file);
+    }
+  }
+  const agent = identityAgent === undefined || identityAgent === 'SSH_AUTH_SOCK' ? agentSocket : identityAgent;
+  if (agent && agent !== 'none' && !identitiesOnly) {
+    methods.push({ type: 'agent', username, agent });
+    tried.push(`those of the agent at ${agent}`);
+  }
+  return { methods, tried };
+}
+
+function readIfThere(file: string): Buffer | undefined {
+  try {
+    return readFileSync(file);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,125 @@
+/** Jobs on a host that is reached by ssh: a real sshd, real keys, real known_hosts. (The host is this machine by another name.) */
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import t from 'tap';
+import { processesWith, until } from '../helpers/processes';
+import { Sshd, whyNoSshd } from '../helpers/sshd';
+import { Job, runJob } from '../helpers/tsrun';
+
+const root = path.join(__dirname, '..', '..', '..');
+const entry = path.join(root, 'dist', 'src', 'index.js');
+
+t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
+  const sshd = await Sshd.start();
+  t.teardown(() => sshd.stop());
+  const run = (np: number, options: string[], command: string[], more?: Parameters<typeof runJob>[1]) =>
+    runJob(['-np', String(np), '-H', `far:${np}`, '--ssh-config', sshd.config, '--wdir', root, ...options, '--', ...command], more);
+
+  t.test('ranks run there, meet, and their output, input and codes come back', async (t) => {
+    const code = `const hvd = require(${JSON.stringify(entry)}); hvd.init(); console.log('sum', hvd.allreduce(Float32Array.of(hvd.rank() + 1), { op: 'sum' })[0], process.env.HOROVOD_HOSTNAME);`;
+    const { status, out, err, left } = await run(2, [], ['node', '-e', code]);
+    t.equal(status, 0, err);
+    t.same(out.split('\n').sort().filter(Boolean), ['[0]<stdout>:sum 3 far', '[1]<stdout>:sum 3 far']);
+    t.same(left, []);
+    const failing = await run(2, [], ['sh', '-c', 'test $HOROVOD_RANK = 0 && sleep 30; echo last words >&2; exit 9']);
+    t.equal(failing.status, 9);
+    t.match(failing.err, /rank 1 on host far ended with exit code 9/);
+    t.match(failing.err, /last words/);
+    const input = await run(1, [], ['cat'], { stdin: 'one\ntwo\n' });
+    t.equal(input.out, '[0]<stdout>:one\n[0]<stdout>:two\n');
+  });
+
+  t.test("the host's own environment, with what options add", async (t) => {
+    const show = ['sh', '-c', 'echo "$HERE|$GIVEN|$HOROVOD_FUSION_THRESHOLD|$(test -n "$SSH_CONNECTION" && echo by ssh)|$(pwd)"'];
+    const { out } = await run(1, ['-x', 'GIVEN=yes', '--fusion-threshold-mb', '3'], show, { env: { HERE: 'only here' } });
+    t.equal(out, `[0]<stdout>:|yes|${3 << 20}|by ssh|${root}\n`);
+  });
+
+  t.test('a host key that is unknown, changed or revoked is refused, and nothing is started', async (t) => {
+    const key = readFileSync(path.join(sshd.folder, 'host.pub'), 'utf8');
+    t.teardown(() => sshd.learn());
+    sshd.learn('');
+    const unknown = await run(1, [], ['echo', 'started']);
+    t.equal(unknown.status, 3);
+    t.match(unknown.err, /host far .*its key \(ssh-ed25519 SHA256:.*\) is unknown: .*--accept-new-host-keys/);
+    const accepted = await run(1, ['--accept-new-host-keys'], ['echo', 'started']);
+    t.equal(accepted.status, 0, accepted.err);
+    t.equal(
+      readFileSync(sshd.knownHosts, 'utf8').split(' ').slice(0, 3).join(' ').trim(),
+      `[far]:${sshd.port} ${key.split(' ').slice(0, 2).join(' ')}`,
+    );
+    sshd.learn(sshd.makeKey('other'));
+    const changed = await run(1, ['--accept-new-host-keys'], ['echo', 'started']);
+    t.equal(changed.status, 3);
+    t.match(changed.err, /host far .*has CHANGED.*known_hosts, line 1.*ssh-keygen -R/);
+    writeFileSync(sshd.knownHosts, `@revoked [far]:${sshd.port} ${key}`);
+    const revoked = await run(1, ['--accept-new-host-keys'], ['echo', 'started']);
+    t.equal(revoked.status, 3);
+    t.match(revoked.err, /is revoked by .*known_hosts, line 1/);
+    for (const { out } of [unknown, changed, revoked]) t.equal(out, '');
+  });
+
+  t.test('what a host refuses or lacks is said with what to do, exit 3', async (t) => {
+    sshd.makeKey('stranger');
+    const stranger = await run(1, ['-i', path.join(sshd.folder, 'stranger')], ['true']);
+    t.equal(stranger.status, 0, 'the key of the configuration is tried after it');
+    const config = path.join(sshd.folder, 'config.stranger');
+    writeFileSync(config, readFileSync(sshd.config, 'utf8').replace(`${sshd.folder}/user`, `${sshd.folder}/stranger`));
+    const refused = await run(1, ['--ssh-config', config], ['true']);
+    t.equal(refused.status, 3);
+    t.match(
+      refused.err,
+      /host far \(ssh to .*@127\.0\.0\.1 port \d+\): the host accepts none of the keys that were offered \(.*stranger\): add the public key/,
+    );
+    const folder = await runJob(['-np', '1', '-H', 'far', '--ssh-config', sshd.config, '--wdir', '/no/such/folder', '--', 'true']);
+    t.equal(folder.status, 3);
+    t.match(folder.err, /host far .*no such working folder there.*--wdir/);
+    const nobody = await runJob([
+      '-np',
+      '2',
+      '-H',
+      'far,nobody.invalid',
+      '--ssh-config',
+      sshd.config,
+      '--wdir',
+      root,
+      '--',
+      'echo',
+      'started',
+    ]);
+    t.equal(nobody.status, 3);
+    t.match(nobody.err, /host nobody\.invalid/);
+    t.equal(nobody.out, '', 'one host among others: none begins');
+  });
+
+  t.test('SIGKILL of tsrun leaves nothing there', async (t) => {
+    const job = new Job([
+      '-np',
+      '2',
+      '-H',
+      'far:2',
+      '--ssh-config',
+      sshd.config,
+      '--wdir',
+      root,
+      '-x',
+      'KHOROVOD_SSH_TEST=1',
+      '--',
+      'sh',
+      '-c',
+      'echo > @/$HOROVOD_RANK; exec sleep 300',
+    ]);
+    await job.files(/^\d$/, 2);
+    const pids = runningSleeps();
+    t.equal(pids.length, 2);
+    process.kill(job.pid, 'SIGKILL');
+    t.ok(await until(() => runningSleeps().length === 0, 5000));
+    await job.leftAfter(1000);
+  });
+});
+
+/** Processes of the last test: by a variable that its option gives them. */
+const runningSleeps = (): number[] =>
+  processesWith('KHOROVOD_SSH_TEST')
+    .filter(({ command }) => command.startsWith('sleep'))
+    .map(({ pid }) => pid);

@@ -53,6 +53,7 @@ export class Job {
   private readonly readies = new Map<AgentLink, khorovod.AgentReady.$Properties>();
   private readonly stdin?: StdinFeed;
   private readonly ends: RankEnd[] = [];
+  private reached?: Reached;
   private store?: StoreServer;
   private isEnding = false;
   private isOver = false;
@@ -82,31 +83,29 @@ export class Job {
       this.resolve = resolve;
     });
     for (const notice of this.request.notices) this.display.say(`tsrun: warning: ${notice}`);
-    let reached: Reached | undefined;
-    try {
-      reached = await this.reach();
-      this.store = await StoreServer.start({
-        jobId: this.jobId,
-        key: this.key,
-        host: reached.address,
-        portRange: this.request.portRange,
-        size: this.assignments.length,
-        onReport: (rank, json) => this.display.say(reportLine(rank, json)),
-      });
-      this.store.put(HOSTS_KEY, Buffer.from(JSON.stringify(this.assignments.map(({ host }) => host))));
-      await this.startAgents(reached.places);
-    } catch (error) {
-      reached?.close();
-      this.endBy({ kind: 'cannot-start', text: (error as Error).message }, 0);
-      if (this.agents.size === 0) return this.conclude();
-    }
     const { timeoutSeconds } = this.request;
     if (timeoutSeconds !== undefined)
       this.after(timeoutSeconds * 1000, () => this.endBy({ kind: 'timeout', seconds: timeoutSeconds }, GRACE_MS));
+    this.start().catch((error: Error) => this.endBy({ kind: 'cannot-start', text: error.message }, 0));
     await over;
     for (const timer of this.timers) clearTimeout(timer);
-    reached?.close();
+    this.reached?.close();
     return this.conclude();
+  }
+
+  /** Meanwhile something may end the job: nothing is waited for then. */
+  private async start(): Promise<void> {
+    this.reached = await this.reach();
+    this.store = await StoreServer.start({
+      jobId: this.jobId,
+      key: this.key,
+      host: this.reached.address,
+      portRange: this.request.portRange,
+      size: this.assignments.length,
+      onReport: (rank, json) => this.display.say(reportLine(rank, json)),
+    });
+    this.store.put(HOSTS_KEY, Buffer.from(JSON.stringify(this.assignments.map(({ host }) => host))));
+    await this.startAgents(this.reached.places);
   }
 
   /** The first ends the job with grace, a second one at once. */
@@ -290,6 +289,7 @@ export class Job {
   private endRanks(graceMs: number): void {
     this.isEnding = true;
     this.sendAll({ end: { graceMs } });
+    this.finishWhenOver();
     this.after(graceMs + AGENT_END_MS, () => {
       for (const agent of this.agents.keys()) agent.kill();
     });

@@ -1,5 +1,7 @@
 /** Jobs on a host that is reached by ssh: a real sshd, real keys, real known_hosts. (The host is this machine by another name.) */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
 import path from 'node:path';
 import t from 'tap';
 import { processesWith, until } from '../helpers/processes';
@@ -8,6 +10,28 @@ import { Job, runJob } from '../helpers/tsrun';
 
 const root = path.join(__dirname, '..', '..', '..');
 const entry = path.join(root, 'dist', 'src', 'index.js');
+
+t.test('a host that does not answer: Ctrl-C ends the wait at once, --start-timeout at its time', async (t) => {
+  const silent = net.createServer(() => {});
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-silent-'));
+  t.teardown(() => {
+    silent.close();
+    rmSync(folder, { recursive: true });
+  });
+  const config = path.join(folder, 'config');
+  writeFileSync(config, `Host far\n  HostName 127.0.0.1\n  Port ${(silent.address() as net.AddressInfo).port}\n`);
+  const args = ['-np', '1', '-H', 'far', '--ssh-config', config];
+  const connected = new Promise((resolve) => silent.once('connection', resolve));
+  const job = new Job([...args, '--', 'true']);
+  await connected;
+  process.kill(job.pid, 'SIGINT');
+  t.equal(await job.status(5000), 130, job.err);
+  t.same(await job.leftAfter(1000), []);
+  const late = await runJob([...args, '--start-timeout', '1', '--', 'true']);
+  t.equal(late.status, 3);
+  t.match(late.err, /host far \(ssh to .*@127\.0\.0\.1 port \d+\): no connection within 1 s/);
+});
 
 t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
   const sshd = await Sshd.start();

@@ -42,8 +42,10 @@ export interface RunRequest {
   readonly outputFolder?: string;
   readonly hasPrefix: boolean;
   readonly hasTimestamp: boolean;
-  /** The ranks' environment, but for who they are. */
+  /** The environment of this machine's ranks, but for who they are. */
   readonly env: Record<string, string>;
+  /** What another host's own environment lacks: what options set, and Horovod's and our variables. */
+  readonly addedEnv: Record<string, string>;
   readonly ssh: SshOptions & { readonly acceptsNewKeys: boolean; readonly agentSocket?: string };
   /** To be said once, before the job. */
   readonly notices: readonly string[];
@@ -288,6 +290,7 @@ function requestOf(
   if (list !== undefined && file !== undefined) throw new LaunchError('-H and --hostfile exclude each other');
   const hosts =
     list !== undefined ? parseHosts(list) : file !== undefined ? parseHostfile(readText(outside, file, 'hostfile'), file) : undefined;
+  const added = addedEnvironment(settings, outside);
   return {
     ...what,
     np,
@@ -317,7 +320,8 @@ function requestOf(
       acceptsNewKeys: settings.isOn('accept-new-host-keys'),
       agentSocket: outside.env.SSH_AUTH_SOCK,
     },
-    env: rankEnvironment(settings, outside),
+    env: { ...outside.env, ...added },
+    addedEnv: { ...Object.fromEntries(Object.entries(outside.env).filter(([name]) => /^(HOROVOD|TSRUN)_/.test(name))), ...added },
     notices: settings.notices,
   };
 }
@@ -336,12 +340,12 @@ function isScript(command: readonly string[], isAny: boolean, wdir: string, outs
 }
 
 /** The caller's environment, over it the options, --env-file and -x, in this order. Numeric libraries get their share of the threads. */
-function rankEnvironment(settings: Settings, outside: Outside): Record<string, string> {
+/** What options put into the ranks' environment. */
+function addedEnvironment(settings: Settings, outside: Outside): Record<string, string> {
   const threads = settings.number('threads-per-process');
   const names = ['OMP_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS'];
   const file = settings.text('env-file');
   return {
-    ...outside.env,
     ...(threads === undefined ? {} : Object.fromEntries(names.map((name) => [name, String(threads)]))),
     ...settings.env,
     ...(file === undefined ? {} : parseEnvFile(readText(outside, file, 'environment file'), file)),

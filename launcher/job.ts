@@ -5,7 +5,7 @@
  * job is left on its host, or is gone itself and its processes have been ended here; every wait has a deadline.
  */
 import { randomBytes } from 'node:crypto';
-import { environment, knobs } from '../src/config';
+import { knobs } from '../src/config';
 import { HOSTS_KEY } from '../src/rendezvous/join';
 import { StoreServer } from '../src/rendezvous/server';
 import { version } from '../src/version';
@@ -190,21 +190,13 @@ export class Job {
         const ranks = this.assignments
           .filter(({ host }) => host === place.host)
           .map((assignment) => this.rankSpec(assignment, devices, place.address));
-        const env = place.isHere ? this.request.env : this.addedEnvironment();
+        const env = place.isHere ? this.request.env : this.request.addedEnv;
         return { agent, start: { jobId: this.jobId, key: this.key, wdir: this.request.wdir, env: pairs(env), ranks, adds: !place.isHere } };
       });
       for (const { agent, start } of jobs) agent.send({ start });
     } catch (error) {
       this.endBy({ kind: 'cannot-start', text: (error as Error).message, exitCode: 4 }, 0);
     }
-  }
-
-  /** What another host's own environment lacks: what options have set, and what is ours. */
-  private addedEnvironment(): Record<string, string> {
-    const own = environment();
-    return Object.fromEntries(
-      Object.entries(this.request.env).filter(([name, value]) => own[name] !== value || /^(HOROVOD|TSRUN)_/.test(name)),
-    );
   }
 
   /** @throws LaunchError (exit 4) the host has too few GPUs, or cannot bind */

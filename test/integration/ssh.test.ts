@@ -54,9 +54,11 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
   });
 
   t.test("the host's own environment, with what options add", async (t) => {
-    const show = ['sh', '-c', 'echo "$HERE|$GIVEN|$HOROVOD_FUSION_THRESHOLD|$(test -n "$SSH_CONNECTION" && echo by ssh)|$(pwd)"'];
-    const { out } = await run(1, ['-x', 'GIVEN=yes', '--fusion-threshold-mb', '3'], show, { env: { HERE: 'only here' } });
-    t.equal(out, `[0]<stdout>:|yes|${3 << 20}|by ssh|${root}\n`);
+    const show = ['sh', '-c', 'echo "$HERE|$GIVEN|$SAME|$HOROVOD_FUSION_THRESHOLD|$(test -n "$SSH_CONNECTION" && echo by ssh)|$(pwd)"'];
+    const { out } = await run(1, ['-x', 'GIVEN=yes', '-x', 'SAME', '--fusion-threshold-mb', '3'], show, {
+      env: { HERE: 'only here', SAME: 'as here' },
+    });
+    t.equal(out, `[0]<stdout>:|yes|as here|${3 << 20}|by ssh|${root}\n`);
   });
 
   t.test('a host key that is unknown, changed or revoked is refused, and nothing is started', async (t) => {

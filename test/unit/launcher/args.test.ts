@@ -133,6 +133,17 @@ t.test('the command line beats the config file, which beats the caller’s varia
   t.match(both.env, { HOROVOD_CYCLE_TIME: '2', HOROVOD_FUSION_THRESHOLD: String(16 * 2 ** 20), HOROVOD_STALL_CHECK_DISABLE: '0' });
 });
 
+t.test('another host gets what options add and the variables of ours, not what merely is there here', async (t) => {
+  t.same(request('-np', '1', 'train.ts').addedEnv, { HOROVOD_CYCLE_TIME: '77' });
+  t.match(request('-np', '1', '-x', 'HOME', '-x', 'A=2', '--env-file', 'job.env', '--threads-per-process', '3', 'train.ts').addedEnv, {
+    HOME: '/home/me',
+    A: '2',
+    C: '',
+    OMP_NUM_THREADS: '3',
+    HOROVOD_CYCLE_TIME: '77',
+  });
+});
+
 t.test('-x beats --env-file, which beats the options', async (t) => {
   const { env } = request(
     '-np',

@@ -20,10 +20,16 @@ export interface Runtime {
   awaitsAtTop(file: string): boolean;
 }
 
+/**
+ * V8 begins with a young generation of 1 MiB and doubles it up to 16 while a training warms up; short-lived objects that do not fit meanwhile end among the old ones. Begun at its full size, the
+ * study's network stays at the resident size it has after 100 steps (193 MiB after 1,000; by V8's own choice 189, then 208).
+ */
+const YOUNG_GENERATION = '--min-semi-space-size=16';
+
 /** From the command as the user gave it. */
 export function rankArgv(command: readonly string[], isScript: boolean, runtime: Runtime): string[] {
   const [first = '', ...rest] = command;
-  const preload = ['--require', runtime.preload];
+  const preload = [YOUNG_GENERATION, '--require', runtime.preload];
   if (!isScript) {
     // `node inspect` must stay the first word; there the debugger owns the signals anyway.
     return path.basename(first) === 'node' && rest[0] !== 'inspect' ? [first, ...preload, ...rest] : [...command];

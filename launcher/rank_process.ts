@@ -9,6 +9,7 @@ import type { khorovod } from '../src/wire/generated/messages';
 import { readErrorRecord } from './key_file';
 import { type ChildProcess, endCarriers, pause, signalGroup, signalProcess, startProcess } from './process';
 import { catchesSignal, commandOf, groupMembers } from './process_table';
+import { isPreloaded } from './script';
 
 /** A pipe that stays open without a word this long after its rank is gone is held by a stranger. */
 const SILENCE_MS = 1000;
@@ -96,9 +97,8 @@ export class RankProcess {
    */
   forward(signal: 'SIGUSR1' | 'SIGUSR2'): void {
     if (this.pid === undefined || this.hasExited || !catchesSignal(this.pid, signal)) return;
-    const [command = '', option, preload] = commandOf(this.pid);
-    const isOurs = option === '--require' && preload?.endsWith('preload.js') === true;
-    if (signal === 'SIGUSR1' && /(^|\/)node(js)?$/.test(command) && !isOurs) return;
+    const words = commandOf(this.pid);
+    if (signal === 'SIGUSR1' && /(^|\/)node(js)?$/.test(words[0] ?? '') && !isPreloaded(words)) return;
     signalProcess(this.pid, signal);
   }
 

@@ -26,10 +26,13 @@ export interface Runtime {
  */
 const YOUNG_GENERATION = '--min-semi-space-size=16';
 
+/** What every node of a rank begins with. */
+const nodeOptions = (preload: string): string[] => [YOUNG_GENERATION, '--require', preload];
+
 /** From the command as the user gave it. */
 export function rankArgv(command: readonly string[], isScript: boolean, runtime: Runtime): string[] {
   const [first = '', ...rest] = command;
-  const preload = [YOUNG_GENERATION, '--require', runtime.preload];
+  const preload = nodeOptions(runtime.preload);
   if (!isScript) {
     // `node inspect` must stay the first word; there the debugger owns the signals anyway.
     return path.basename(first) === 'node' && rest[0] !== 'inspect' ? [first, ...preload, ...rest] : [...command];
@@ -38,6 +41,12 @@ export function rankArgv(command: readonly string[], isScript: boolean, runtime:
   if (!['.ts', '.mts', '.cts', '.tsx'].includes(kind)) return [runtime.node, ...preload, ...command];
   const asModule = (kind === '.ts' || kind === '.tsx') && runtime.awaitsAtTop(first) ? ['--import', runtime.moduleEntry] : [];
   return [runtime.node, ...preload, '--import', runtime.tsx(), ...asModule, ...command];
+}
+
+/** Are these the words of a node that was started as above? By now the process may be another program, or a node without the preload. */
+export function isPreloaded([, ...words]: readonly string[]): boolean {
+  const preload = words.find((word) => word.endsWith('preload.js'));
+  return preload !== undefined && nodeOptions(preload).every((option, i) => words[i] === option);
 }
 
 /** Asks the compiler that tsx brings: only a file that cannot be CommonJS for its top-level await is one. */

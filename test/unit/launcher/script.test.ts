@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import t from 'tap';
-import { awaitsAtTop, type Runtime, rankArgv } from '../../../launcher/script';
+import { awaitsAtTop, isPreloaded, type Runtime, rankArgv } from '../../../launcher/script';
 
 const runtime: Runtime = {
   node: '/n/node',
@@ -28,6 +28,22 @@ t.test('JavaScript runs on plain node, TypeScript with a loader, any other comma
     [['node', 'inspect', 'a.js'], false, ['node', 'inspect', 'a.js']],
   ];
   for (const [command, isScript, argv] of table) t.same(rankArgv(command, isScript, runtime), argv, command.join(' '));
+});
+
+t.test('a node that was started with the preload is known by its words, whatever it runs', async (t) => {
+  const real = { ...runtime, preload: '/pkg/launcher/preload.js' };
+  for (const [command, isScript] of [
+    [['a.js'], true],
+    [['a.ts', '1'], true],
+    [['await.ts'], true],
+    [['/usr/bin/node', '-e', '1'], false],
+  ] as const) {
+    t.ok(isPreloaded(rankArgv(command, isScript, real)), command.join(' '));
+  }
+  t.notOk(isPreloaded(['node', 'a.js']));
+  t.notOk(isPreloaded(['node', 'a.js', '--require', '/pkg/launcher/preload.js']), 'a word of the script is no option of node');
+  t.notOk(isPreloaded(rankArgv(['node', 'inspect', 'a.js'], false, real)));
+  t.notOk(isPreloaded([]));
 });
 
 t.test('only await at the top level makes a file a module', async (t) => {

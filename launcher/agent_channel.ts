@@ -14,8 +14,8 @@ export interface AgentChannel {
   readonly stdin: Writable;
   readonly stdout: Readable;
   readonly stderr: Readable;
-  /** Of a process of this machine. */
-  readonly pid?: number;
+  /** Where the agent is found, for the user: its pid, or that it is reached by ssh. */
+  readonly where: string;
   onEnd(end: (how: string) => void): void;
   /** Ends the agent at once; its reaper does the rest. */
   kill(): void;
@@ -29,7 +29,7 @@ export function localChannel(): AgentChannel {
     stdin: child.stdin!,
     stdout: child.stdout!,
     stderr: child.stderr!,
-    pid: child.pid,
+    where: `pid ${child.pid ?? 'none'}`,
     onEnd: (end) => onceEnded(child, 'close', end),
     kill: () => {
       if (child.pid !== undefined) signalProcess(child.pid, 'SIGKILL');
@@ -60,7 +60,7 @@ export async function sshChannel(connection: SshConnection, host: string, wdir: 
     });
     channel.on('close', () => end(how));
   };
-  return { stdin: channel.stdin, stdout: channel, stderr: channel.stderr, onEnd, kill: () => connection.destroy() };
+  return { stdin: channel.stdin, stdout: channel, stderr: channel.stderr, where: 'by ssh', onEnd, kill: () => connection.destroy() };
 }
 
 const meanings: Readonly<Record<number, string>> = {

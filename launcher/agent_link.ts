@@ -53,8 +53,8 @@ export class AgentLink {
     );
   }
 
-  get pid(): number | undefined {
-    return this.channel.pid;
+  get where(): string {
+    return this.channel.where;
   }
 
   send(message: khorovod.ToAgent.$Properties): void {

@@ -11,7 +11,7 @@ import { LaunchError } from './errors';
 import { type HostSpec, parseHostfile, parseHosts } from './hosts';
 import { type Option, type Spelling, spellings } from './options';
 import type { PinningOptions } from './pinning';
-import type { SshOptions } from './ssh/config';
+import type { ReachOptions } from './reach';
 
 /** What the parser sees of the world. */
 export interface Outside {
@@ -46,7 +46,7 @@ export interface RunRequest {
   readonly env: Record<string, string>;
   /** What another host's own environment lacks: what options set, and Horovod's and our variables. */
   readonly addedEnv: Record<string, string>;
-  readonly ssh: SshOptions & { readonly acceptsNewKeys: boolean; readonly agentSocket?: string };
+  readonly ssh: ReachOptions['ssh'];
   /** To be said once, before the job. */
   readonly notices: readonly string[];
 }

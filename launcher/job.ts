@@ -235,7 +235,7 @@ export class Job {
 
   private async onAgentGone(agent: AgentLink, how: string): Promise<void> {
     if (!this.agents.has(agent)) return; // it had said that it is done
-    const text = `the agent on host ${agent.host} (${agent.pid === undefined ? 'by ssh' : `pid ${agent.pid}`}) ${how}`;
+    const text = `the agent on host ${agent.host} (${agent.where}) ${how}`;
     this.endBy({ kind: this.readies.has(agent) ? 'agent' : 'cannot-start', text }, 0);
     // Its reaper ends the ranks; where both were killed, this does.
     const left = await endCarriers(jobMark(this.jobId).entry);

@@ -86,11 +86,14 @@ export class Conductor {
     this.lastFlushMs = performance.now();
     const { outgoing } = this;
     this.outgoing = [];
-    const isStar = ({ isAwaited, call, bytes }: Submission): boolean =>
-      isAwaited && call.kind === 'allreduce' && isStarAllreduce(this.config.size, bytes);
-    const gathered = outgoing.filter((submission) => !isStar(submission));
+    const [gathered, stars]: [Submission[], Submission[]] = [[], []];
+    for (const submission of outgoing) {
+      const { isAwaited, call, bytes } = submission;
+      const isStar = isAwaited && call.kind === 'allreduce' && isStarAllreduce(this.config.size, bytes);
+      (isStar ? stars : gathered).push(submission);
+    }
     if (gathered.length > 0) this.request(gathered);
-    for (const submission of outgoing.filter(isStar)) this.request([submission], this.operations.operandOf(submission));
+    for (const submission of stars) this.request([submission], this.operations.operandOf(submission));
   }
 
   /** Tells the coordinator. `operand`: of the only one. */

@@ -156,8 +156,10 @@ export class Negotiator {
     if (waiting.calls.has(rank)) {
       throw new WireError(`Rank ${rank} submitted '${call.name}' again before it was decided. Please report it.`);
     }
-    const { length: size } = this.options.members;
-    if (operand && (call.kind !== 'allreduce' || operand.length !== bytesOfCall(call) || !isStarAllreduce(size, operand.length))) {
+    if (
+      operand &&
+      (call.kind !== 'allreduce' || operand.length !== bytesOfCall(call) || !isStarAllreduce(this.positions.size, operand.length))
+    ) {
       throw new WireError(
         `Rank ${rank} sent ${operand.length} bytes along with ${call.kind} '${call.name}', to which they do not belong. Please report it.`,
       );

@@ -3,34 +3,40 @@
  *
  * A process of its own, in its own session, on every host alike: the launcher's frames come on stdin, its own go to stdout (src/wire/messages.proto). It
  * starts each rank in a process group of its own and a reaper beside itself. Whichever of launcher, agent and reaper dies, the others end everything
- * with SIGKILL; AgentDone is sent when nothing of the job is left here. Events are always sent, output only as far as the launcher gave credit.
+ * with SIGKILL; AgentDone is sent when nothing of the job is left here. Events are always sent, output only as far as the launcher gave credit. Nothing of the user's runs before
+ * the launcher has heard from every host that it can (StartJob → AgentPrepared, StartRanks).
  */
 import os from 'node:os';
-import { environment } from '../src/config';
+import { environment, knobs } from '../src/config';
+import { openProbe, type ProbePort, type Prober, probe } from '../src/rendezvous/probe';
+import { StoreRelay } from '../src/rendezvous/relay';
 import { version } from '../src/version';
 import { encodeFrame, FrameParser } from '../src/wire/frame';
 import { khorovod } from '../src/wire/generated/messages';
 import { BEGIN_MARK } from './agent_mark';
-import { findDevices, findTaskset } from './devices';
-import { errorFileOf, makeJobFolder, removeJobFolder } from './key_file';
-import { endCarriers, jobMark, runToEnd, whyNotStartable } from './process';
-import { type RankOwner, RankProcess } from './rank_process';
+import { findDevices, findInterfaces, findTaskset } from './devices';
+import { makeJobFolder, partOf, removeJobFolder } from './key_file';
+import { endCarriers, jobMark, runToEnd } from './process';
+import { type RankOwner, RankProcess, type RankSpec } from './rank_process';
+import { DEFAULT_PATH, specsOf, whyNot } from './rank_specs';
 import { Reaper } from './reaper_link';
+import { BEAT_MS, Silence } from './silence';
 
 const MAX_FRAME_BYTES = 1 << 26;
 /** After SIGKILL, until ranks that the kernel does not let go are given up. */
 const GIVE_UP_MS = 4000;
 const EXIT_FLUSH_MS = 1000;
 const TRIAL_MS = 2000;
-/** Where a shell looks that is told nothing. */
-const DEFAULT_PATH = '/usr/local/bin:/usr/bin:/bin';
+/** Until the launcher has said what the job's limit is. */
+const START_MS = 60_000;
 
 class Agent implements RankOwner {
   private readonly ranks = new Map<string, RankProcess>();
   private readonly running = new Set<RankProcess>();
   private readonly parser = new FrameParser(MAX_FRAME_BYTES);
+  private readonly probePorts: ProbePort[] = [];
   private readonly reaper = new Reaper((how) => this.endAtOnce(`its reaper ${how}`));
-  private jobId = '';
+  private part = '';
   private outputCredit = 0;
   private graceEndsMs = 0;
   private isEnding = false;
@@ -38,9 +44,15 @@ class Agent implements RankOwner {
   private hasLauncher = true;
   private trouble = '';
   private taskset?: string;
+  private relay?: StoreRelay;
+  private prober?: Prober;
+  private specs: RankSpec[] = [];
+  private silence = new Silence(performance.now());
+  private silenceMs = START_MS;
 
   begin(): void {
     process.stdin.on('data', (chunk: Buffer) => {
+      this.silence.hear(performance.now());
       try {
         for (const frame of this.parser.push(chunk)) this.hear(khorovod.ToAgent.decode(frame));
       } catch (error) {
@@ -58,7 +70,15 @@ class Agent implements RankOwner {
       process.exit(1); // the reaper does the rest
     });
     process.stdout.write(BEGIN_MARK);
+    setInterval(() => this.beat(), BEAT_MS).unref();
     void this.tellReady();
+  }
+
+  /** A host that was cut off hears no end of its stdin: only the silence. */
+  private beat(): void {
+    this.send({ heartbeat: {} });
+    const silentMs = this.silence.tick(performance.now());
+    if (this.silenceMs > 0 && silentMs > this.silenceMs) this.onLauncherLost();
   }
 
   private async tellReady(): Promise<void> {
@@ -77,54 +97,66 @@ class Agent implements RankOwner {
         gpus: [...gpus],
         cpus: canBind ? [...cpus] : [],
         numaNodes: numaNodes.map((node) => ({ cpus: [...node] })),
+        interfaces: findInterfaces(),
       },
     });
   }
 
-  private hear({ start, signal, end, stdin, credit }: khorovod.ToAgent): void {
-    if (start) this.start(start);
+  private hear(message: khorovod.ToAgent): void {
+    const { start, probe, go, signal, end, stdin, credit, store } = message;
+    if (start) void this.prepare(start);
+    else if (probe) void this.probe(probe.targets ?? []);
+    else if (go) this.startRanks(go.address ?? '');
     else if (signal) for (const rank of this.running) rank.forward(signal.signal === 'SIGUSR1' ? 'SIGUSR1' : 'SIGUSR2');
     else if (end) this.end(end.graceMs ?? 0);
     else if (stdin) for (const rank of this.running) rank.writeStdin(stdin.data ?? new Uint8Array(), stdin.end ?? false);
     else if (credit) this.addOutputCredit(credit.bytes ?? 0);
+    else if (store) this.relay?.give(store.link ?? 0, store.data ?? new Uint8Array(), store.end ?? false);
   }
 
-  private start(job: khorovod.StartJob.$Properties): void {
+  /** Makes ready what the ranks need, and says whether they can be started. */
+  private async prepare(job: khorovod.StartJob.$Properties): Promise<void> {
     if (this.isEnding) return;
-    const jobId = job.jobId ?? '';
-    this.jobId = jobId;
-    this.reaper.watchJob(jobId);
-    let keyFile: string;
+    const { key, size } = job;
+    const place = job.place ?? 0;
+    this.silenceMs = job.silenceMs ?? 0;
+    this.part = partOf(job.jobId ?? '', place);
+    this.reaper.watchJob(this.part);
+    const secret = { jobId: job.jobId ?? '', key: key ?? new Uint8Array() };
+    const portRange = job.firstPort ? { first: job.firstPort, last: job.lastPort ?? 0 } : undefined;
     try {
-      keyFile = makeJobFolder(jobId, job.key ?? new Uint8Array());
+      const keyFile = makeJobFolder(this.part, secret.key);
+      this.relay = await StoreRelay.open({
+        ...secret,
+        size: size ?? 0,
+        portRange,
+        onBytes: (link, data, end) => this.send({ store: { link, data, end } }),
+      });
+      this.specs = specsOf(job, { keyFile, rendezvous: this.relay.place, taskset: this.taskset });
     } catch (error) {
-      this.fail('', `the folder of the job key cannot be made: ${(error as Error).message}`);
+      this.fail('', `it cannot be made ready: ${(error as Error).message}`);
       return;
     }
-    const common = { ...(job.adds ? environment() : {}), ...environmentOf(job.env) };
-    const cwd = job.wdir || process.cwd();
-    const specs = (job.ranks ?? []).map((rank) => {
-      const label = rank.label ?? '';
-      const errorFile = errorFileOf(jobId, label);
-      const own: Record<string, string> = {
-        ...common,
-        ...environmentOf(rank.env),
-        TSRUN_JOB_ID: jobId,
-        [jobMark(jobId).name]: '1',
-        TSRUN_KEY_FILE: keyFile,
-        TSRUN_ERROR_FILE: errorFile,
-      };
-      const cpus = rank.cpus ?? [];
-      const binding = cpus.length > 0 ? [this.taskset!, '-c', cpus.join(',')] : [];
-      return { label, argv: rank.argv ?? [], binding, env: own, cwd, hasStdin: rank.stdin ?? false, errorFile };
-    });
-    for (const { label, argv, env: own } of specs) {
-      const reason = whyNotStartable(argv[0] ?? '', own.PATH ?? DEFAULT_PATH, cwd);
-      if (reason === undefined) continue;
-      this.fail(label, reason);
+    const problem = whyNot(job, this.specs);
+    if (problem) {
+      this.fail(problem.label, problem.reason);
       return;
     }
-    for (const spec of specs) {
+    this.prober = { ...secret, place };
+    for (const address of job.addresses ?? []) this.probePorts.push(await openProbe(this.prober, address, portRange));
+    if (!this.isEnding) this.send({ prepared: { ports: this.probePorts.map(({ port }) => port) } });
+  }
+
+  private async probe(targets: readonly khorovod.Target.$Properties[]): Promise<void> {
+    const asked = targets.map((target) => ({ place: target.place ?? 0, address: target.address ?? '', port: target.port ?? 0 }));
+    this.send({ probed: { reached: await probe(this.prober!, asked) } });
+  }
+
+  private startRanks(address: string): void {
+    for (const { close } of this.probePorts) close();
+    if (this.isEnding) return;
+    for (const spec of this.specs) {
+      spec.env[knobs.bindAddress.env] = address;
       const rank: RankProcess = new RankProcess(spec, this, (reason) => {
         this.fail(spec.label, reason);
       });
@@ -132,7 +164,7 @@ class Agent implements RankOwner {
       this.reaper.watch(rank.pid);
       this.ranks.set(spec.label, rank);
       this.running.add(rank);
-      this.send({ started: { label: spec.label, pid: rank.pid } });
+      this.send({ started: { label: spec.label, pid: rank.pid, argv: spec.argv } });
     }
   }
 
@@ -189,7 +221,7 @@ class Agent implements RankOwner {
     // What is left in the pipes of the dead is little, and must not wait for a console that stands still.
     this.addOutputCredit(Number.MAX_SAFE_INTEGER);
     for (const rank of this.running) rank.end('SIGKILL');
-    if (this.jobId !== '') void endCarriers(jobMark(this.jobId).entry);
+    if (this.part !== '') void endCarriers(jobMark(this.part).entry);
     // What has exited only waits for its output to be read.
     setTimeout(() => {
       if ([...this.running].some((rank) => !rank.hasExited)) void this.finish();
@@ -212,11 +244,13 @@ class Agent implements RankOwner {
   private async finish(): Promise<void> {
     if (this.isFinishing) return;
     this.isFinishing = true;
-    if (this.jobId !== '') {
-      const left = await endCarriers(jobMark(this.jobId).entry);
+    if (this.part !== '') {
+      const left = await endCarriers(jobMark(this.part).entry);
       if (left.length > 0 && this.trouble === '') this.trouble = `processes ${left.join(', ')} do not end`;
-      removeJobFolder(this.jobId);
+      removeJobFolder(this.part);
     }
+    this.relay?.close();
+    for (const { close } of this.probePorts) close();
     await this.reaper.dismiss();
     this.send({ done: { trouble: this.trouble } }, () => process.exit(0));
     setTimeout(() => process.exit(0), EXIT_FLUSH_MS);
@@ -226,10 +260,6 @@ class Agent implements RankOwner {
     if (this.hasLauncher) process.stdout.write(encodeFrame(khorovod.FromAgent.encode(message).finish()), () => onSent?.());
     else onSent?.();
   }
-}
-
-function environmentOf(list: khorovod.EnvVar.$Properties[] | null | undefined): Record<string, string> {
-  return Object.fromEntries((list ?? []).map(({ name, value }) => [name ?? '', value ?? '']));
 }
 
 new Agent().begin();

@@ -6,7 +6,6 @@
 import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { environment } from '../src/config';
-import { LaunchError } from './errors';
 import { onceEnded, signalProcess, startProcess } from './process';
 import type { SshConnection } from './ssh/client';
 
@@ -71,10 +70,3 @@ const meanings: Readonly<Record<number, string>> = {
 
 /** For a POSIX shell. */
 const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
-
-/** Which addresses a host and this machine reach each other by. @throws LaunchError (exit 3) the connection does not say */
-export function addressesOf(connection: SshConnection, host: string): { here: string; there: string } {
-  const { localAddress: here, remoteAddress: there } = connection;
-  if (here === '' || there === '') throw new LaunchError(`host ${host}: its connection does not say which addresses it joins`, 3);
-  return { here, there };
-}

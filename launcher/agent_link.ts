@@ -8,6 +8,7 @@ import { encodeFrame, FrameParser } from '../src/wire/frame';
 import { khorovod } from '../src/wire/generated/messages';
 import type { AgentChannel } from './agent_channel';
 import { BEGIN_MARK } from './agent_mark';
+import { Silence } from './silence';
 
 const MAX_FRAME_BYTES = 1 << 26;
 const MAX_STDERR_CHARS = 4000;
@@ -18,8 +19,18 @@ export interface AgentEvents {
   onGone(how: string): void;
 }
 
+/** What an agent says once, on the way to the start of its ranks. */
+interface Answers {
+  ready: khorovod.AgentReady.$Properties;
+  prepared: khorovod.AgentPrepared.$Properties;
+  probed: khorovod.Probed.$Properties;
+}
+const answerKinds = ['ready', 'prepared', 'probed'] as const;
+
 export class AgentLink {
   private stderr = '';
+  private readonly silence = new Silence(performance.now());
+  private readonly answers = new Map<keyof Answers, { promise: Promise<unknown>; resolve(value: unknown): void }>();
 
   constructor(
     readonly host: string,
@@ -32,10 +43,11 @@ export class AgentLink {
     });
     const parser = new FrameParser(MAX_FRAME_BYTES);
     const hear = (chunk: Buffer): void => {
-      for (const frame of parser.push(chunk)) this.events.onMessage(khorovod.FromAgent.decode(frame));
+      for (const frame of parser.push(chunk)) this.take(khorovod.FromAgent.decode(frame));
     };
     let preamble: Buffer | undefined = Buffer.alloc(0);
     channel.stdout.on('data', (chunk: Buffer) => {
+      this.silence.hear(performance.now());
       if (!preamble) return hear(chunk);
       preamble = Buffer.concat([preamble, chunk]);
       const at = preamble.indexOf(BEGIN_MARK);
@@ -59,6 +71,35 @@ export class AgentLink {
 
   send(message: khorovod.ToAgent.$Properties): void {
     if (this.channel.stdin.writable) this.channel.stdin.write(encodeFrame(khorovod.ToAgent.encode(message).finish()));
+  }
+
+  /** Waits for it without a deadline: the job keeps that. */
+  answer<K extends keyof Answers>(kind: K): Promise<Answers[K]> {
+    return this.answerOf(kind).promise as Promise<Answers[K]>;
+  }
+
+  /** Every BEAT_MS. @returns so long it has been silent */
+  beat(): number {
+    this.send({ heartbeat: {} });
+    return this.silence.tick(performance.now());
+  }
+
+  private take(message: khorovod.FromAgent): void {
+    for (const kind of answerKinds) if (message[kind]) this.answerOf(kind).resolve(message[kind]);
+    this.events.onMessage(message);
+  }
+
+  private answerOf(kind: keyof Answers): { promise: Promise<unknown>; resolve(value: unknown): void } {
+    let answer = this.answers.get(kind);
+    if (!answer) {
+      let resolve!: (value: unknown) => void;
+      const promise = new Promise((settle) => {
+        resolve = settle;
+      });
+      answer = { promise, resolve };
+      this.answers.set(kind, answer);
+    }
+    return answer;
   }
 
   kill(): void {

@@ -6,6 +6,8 @@
  */
 import path from 'node:path';
 import yargs from 'yargs';
+import { type Knob, knobs } from '../src/config';
+import { interfaceFilter } from '../src/rendezvous/interfaces';
 import { readConfigFile } from './config_file';
 import { LaunchError } from './errors';
 import { type HostSpec, parseHostfile, parseHosts } from './hosts';
@@ -30,10 +32,14 @@ export interface RunRequest {
   readonly command: readonly string[];
   /** The command is a script that node runs; otherwise any command. */
   readonly isScript: boolean;
+  /** A script of this package. */
+  readonly isOwn: boolean;
   readonly isDryRun: boolean;
   readonly isVerbose: boolean;
   readonly timeoutSeconds?: number;
   readonly startTimeoutSeconds: number;
+  readonly peerTimeoutSeconds: number;
+  readonly networkInterface?: string;
   readonly portRange?: { first: number; last: number };
   readonly wdir: string;
   readonly pinning: PinningOptions;
@@ -77,7 +83,10 @@ function parseRun(words: readonly string[], outside: Outside): CommandLine {
   for (const kind of ['help', 'version', 'check-build'] as const) if (given.get(optionOf(kind))?.at(-1) === 'true') return { kind };
   const settings = checkedSettings(given, outside);
   const wdir = path.resolve(outside.cwd, settings.text('wdir') ?? '.');
-  return { kind: 'run', request: requestOf(settings, { command, isScript: isScript(command, isAny, wdir, outside), wdir }, outside) };
+  return {
+    kind: 'run',
+    request: requestOf(settings, { command, isScript: isScript(command, isAny, wdir, outside), isOwn: false, wdir }, outside),
+  };
 }
 
 /** The benchmark's options may stand among tsrun's. Rank 0 alone prints: no prefixes. */
@@ -101,7 +110,7 @@ function parseBench(words: readonly string[], outside: Outside, benchScript: str
   const settings = checkedSettings(given, outside);
   return {
     kind: 'bench',
-    request: requestOf(settings, { command: [benchScript, ...benchOwn], isScript: true, wdir: outside.cwd }, outside),
+    request: requestOf(settings, { command: [benchScript, ...benchOwn], isScript: true, isOwn: true, wdir: outside.cwd }, outside),
   };
 }
 
@@ -281,7 +290,7 @@ function readText(outside: Outside, file: string, what: string): string {
 
 function requestOf(
   settings: Settings,
-  what: { command: readonly string[]; isScript: boolean; wdir: string },
+  what: { command: readonly string[]; isScript: boolean; isOwn: boolean; wdir: string },
   outside: Outside,
 ): RunRequest {
   const np = settings.number('np');
@@ -291,6 +300,8 @@ function requestOf(
   const hosts =
     list !== undefined ? parseHosts(list) : file !== undefined ? parseHostfile(readText(outside, file, 'hostfile'), file) : undefined;
   const added = addedEnvironment(settings, outside);
+  // A variable that the caller has set already survives an option that is not given.
+  const ofCaller = ({ env, parse, fallback }: Knob<number>): number => parse(outside.env[env] ?? '') ?? fallback;
   return {
     ...what,
     np,
@@ -299,7 +310,9 @@ function requestOf(
     isDryRun: settings.isOn('dry-run'),
     isVerbose: settings.isOn('verbose'),
     timeoutSeconds: settings.number('timeout'),
-    startTimeoutSeconds: settings.number('start-timeout') ?? 30,
+    startTimeoutSeconds: settings.number('start-timeout') ?? ofCaller(knobs.startTimeoutSeconds),
+    peerTimeoutSeconds: settings.number('peer-timeout') ?? ofCaller(knobs.peerTimeoutSeconds),
+    networkInterface: networkInterfaceOf(settings, outside),
     portRange: settings.value('port-range'),
     pinning: {
       gpusPerProcess: settings.number('gpus-per-process'),
@@ -324,6 +337,17 @@ function requestOf(
     addedEnv: { ...Object.fromEntries(Object.entries(outside.env).filter(([name]) => /^(HOROVOD|TSRUN)_/.test(name))), ...added },
     notices: settings.notices,
   };
+}
+
+/** @throws LaunchError a network that is none */
+function networkInterfaceOf(settings: Settings, outside: Outside): string | undefined {
+  const text = settings.texts('network-interface').join(',') || outside.env[knobs.networkInterface.env] || undefined;
+  try {
+    if (text !== undefined) interfaceFilter(text);
+  } catch (error) {
+    throw new LaunchError(`--network-interface: ${(error as Error).message}`);
+  }
+  return text;
 }
 
 /** @throws LaunchError there is none, or it is not there */

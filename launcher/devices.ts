@@ -1,5 +1,6 @@
-/** What this host has: GPUs by NVIDIA's driver, processors and memory nodes by the kernel. Agent process; Linux, elsewhere nothing is known. */
+/** What this host has: GPUs by NVIDIA's driver, processors, memory nodes and networks by the kernel. Agent process; Linux, elsewhere nothing is known. */
 import { accessSync, constants, readdirSync, readFileSync, statSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { besideTheirNeighbours, type Devices, parseCpuList } from './pinning';
 
@@ -51,4 +52,20 @@ export function findDevices(visible: string | undefined): Devices {
   const topologyOf = (cpu: number): number[] =>
     ['physical_package_id', 'core_id'].map((what) => Number(read(`/sys/devices/system/cpu/cpu${cpu}/topology/${what}`)));
   return { gpus, cpus: besideTheirNeighbours(cpus, numaNodes, topologyOf), numaNodes };
+}
+
+export interface Interface {
+  readonly name: string;
+  readonly address: string;
+  readonly cidr: string;
+}
+
+/** Addresses that other hosts may know this one by. */
+export function findInterfaces(): Interface[] {
+  return Object.entries(os.networkInterfaces()).flatMap(([name, addresses]) =>
+    (addresses ?? [])
+      // A link-local address of IPv6 means nothing without the interface it is of.
+      .filter(({ internal, address }) => !internal && !/^fe80:/i.test(address))
+      .map(({ address, cidr }) => ({ name, address, cidr: cidr ?? address })),
+  );
 }

@@ -10,18 +10,23 @@ import { HOSTS_KEY } from '../src/rendezvous/join';
 import { StoreServer } from '../src/rendezvous/server';
 import { version } from '../src/version';
 import type { khorovod } from '../src/wire/generated/messages';
+import type { AgentChannel } from './agent_channel';
 import { AgentLink } from './agent_link';
 import type { RunRequest } from './args';
 import { Console } from './console';
+import { LaunchError } from './errors';
 import type { Assignment } from './hosts';
-import { removeJobFolder } from './key_file';
+import { partOf, removeJobFolder } from './key_file';
+import { askedBy, candidatesOf, chooseAddresses, type HostNetworks } from './networks';
 import { type Devices, pinningOf } from './pinning';
 import { endCarriers, jobMark } from './process';
 import type { Place, Reached } from './reach';
 import {
+  blamed,
   describeEnd,
   type Ending,
   firstFailure,
+  isConsequence,
   jobExitCode,
   nameOf,
   type RankEnd,
@@ -29,7 +34,9 @@ import {
   reportLines,
   waitBeforeEndingMs,
 } from './report';
+import { BEAT_MS } from './silence';
 import { StdinFeed } from './stdin_feed';
+import { StoreLinks } from './store_links';
 
 const GRACE_MS = 5000;
 /** After the grace and SIGKILL: an agent that does not come to its end is ended itself, and its reaper does the rest. */
@@ -38,6 +45,8 @@ const AGENT_END_MS = 8000;
 const OUTPUT_CREDIT_BYTES = 1 << 20;
 /** Npm passes a Ctrl-C on that the terminal has delivered already. */
 const SAME_SIGNAL_MS = 150;
+/** Ranks of one host meet there. */
+const LOOPBACK = '127.0.0.1';
 
 export type EndSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
@@ -49,18 +58,22 @@ export class Job {
   private readonly cpusOf = new Map<string, readonly number[]>();
   /** Those that have not ended. */
   private readonly agents = new Map<AgentLink, Place>();
-  /** What the agents that have begun have said of their hosts. */
-  private readonly readies = new Map<AgentLink, khorovod.AgentReady.$Properties>();
   private readonly stdin?: StdinFeed;
   private readonly ends: RankEnd[] = [];
   private reached?: Reached;
-  private store?: StoreServer;
+  private readonly store = new StoreServer((rank, json) => this.display.say(reportLine(rank, json)));
+  private readonly storeLinks = new Map<AgentLink, StoreLinks>();
+  /** Those that the start waits for. */
+  private awaited = new Set<AgentLink>();
+  private hasStarted = false;
   private isEnding = false;
   private isOver = false;
   private ending?: Ending;
-  private startTimer?: NodeJS.Timeout;
   private endingTimer?: NodeJS.Timeout;
   private lastSignalMs = Number.NEGATIVE_INFINITY;
+  private beating?: NodeJS.Timeout;
+  /** Being cleaned up after. */
+  private readonly lost = new Set<AgentLink>();
   private readonly timers = new Set<NodeJS.Timeout>();
   private resolve!: () => void;
 
@@ -68,7 +81,6 @@ export class Job {
   constructor(
     private readonly request: RunRequest,
     private readonly assignments: readonly Assignment[],
-    private readonly argv: readonly string[],
     /** Reaches the hosts. */
     private readonly reach: () => Promise<Reached>,
   ) {
@@ -86,26 +98,55 @@ export class Job {
     const { timeoutSeconds } = this.request;
     if (timeoutSeconds !== undefined)
       this.after(timeoutSeconds * 1000, () => this.endBy({ kind: 'timeout', seconds: timeoutSeconds }, GRACE_MS));
-    this.start().catch((error: Error) => this.endBy({ kind: 'cannot-start', text: error.message }, 0));
+    this.start().catch((error: Error) => {
+      this.endBy({ kind: 'cannot-start', text: error.message, exitCode: error instanceof LaunchError ? error.exitCode : 3 }, 0);
+    });
     await over;
     for (const timer of this.timers) clearTimeout(timer);
     this.reached?.close();
     return this.conclude();
   }
 
-  /** Meanwhile something may end the job: nothing is waited for then. */
+  /** Meanwhile something may end the job: nothing is waited for then. No rank starts before every host has said that its ranks can. */
   private async start(): Promise<void> {
-    this.reached = await this.reach();
-    this.store = await StoreServer.start({
-      jobId: this.jobId,
-      key: this.key,
-      host: this.reached.address,
-      portRange: this.request.portRange,
-      size: this.assignments.length,
-      onReport: (rank, json) => this.display.say(reportLine(rank, json)),
-    });
     this.store.put(HOSTS_KEY, Buffer.from(JSON.stringify(this.assignments.map(({ host }) => host))));
-    await this.startAgents(this.reached.places);
+    this.reached = await this.reach();
+    const { places } = this.reached;
+    const agents = await this.startAgents(places);
+    const timer = this.after(this.request.startTimeoutSeconds * 1000, () => this.endByLateAgents());
+    const readies = await this.answers(agents, 'ready');
+    this.compareVersions(agents, readies);
+    const networks = places.map(({ host, address }, i) => ({ host, interfaces: interfacesOf(readies[i]!), reachedBy: address }));
+    const candidates = places.length === 1 ? [[]] : networks.map((host) => candidatesOf(host, this.request.networkInterface));
+    for (const [i, agent] of agents.entries()) agent.send({ start: this.startJob(places[i]!, readies[i]!, candidates[i]!) });
+    const prepared = await this.answers(agents, 'prepared');
+    const addresses = places.length === 1 ? [LOOPBACK] : await this.meet(agents, networks, candidates, prepared);
+    clearTimeout(timer);
+    this.hasStarted = true;
+    for (const [i, agent] of agents.entries()) {
+      if (places.length > 1) this.explain(`ranks on host ${agent.host} listen on ${addresses[i]}`);
+      agent.send({ credit: { bytes: OUTPUT_CREDIT_BYTES } });
+      agent.send({ go: { address: addresses[i] } });
+    }
+  }
+
+  /** Every agent tries the addresses of other hosts; for each host one that leads there from all who tried. */
+  private async meet(
+    agents: readonly AgentLink[],
+    networks: readonly HostNetworks[],
+    candidates: ReadonlyArray<readonly string[]>,
+    prepared: ReadonlyArray<khorovod.AgentPrepared.$Properties>,
+  ): Promise<string[]> {
+    const targetsOf = (place: number): Array<{ place: number; address: string; port: number }> =>
+      askedBy(place, agents.length).flatMap((to) =>
+        candidates[to]!.map((address, i) => ({ place: to, address, port: prepared[to]!.ports?.[i] ?? 0 })),
+      );
+    for (const [from, agent] of agents.entries()) agent.send({ probe: { targets: targetsOf(from) } });
+    const probed = await this.answers(agents, 'probed');
+    const trials = agents.flatMap((_, from) =>
+      targetsOf(from).map(({ place, address }, i) => ({ from, to: place, address, isReached: probed[from]!.reached?.[i] ?? false })),
+    );
+    return chooseAddresses(networks, candidates, trials);
   }
 
   /** The first ends the job with grace, a second one at once. */
@@ -123,29 +164,58 @@ export class Job {
 
   // ───── agents ─────
 
-  private async startAgents(places: readonly Place[]): Promise<void> {
-    const channels = await Promise.all(places.map((place) => place.open()));
-    if (this.isEnding) {
-      for (const channel of channels) channel.kill();
-      return;
+  /** In the order of the places. */
+  private async startAgents(places: readonly Place[]): Promise<AgentLink[]> {
+    const opened = await Promise.allSettled(places.map((place) => place.open()));
+    const refusal = opened.find((one) => one.status === 'rejected');
+    if (this.isEnding || refusal) {
+      for (const one of opened) if (one.status === 'fulfilled') one.value.kill();
+      throw refusal?.reason ?? new LaunchError('the job was ended while it started', 3);
     }
-    for (const [i, place] of places.entries()) {
-      const agent: AgentLink = new AgentLink(place.host, channels[i]!, {
+    const agents = places.map((place, i): AgentLink => {
+      const agent: AgentLink = new AgentLink(place.host, (opened[i] as PromiseFulfilledResult<AgentChannel>).value, {
         onMessage: (message) => this.hear(agent, message),
         onGone: (how) => void this.onAgentGone(agent, how),
       });
       this.agents.set(agent, place);
-    }
-    this.startTimer = this.after(this.request.startTimeoutSeconds * 1000, () => {
-      const late = [...this.agents.keys()].filter((agent) => !this.readies.has(agent));
-      const text = `the agent on host ${late.map(({ host }) => host).join(', ')} did not answer within ${this.request.startTimeoutSeconds} s`;
-      this.endBy({ kind: 'cannot-start', text }, 0);
-      for (const agent of late) agent.kill();
+      this.storeLinks.set(agent, new StoreLinks(this.store, (store) => agent.send({ store })));
+      return agent;
     });
+    this.beating = setInterval(() => this.beat(), BEAT_MS);
+    return agents;
+  }
+
+  /** What each of them says next. */
+  private answers<K extends 'ready' | 'prepared' | 'probed'>(agents: readonly AgentLink[], kind: K) {
+    this.awaited = new Set(agents);
+    return Promise.all(
+      agents.map(async (agent) => {
+        const answer = await agent.answer(kind);
+        this.awaited.delete(agent);
+        return answer;
+      }),
+    );
+  }
+
+  private endByLateAgents(): void {
+    const late = [...this.awaited];
+    const text = `the agent on host ${late.map(({ host }) => host).join(', ')} did not answer within ${this.request.startTimeoutSeconds} s`;
+    this.endBy({ kind: 'cannot-start', text }, 0);
+    for (const agent of late) agent.kill();
+  }
+
+  /** An agent of this machine closes its pipe whatever ends it; one on another host may be cut off. */
+  private beat(): void {
+    for (const [agent, { isHere }] of this.agents) {
+      const silentMs = agent.beat();
+      if (isHere || silentMs <= this.request.peerTimeoutSeconds * 1000) continue;
+      void this.onAgentGone(agent, `said nothing for ${(silentMs / 1000).toFixed(1)} s: the host has lost its power or its network`);
+      agent.kill();
+    }
   }
 
   private hear(agent: AgentLink, message: khorovod.FromAgent): void {
-    const { ready, started, output, ended, cannotStart, credit, done } = message;
+    const { started, output, ended, cannotStart, credit, done, store } = message;
     if (output) {
       const data = Buffer.from(output.data ?? []);
       this.display.write(output.label ?? '', output.stderr ?? false, data, () => agent.send({ credit: { bytes: data.length } }));
@@ -154,63 +224,64 @@ export class Job {
     else if (started) {
       const cpus = this.cpusOf.get(started.label ?? '') ?? [];
       const where = cpus.length > 0 ? ` on processors ${cpus.join(',')}` : '';
-      this.explain(`${nameOf(started.label ?? '')} runs as process ${started.pid}${where}: ${this.argv.join(' ')}`);
+      this.explain(`${nameOf(started.label ?? '')} runs as process ${started.pid}${where}: ${started.argv?.join(' ')}`);
     } else if (cannotStart) {
       const who = cannotStart.label ? `${nameOf(cannotStart.label)} on host ${agent.host}` : `host ${agent.host}`;
       this.endBy({ kind: 'cannot-start', text: `${who}: ${cannotStart.reason}` }, 0);
-    } else if (ready) this.onReady(agent, ready);
+    } else if (store) this.storeLinks.get(agent)?.take(store);
     else if (done?.trouble) this.endBy({ kind: 'agent', text: `the agent on host ${agent.host} ended the job: ${done.trouble}` }, 0);
-    if (done) this.agents.delete(agent);
+    if (done) this.forget(agent);
     this.finishWhenOver();
   }
 
-  private onReady(agent: AgentLink, ready: khorovod.AgentReady.$Properties): void {
-    this.explain(
-      `agent on host ${agent.host} (${ready.host}): process ${ready.pid}, reaper ${ready.reaperPid}, Node ${ready.node}, khorovod ${ready.version}`,
+  /** @throws LaunchError (exit 3) names all hosts that have another one */
+  private compareVersions(agents: readonly AgentLink[], readies: ReadonlyArray<khorovod.AgentReady.$Properties>): void {
+    for (const [i, { host, node, version: theirs, pid, reaperPid }] of readies.entries()) {
+      const where = `agent on host ${agents[i]!.host} (${host})`;
+      this.explain(`${where}: process ${pid}, reaper ${reaperPid}, Node ${node}, khorovod ${theirs}`);
+    }
+    const others = agents.flatMap(({ host }, i) =>
+      readies[i]!.version === version ? [] : [`host ${host} has khorovod ${readies[i]!.version}`],
     );
-    if (ready.version !== version) {
-      this.endBy(
-        { kind: 'cannot-start', text: `host ${agent.host} has khorovod ${ready.version}, here is ${version}: install the same version` },
-        0,
-      );
-      return;
-    }
-    this.readies.set(agent, ready);
-    agent.send({ credit: { bytes: OUTPUT_CREDIT_BYTES } });
-    // No rank starts before every host is known to be able to.
-    if (this.readies.size === this.agents.size) this.startRanks();
-  }
-
-  private startRanks(): void {
-    clearTimeout(this.startTimer);
-    try {
-      const jobs = [...this.agents].map(([agent, place]) => {
-        const { gpus, cpus, numaNodes } = this.readies.get(agent)!;
-        const devices = { gpus: gpus ?? [], cpus: cpus ?? [], numaNodes: (numaNodes ?? []).map((node) => node.cpus ?? []) };
-        const ranks = this.assignments
-          .filter(({ host }) => host === place.host)
-          .map((assignment) => this.rankSpec(assignment, devices, place.address));
-        const env = place.isHere ? this.request.env : this.request.addedEnv;
-        return { agent, start: { jobId: this.jobId, key: this.key, wdir: this.request.wdir, env: pairs(env), ranks, adds: !place.isHere } };
-      });
-      for (const { agent, start } of jobs) agent.send({ start });
-    } catch (error) {
-      this.endBy({ kind: 'cannot-start', text: (error as Error).message, exitCode: 4 }, 0);
-    }
+    if (others.length > 0)
+      throw new LaunchError(`${others.join(', ')}, here is ${version}: npm install khorovod@${version} in the working folder there`, 3);
   }
 
   /** @throws LaunchError (exit 4) the host has too few GPUs, or cannot bind */
-  private rankSpec(assignment: Assignment, devices: Devices, address: string): khorovod.RankSpec.$Properties {
+  private startJob(place: Place, ready: khorovod.AgentReady.$Properties, addresses: readonly string[]): khorovod.StartJob.$Properties {
+    const { env, addedEnv, wdir, command, isScript, isOwn, portRange, peerTimeoutSeconds } = this.request;
+    const { gpus, cpus, numaNodes } = ready;
+    const devices = { gpus: gpus ?? [], cpus: cpus ?? [], numaNodes: (numaNodes ?? []).map((node) => node.cpus ?? []) };
+    const own = this.assignments.filter(({ host }) => host === place.host);
+    return {
+      jobId: this.jobId,
+      key: this.key,
+      wdir,
+      env: pairs(place.isHere ? env : addedEnv),
+      ranks: own.map((assignment) => this.rankSpec(assignment, devices)),
+      adds: !place.isHere,
+      command: [...command],
+      script: isScript,
+      own: isOwn,
+      silenceMs: place.isHere ? 0 : peerTimeoutSeconds * 1000,
+      size: this.assignments.length,
+      firstPort: portRange?.first ?? 0,
+      lastPort: portRange?.last ?? 0,
+      place: place.index,
+      addresses: [...addresses],
+    };
+  }
+
+  /** @throws LaunchError (exit 4) the host has too few GPUs, or cannot bind */
+  private rankSpec(assignment: Assignment, devices: Devices): khorovod.RankSpec.$Properties {
     const { env, cpus } = pinningOf(assignment, devices, this.request.pinning);
     this.cpusOf.set(String(assignment.rank), cpus);
     return {
       label: String(assignment.rank),
-      argv: [...this.argv],
       cpus: [...cpus],
       env: pairs({
         ...env,
         ...this.identityOf(assignment),
-        [knobs.bindAddress.env]: address,
         [knobs.localCpus.env]: String(devices.cpus.length),
       }),
       stdin: assignment.rank === 0 && this.stdin !== undefined,
@@ -228,21 +299,30 @@ export class Job {
       [knobs.crossRank.env]: String(crossRank),
       [knobs.crossSize.env]: String(crossSize),
       [knobs.hostname.env]: host,
-      [knobs.rendezvous.env]: `${this.store!.host}:${this.store!.port}`,
       [knobs.terminalColumns.env]: String(columns),
     };
   }
 
   private async onAgentGone(agent: AgentLink, how: string): Promise<void> {
-    if (!this.agents.has(agent)) return; // it had said that it is done
+    const place = this.agents.get(agent);
+    if (!place || this.lost.has(agent)) return; // it had said that it is done
+    this.lost.add(agent);
     const text = `the agent on host ${agent.host} (${agent.where}) ${how}`;
-    this.endBy({ kind: this.readies.has(agent) ? 'agent' : 'cannot-start', text }, 0);
-    // Its reaper ends the ranks; where both were killed, this does.
-    const left = await endCarriers(jobMark(this.jobId).entry);
-    if (left.length > 0) this.display.say(`tsrun: processes ${left.join(', ')} do not end`);
-    removeJobFolder(this.jobId);
-    this.agents.delete(agent);
+    this.endBy({ kind: this.hasStarted ? 'agent' : 'cannot-start', text }, 0);
+    if (place.isHere) {
+      // Its reaper ends the ranks; where both were killed, this does.
+      const part = partOf(this.jobId, place.index);
+      const left = await endCarriers(jobMark(part).entry);
+      if (left.length > 0) this.display.say(`tsrun: processes ${left.join(', ')} do not end`);
+      removeJobFolder(part);
+    }
+    this.forget(agent);
     this.finishWhenOver();
+  }
+
+  private forget(agent: AgentLink): void {
+    this.agents.delete(agent);
+    this.storeLinks.get(agent)?.close();
   }
 
   private sendAll(message: khorovod.ToAgent.$Properties): void {
@@ -274,7 +354,8 @@ export class Job {
 
   /** The first reason is kept. */
   private endBy(ending: Ending, graceMs: number): void {
-    if (ending.kind !== 'agent' || !this.isEnding) this.ending ??= ending;
+    // What ended the ranks of a host explains those that have only noticed it.
+    if (ending.kind !== 'agent' || !this.isEnding || isConsequence(firstFailure(this.ends))) this.ending ??= ending;
     this.endRanks(graceMs);
   }
 
@@ -292,12 +373,13 @@ export class Job {
   }
 
   private async conclude(): Promise<number> {
-    await this.store?.close();
+    clearInterval(this.beating);
+    await this.store.close();
     this.isOver = true;
     // A pager holds the output for as long as its user reads; a signal ends that wait.
     if (this.ending?.kind === 'signal') this.after(GRACE_MS, () => this.display.abandon());
     await this.display.flushed();
-    const first = firstFailure(this.ends);
+    const first = blamed(this.ending, firstFailure(this.ends));
     for (const line of reportLines(this.ending, first, this.ends, first ? this.display.stderrTail(first.label) : []))
       this.display.say(line);
     await this.display.flushed();
@@ -314,5 +396,8 @@ export class Job {
     return timer;
   }
 }
+
+const interfacesOf = ({ interfaces }: khorovod.AgentReady.$Properties) =>
+  (interfaces ?? []).map(({ name, address }) => ({ name: name ?? '', address: address ?? '' }));
 
 const pairs = (env: Record<string, string>): khorovod.EnvVar.$Properties[] => Object.entries(env).map(([name, value]) => ({ name, value }));

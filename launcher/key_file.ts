@@ -2,8 +2,7 @@
  * The folder of one job on one host: the job key (0600 in a 0700 folder) and the files in which failing ranks record their error.
  *
  * Made by the agent, removed by the agent or, when that was killed, by its reaper; the launcher removes it on its own machine when both were killed.
- * The name follows from the job's id, which is random, and the host's name (hosts may share a disk, /tmp too), so whoever cleans up needs to be told nothing else, and nobody can have
- * made it before.
+ * The name follows from the job's id, which is random, and the number of the host in the job, so whoever cleans up needs to be told nothing else, and nobody can have made it before.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -12,25 +11,28 @@ import type { ErrorRecord } from '../src/errors';
 
 const MAX_RECORD_BYTES = 1 << 16;
 
-export function jobFolder(jobId: string): string {
-  return path.join(os.tmpdir(), `tsrun-${jobId}-${os.hostname()}`);
+/** A job's part on one of its hosts: hosts may share a disk, /tmp too, and two names may mean one machine. */
+export const partOf = (jobId: string, place: number): string => `${jobId}_${place}`;
+
+export function jobFolder(part: string): string {
+  return path.join(os.tmpdir(), `tsrun-${part}`);
 }
 
 /** @returns the path of the key's file. @throws when the folder exists already or cannot be made */
-export function makeJobFolder(jobId: string, key: Uint8Array): string {
-  const folder = jobFolder(jobId);
+export function makeJobFolder(part: string, key: Uint8Array): string {
+  const folder = jobFolder(part);
   mkdirSync(folder, { mode: 0o700 });
   const keyFile = path.join(folder, 'key');
   writeFileSync(keyFile, key, { mode: 0o600, flag: 'wx' });
   return keyFile;
 }
 
-export function removeJobFolder(jobId: string): void {
-  rmSync(jobFolder(jobId), { recursive: true, force: true, maxRetries: 3 });
+export function removeJobFolder(part: string): void {
+  rmSync(jobFolder(part), { recursive: true, force: true, maxRetries: 3 });
 }
 
-export function errorFileOf(jobId: string, label: string): string {
-  return path.join(jobFolder(jobId), `error-${label}`);
+export function errorFileOf(part: string, label: string): string {
+  return path.join(jobFolder(part), `error-${label}`);
 }
 
 /** What the rank wrote down before it failed, if anything. */

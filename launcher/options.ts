@@ -101,7 +101,6 @@ export const options: readonly Option[] = [
     value: 'A,B',
     isRepeatable: true,
     ...sets('networkInterface'),
-    ...later,
   }),
   network('port-range', 'all listeners inside it', {
     value: 'A-B',

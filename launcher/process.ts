@@ -126,11 +126,11 @@ export function signalProcess(pid: number, signal: NodeJS.Signals): boolean {
 }
 
 /**
- * The mark of a job, an environment entry of all its processes. Its name is the job's own, so that the processes of a tsrun that a rank started carry both jobs' marks and end
+ * The mark of a job's part on one host, an environment entry of all its processes. Its name is the part's own, so that the processes of a tsrun that a rank started carry both jobs' marks and end
  * with either.
  */
-export function jobMark(jobId: string): { name: string; entry: string } {
-  const name = `TSRUN_JOB_${jobId}`;
+export function jobMark(part: string): { name: string; entry: string } {
+  const name = `TSRUN_JOB_${part}`;
   return { name, entry: `${name}=1` };
 }
 

@@ -1,18 +1,22 @@
 /**
  * Reaches the hosts of a job: this machine without anything, the others by ssh, all at the same time. tsrun's process.
  *
- * Either all are reached or none stays connected. Which address the ranks of a host listen on follows from the connections: what has been reached is reachable, whatever its name says.
+ * Either all are reached or none stays connected.
  */
-import { type AgentChannel, addressesOf, localChannel, sshChannel } from './agent_channel';
+import { type AgentChannel, localChannel, sshChannel } from './agent_channel';
 import { LaunchError } from './errors';
 import { isThisMachine } from './local_hosts';
-import { SshConnection } from './ssh/client';
-import { type Files, resolveTarget, type SshOptions } from './ssh/config';
+import { type ConnectOptions, SshConnection } from './ssh/client';
+import { type Files, resolveTarget, type SshOptions, type SshTarget } from './ssh/config';
+
+const MOST_HOPS = 8;
 
 export interface Place {
   readonly host: string;
-  /** Its ranks listen there. */
-  readonly address: string;
+  /** Which host of the job it is. */
+  readonly index: number;
+  /** By which it was reached, where that is known. */
+  readonly address?: string;
   readonly isHere: boolean;
   /** Starts the agent. */
   open(): Promise<AgentChannel>;
@@ -20,8 +24,6 @@ export interface Place {
 
 export interface Reached {
   readonly places: readonly Place[];
-  /** The rendezvous listens there. */
-  readonly address: string;
   /** Ends every connection at once. */
   close(): void;
 }
@@ -33,35 +35,58 @@ export interface ReachOptions {
   readonly timeoutMs: number;
 }
 
-/** Ranks of one machine meet there. */
-const LOOPBACK = '127.0.0.1';
-
 /** @throws LaunchError (exit 3, or 2 for a wrong option) every host that is not reached, a line each */
 export async function reach(hosts: readonly string[], { ssh, files, wdir, timeoutMs }: ReachOptions): Promise<Reached> {
   const far = hosts.filter((host) => !isThisMachine(host));
   const targets = far.map((host) => resolveTarget(host, ssh, files));
-  const jumping = targets.find(({ jumps }) => jumps.length > 0);
-  if (jumping)
-    throw new LaunchError(
-      `host ${jumping.name} is behind ${jumping.jumps.join(', ')} (ProxyJump), which this version cannot go through`,
-      3,
-    );
-  const attempts = await Promise.allSettled(targets.map((target) => SshConnection.connect(target, { ...ssh, timeoutMs })));
-  const connections = attempts.flatMap((attempt) => (attempt.status === 'fulfilled' ? [attempt.value] : []));
-  const close = (): void => {
-    for (const connection of connections) connection.destroy();
-  };
+  const dialer = new Dialer({ ...ssh, timeoutMs }, (hop) => resolveTarget(hop, { configFile: ssh.configFile }, files));
+  const attempts = await Promise.allSettled(targets.map((target) => dialer.connect(target)));
   const refusals = attempts.flatMap((attempt) => (attempt.status === 'rejected' ? [(attempt.reason as Error).message] : []));
   if (refusals.length > 0) {
-    close();
-    throw new LaunchError(refusals.join('\n'), 3);
+    dialer.close();
+    throw new LaunchError([...new Set(refusals)].join('\n'), 3);
   }
-  const addresses = connections.map((connection, i) => addressesOf(connection, far[i]!));
-  const here = addresses[0]?.here ?? LOOPBACK;
-  const places = hosts.map((host): Place => {
-    const i = far.indexOf(host);
-    if (i < 0) return { host, address: here, isHere: true, open: async () => localChannel() };
-    return { host, address: addresses[i]!.there, isHere: false, open: () => sshChannel(connections[i]!, host, wdir) };
+  const connections = attempts.map((attempt) => (attempt as PromiseFulfilledResult<SshConnection>).value);
+  const places = hosts.map((host, index): Place => {
+    const connection = connections[far.indexOf(host)];
+    if (!connection) return { host, index, isHere: true, open: async () => localChannel() };
+    return { host, index, address: connection.remoteAddress, isHere: false, open: () => sshChannel(connection, host, wdir) };
   });
-  return { places, address: here, close };
+  return { places, close: () => dialer.close() };
+}
+
+/** Connects to hosts, through others where their configuration says so. A host that others lie behind is connected to once. */
+class Dialer {
+  private readonly connections: SshConnection[] = [];
+  private readonly hops = new Map<string, Promise<SshConnection>>();
+
+  constructor(
+    private readonly options: ConnectOptions,
+    private readonly resolveHop: (hop: string) => SshTarget,
+  ) {}
+
+  async connect(target: SshTarget, depth = 0): Promise<SshConnection> {
+    if (depth > MOST_HOPS)
+      throw new LaunchError(`host ${target.name}: its ProxyJumps go round in a circle, or through more than ${MOST_HOPS} hosts`, 3);
+    const via = target.jumps.length > 0 ? await this.hop(target.jumps, depth) : undefined;
+    const connection = await SshConnection.connect(target, this.options, via);
+    this.connections.push(connection);
+    return connection;
+  }
+
+  close(): void {
+    for (const connection of this.connections) connection.destroy();
+  }
+
+  /** As ssh does: the first may lie behind others of its own, the next ones are reached from the one before. */
+  private hop(path: readonly string[], depth: number): Promise<SshConnection> {
+    const key = path.join(',');
+    let hop = this.hops.get(key);
+    if (!hop) {
+      const target = this.resolveHop(path.at(-1)!);
+      hop = this.connect(path.length > 1 ? { ...target, jumps: path.slice(0, -1) } : target, depth + 1);
+      this.hops.set(key, hop);
+    }
+    return hop;
+  }
 }

@@ -31,8 +31,8 @@ export class Reaper {
     return this.child.pid;
   }
 
-  watchJob(jobId: string): void {
-    this.tell(`job ${jobId}`);
+  watchJob(part: string): void {
+    this.tell(`job ${part}`);
   }
 
   watch(group: number): void {

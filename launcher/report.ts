@@ -26,11 +26,11 @@ export interface RankEnd {
 export type Ending =
   | { readonly kind: 'signal'; readonly signal: string }
   | { readonly kind: 'timeout'; readonly seconds: number }
-  | { readonly kind: 'cannot-start'; readonly text: string; readonly exitCode?: 3 | 4 }
+  | { readonly kind: 'cannot-start'; readonly text: string; readonly exitCode?: 2 | 3 | 4 }
   | { readonly kind: 'agent'; readonly text: string };
 
 const consequences = new Set(['ERR_HVD_PEER', 'ERR_HVD_SHUTDOWN', 'ERR_HVD_STALL']);
-const isConsequence = (end: RankEnd): boolean => end.record !== undefined && consequences.has(end.record.code);
+export const isConsequence = (end: RankEnd | undefined): boolean => end?.record !== undefined && consequences.has(end.record.code);
 
 export function isFailure(end: RankEnd): boolean {
   return !end.isEndedByUs && (end.signal !== undefined || end.code !== 0);
@@ -42,6 +42,11 @@ export function firstFailure(ends: readonly RankEnd[]): RankEnd | undefined {
   const [first] = failures;
   if (first === undefined || !isConsequence(first)) return first;
   return failures.find((end) => !isConsequence(end) && end.atMs - first.atMs <= CAUSE_WAIT_MS) ?? first;
+}
+
+/** The rank whose failure stands for the job's. A host that was lost is no rank, and stands before those that have only noticed it. */
+export function blamed(ending: Ending | undefined, first: RankEnd | undefined): RankEnd | undefined {
+  return ending?.kind === 'agent' && isConsequence(first) ? undefined : first;
 }
 
 /** How long to wait for a better cause before the other ranks are ended; undefined: nothing has failed. */

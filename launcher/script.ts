@@ -1,11 +1,12 @@
 /**
- * The command line of a rank. Pure, but for the one look into a TypeScript file whether it awaits at its top level.
+ * The command line of a rank. Pure, but for the one look into a TypeScript file whether it awaits at its top level. Agent process: node and package are those of its host.
  *
  * JavaScript runs on plain node: tsx costs start-up time and would change nothing. TypeScript runs with the tsx of our package as loader (never through tsx's
  * own command, which puts a process between us and the rank; never in NODE_OPTIONS, which every child and thread of the rank would inherit).
  */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 
 export interface Runtime {
   /** The node that runs scripts. */
@@ -68,3 +69,12 @@ export function awaitsAtTop(file: string): boolean {
     return /top-level await/i.test((error as Error).message);
   }
 }
+
+/** This host's. */
+export const ownRuntime: Runtime = {
+  node: process.execPath,
+  preload: path.join(__dirname, 'preload.js'),
+  tsx: () => pathToFileURL(require.resolve('tsx')).href,
+  moduleEntry: pathToFileURL(path.join(__dirname, 'module_entry.js')).href,
+  awaitsAtTop,
+};

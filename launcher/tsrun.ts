@@ -4,7 +4,6 @@
  */
 import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { environment } from '../src/config';
 import { writeLine } from '../src/log';
 import { version } from '../src/version';
@@ -15,7 +14,6 @@ import { Job } from './job';
 import { formatMap } from './map';
 import { runToEnd } from './process';
 import { reach } from './reach';
-import { awaitsAtTop, type Runtime, rankArgv } from './script';
 import { files } from './ssh/files';
 
 const CHECK_BUILD_MS = 60_000;
@@ -28,34 +26,23 @@ const outside: Outside = {
   isFile: (file) => statSync(file, { throwIfNoEntry: false })?.isFile() ?? false,
 };
 
-const runtime: Runtime = {
-  node: process.execPath,
-  preload: path.join(__dirname, 'preload.js'),
-  tsx: () => pathToFileURL(require.resolve('tsx')).href,
-  moduleEntry: pathToFileURL(path.join(__dirname, 'module_entry.js')).href,
-  awaitsAtTop,
-};
-
 async function run(request: RunRequest): Promise<number> {
-  const { np, command, isScript, wdir } = request;
+  const { np, command, wdir } = request;
   const assignments = assign(np, request.hosts ?? [{ host: 'localhost', slots: np }], { oversubscribe: request.oversubscribe });
   if (request.isDryRun) {
     process.stdout.write(`${formatMap(assignments, command)}\n`);
     return 0;
   }
-  const script = isScript ? [path.resolve(wdir, command[0]!), ...command.slice(1)] : command;
   const hosts = [...new Set(assignments.map(({ host }) => host))];
   const timeoutMs = request.startTimeoutSeconds * 1000;
-  const job = new Job(request, assignments, rankArgv(script, isScript, runtime), () =>
-    reach(hosts, { ssh: request.ssh, files, wdir, timeoutMs }),
-  );
+  const job = new Job(request, assignments, () => reach(hosts, { ssh: request.ssh, files, wdir, timeoutMs }));
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => job.signal(signal));
   for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => job.forward(signal));
   return job.run();
 }
 
 async function main(): Promise<number> {
-  const line = parseCommandLine(process.argv.slice(2), outside, ownFile('src', 'bench', 'allreduce.js'));
+  const line = parseCommandLine(process.argv.slice(2), outside, path.join('src', 'bench', 'allreduce.js'));
   switch (line.kind) {
     case 'version':
       process.stdout.write(`khorovod ${version}\n`);

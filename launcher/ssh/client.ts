@@ -19,27 +19,24 @@ export interface ConnectOptions {
   readonly agentSocket?: string;
 }
 
-/** Three unanswered ones in a row end the connection: TCP alone would not notice that a host has lost its power. */
-const KEEPALIVE_MS = 2000;
-const MOST_UNANSWERED = 3;
 const systemKnownHosts = ['/etc/ssh/ssh_known_hosts', '/etc/ssh/ssh_known_hosts2'];
 
 export class SshConnection {
   private constructor(
     private readonly client: Client,
-    /** This end's address, and the host's: each has been reached from the other. */
-    readonly localAddress: string,
-    readonly remoteAddress: string,
+    /** Where the host was reached; undefined: another one stands between. */
+    readonly remoteAddress?: string,
   ) {}
 
-  /** @throws LaunchError (exit 3) */
-  static connect(target: SshTarget, options: ConnectOptions): Promise<SshConnection> {
+  /** @param via goes through that host @throws LaunchError (exit 3) */
+  static async connect(target: SshTarget, options: ConnectOptions, via?: SshConnection): Promise<SshConnection> {
+    const sock = await via?.tunnelTo(target);
     const judged = new HostKey(target, options);
     const { methods, tried } = methodsFor(target, options);
     const where = `host ${target.name} (ssh to ${target.user}@${target.host} port ${target.port})`;
     return new Promise((resolve, reject) => {
       const client = new Client();
-      let addresses = { local: '', remote: '' };
+      let address: string | undefined;
       const fail = (how: string): void => {
         client.removeAllListeners();
         client.on('error', () => {});
@@ -55,14 +52,13 @@ export class SshConnection {
       );
       client.on('connect', () => {
         // Not in ssh2's types: the socket it connected.
-        const { localAddress, remoteAddress } = (client as unknown as { _sock: { localAddress?: string; remoteAddress?: string } })._sock;
-        addresses = { local: localAddress ?? '', remote: remoteAddress ?? '' };
+        address = (client as unknown as { _sock: { remoteAddress?: string } })._sock.remoteAddress;
       });
       client.on('ready', () => {
         clearTimeout(timer);
         client.removeAllListeners('error');
         client.on('error', () => {}); // the 'close' that follows is what counts
-        resolve(new SshConnection(client, addresses.local, addresses.remote));
+        resolve(new SshConnection(client, address));
       });
       client.on('error', (error) => {
         clearTimeout(timer);
@@ -75,13 +71,14 @@ export class SshConnection {
       });
       client.connect({
         ...judged.config(),
+        sock,
         host: target.host,
         port: target.port,
         username: target.user,
         authHandler: methods,
         readyTimeout: 0,
-        keepaliveInterval: KEEPALIVE_MS,
-        keepaliveCountMax: MOST_UNANSWERED,
+        // The agent's own beats tell of silence, by whatever it is reached (silence.ts).
+        keepaliveInterval: 0,
       });
     });
   }
@@ -92,6 +89,19 @@ export class SshConnection {
       this.client.exec(command, (error, channel) => {
         if (error) reject(new LaunchError(`host ${name}: its sshd runs no command: ${error.message}`, 3));
         else resolve(channel);
+      });
+    });
+  }
+
+  /** @throws LaunchError (exit 3) */
+  private tunnelTo({ name, host, port }: SshTarget): Promise<ClientChannel> {
+    return new Promise((resolve, reject) => {
+      this.client.forwardOut('127.0.0.1', 0, host, port, (error, channel) => {
+        if (!error) resolve(channel);
+        else
+          reject(
+            new LaunchError(`host ${name}: the host it lies behind (ProxyJump) does not reach ${host} port ${port}: ${error.message}`, 3),
+          );
       });
     });
   }

@@ -56,7 +56,7 @@ const defaultKeys = ['id_ed25519', 'id_ecdsa', 'id_rsa'];
 
 /** @throws LaunchError a file that the user named is not there, a value is none, or a ProxyCommand would be needed */
 export function resolveTarget(name: string, options: SshOptions, files: Files, home = os.homedir()): SshTarget {
-  const { user: ownUser, host: alias } = splitUser(name);
+  const { user: ownUser, host: alias, port: ownPort } = splitName(name);
   const inHome = (file: string): string => (file === '~' || file.startsWith('~/') ? path.join(home, file.slice(1)) : file);
   const found = valuesFor(alias, options, files, home);
   const one = (key: string): string | undefined => {
@@ -66,7 +66,7 @@ export function resolveTarget(name: string, options: SshOptions, files: Files, h
   const all = (key: string): string[] => [found[key.toLowerCase()] ?? []].flat();
 
   const host = (one('HostName') ?? alias).replaceAll('%h', alias).replaceAll('%%', '%');
-  const port = options.port ?? numberOf(one('Port') ?? '22', 'Port', name);
+  const port = ownPort ?? options.port ?? numberOf(one('Port') ?? '22', 'Port', name);
   const user = ownUser ?? options.user ?? one('User') ?? os.userInfo().username;
   const tokens: Record<string, string> = { '%': '%', d: home, h: host, n: alias, p: String(port), r: user, u: os.userInfo().username };
   const fileOf = (file: string): string => inHome(file.replace(/%([%dhnpru])/g, (_, token: string) => tokens[token]!));
@@ -147,9 +147,15 @@ function withIncludes(text: string, alias: string, before: string, folder: strin
 /** Of a list whose words may be quoted. */
 const words = (text: string): string[] => (text.match(/"[^"]*"|\S+/g) ?? []).map((word) => word.replace(/^"(.*)"$/, '$1'));
 
-export function splitUser(name: string): { user?: string; host: string } {
-  const at = name.lastIndexOf('@');
-  return at < 0 ? { host: name } : { user: name.slice(0, at), host: name.slice(at + 1) };
+/** `[user@]host`; a host to go through may have its port as well, and an IPv6 address then stands in brackets. */
+function splitName(name: string): { user?: string; host: string; port?: number } {
+  const bare = name.replace(/^ssh:\/\//, '').replace(/\/$/, '');
+  const at = bare.lastIndexOf('@');
+  const user = at < 0 ? undefined : bare.slice(0, at);
+  const place = bare.slice(at + 1);
+  const found = /^(?:\[(.+)\]|([^:]+)):(\d+)$/.exec(place);
+  if (!found) return { user, host: place.replace(/^\[(.*)\]$/, '$1') };
+  return { user, host: (found[1] ?? found[2])!, port: numberOf(found[3]!, 'ProxyJump', name) };
 }
 
 function numberOf(text: string, what: string, name: string): number {

@@ -5,7 +5,7 @@
  * replies are bounded; what is refused is refused to the one who asked, with a sentence; bytes that are no request close that client's connection and nothing else;
  * of a client that has left nothing waits any more.
  */
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { RendezvousError } from '../errors';
 import { Listener, MOST_STRANGERS, type PortRange } from '../transport/listener';
 import { encodeFrame, FrameParser } from '../wire/frame';
@@ -29,7 +29,7 @@ const MOST_UNREAD_BYTES = 64 << 20;
 
 /** One connection. */
 interface Client {
-  readonly socket: Socket;
+  readonly socket: Duplex;
   /** By the id of the call. */
   readonly waiting: Map<number, Waiter>;
 }
@@ -47,24 +47,23 @@ export class StoreServer {
   private readonly waiters = new Map<string, Set<Waiter>>();
   private readonly clients = new Set<Client>();
 
-  private constructor(
-    private readonly listener: Listener,
-    private readonly onReport?: (rank: number, json: string) => void,
-  ) {
-    listener.onLink('store', (_from, socket) => this.serve(socket));
-  }
+  private listener?: Listener;
+
+  /** Listens nowhere: `serve` gives it its clients. @param onReport `hvd.report` of a rank */
+  constructor(private readonly onReport?: (rank: number, json: string) => void) {}
 
   /** @throws RendezvousError it cannot listen there */
   static async start({ jobId, key, host, portRange, size, onReport }: StoreServerOptions): Promise<StoreServer> {
     const identity = { jobId, key, generation: 0, rank: LAUNCHER_RANK };
-    return new StoreServer(await Listener.open({ identity, host, portRange, maxStrangers: Math.max(MOST_STRANGERS, size ?? 0) }), onReport);
+    const server = new StoreServer(onReport);
+    server.listener = await Listener.open({ identity, host, portRange, maxStrangers: Math.max(MOST_STRANGERS, size ?? 0) });
+    server.listener.onLink('store', (_from, socket) => server.serve(socket));
+    return server;
   }
 
-  get host(): string {
-    return this.listener.host;
-  }
+  /** Of one that listens. */
   get port(): number {
-    return this.listener.port;
+    return this.listener!.port;
   }
 
   /** Sets a key from here, as a rank does. @throws RendezvousError it does not fit */
@@ -75,11 +74,12 @@ export class StoreServer {
 
   /** Closes the port and every connection. */
   async close(): Promise<void> {
-    this.listener.close();
+    this.listener?.close();
     for (const { socket } of this.clients) socket.destroy();
   }
 
-  private serve(socket: Socket): void {
+  /** A connection that has proved the job key. */
+  serve(socket: Duplex): void {
     const client: Client = { socket, waiting: new Map() };
     const parser = new FrameParser(MOST_FRAME_BYTES);
     this.clients.add(client);

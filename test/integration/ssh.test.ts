@@ -53,6 +53,28 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
     t.equal(input.out, '[0]<stdout>:one\n[0]<stdout>:two\n');
   });
 
+  t.test('through other hosts (ProxyJump), which are connected to once', async (t) => {
+    const config = path.join(sshd.folder, 'config.jump');
+    const behind = 'Host behind*\n  ProxyJump far\n  HostName 127.0.0.1\n  HostKeyAlias far\n';
+    const further = `Host deep\n  HostName 127.0.0.1\n  HostKeyAlias far\n  ProxyJump far,127.0.0.1:${sshd.port}\n`;
+    const common = `Host *\n  Port ${sshd.port}\n  IdentityFile ${sshd.folder}/user\n  UserKnownHostsFile ${sshd.knownHosts}\nHost 127.0.0.1\n  HostKeyAlias far\n`;
+    writeFileSync(config, `Include ${sshd.config}\n${behind}${further}${common}`);
+    const options = ['--ssh-config', config, '--wdir', root, '--', 'sh', '-c', 'echo "$HOROVOD_HOSTNAME"'];
+    const logged = sshd.log.length;
+    const { status, out, err } = await runJob(['-np', '3', '-H', 'behind1,behind2,deep', ...options]);
+    t.equal(status, 0, err);
+    t.same(out.split('\n').sort(), ['', '[0]<stdout>:behind1', '[1]<stdout>:behind2', '[2]<stdout>:deep']);
+    t.equal(
+      sshd.log.slice(logged).match(/Accepted publickey/g)?.length,
+      5,
+      'far, what lies behind far on the way to deep, and three hosts',
+    );
+    writeFileSync(config, `Host round\n  ProxyJump round\n${common}`);
+    const round = await runJob(['-np', '1', '-H', 'round', ...options]);
+    t.equal(round.status, 3);
+    t.match(round.err, /ProxyJumps go round in a circle/);
+  });
+
   t.test("the host's own environment, with what options add", async (t) => {
     const show = ['sh', '-c', 'echo "$HERE|$GIVEN|$SAME|$HOROVOD_FUSION_THRESHOLD|$(test -n "$SSH_CONNECTION" && echo by ssh)|$(pwd)"'];
     const { out } = await run(1, ['-x', 'GIVEN=yes', '-x', 'SAME', '--fusion-threshold-mb', '3'], show, {

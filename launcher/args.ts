@@ -8,6 +8,7 @@ import path from 'node:path';
 import yargs from 'yargs';
 import { type Knob, knobs } from '../src/config';
 import { interfaceFilter } from '../src/rendezvous/interfaces';
+import { splitCommand } from './agent_command';
 import { readConfigFile } from './config_file';
 import { LaunchError } from './errors';
 import { type HostSpec, parseHostfile, parseHosts } from './hosts';
@@ -53,6 +54,8 @@ export interface RunRequest {
   /** What another host's own environment lacks: what options set, and Horovod's and our variables. */
   readonly addedEnv: Record<string, string>;
   readonly ssh: ReachOptions['ssh'];
+  /** Words of the program that starts agents instead of ssh. */
+  readonly rsh?: readonly string[];
   /** To be said once, before the job. */
   readonly notices: readonly string[];
 }
@@ -333,6 +336,7 @@ function requestOf(
       acceptsNewKeys: settings.isOn('accept-new-host-keys'),
       agentSocket: outside.env.SSH_AUTH_SOCK,
     },
+    rsh: settings.text('rsh') === undefined ? undefined : splitCommand(settings.text('rsh')!),
     env: { ...outside.env, ...added },
     addedEnv: { ...Object.fromEntries(Object.entries(outside.env).filter(([name]) => /^(HOROVOD|TSRUN)_/.test(name))), ...added },
     notices: settings.notices,

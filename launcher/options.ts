@@ -93,7 +93,7 @@ export const options: readonly Option[] = [
   ssh('ssh-user', 'user on the hosts', { value: 'U' }),
   ssh('ssh-config', 'instead of ~/.ssh/config', { value: 'F' }),
   ssh('accept-new-host-keys', 'add unknown host keys to known_hosts'),
-  ssh('rsh', 'start agents by this command instead of ssh', { value: 'CMD', ...later }),
+  ssh('rsh', 'start agents by this command instead of ssh', { value: 'CMD' }),
   ssh('start-timeout', 'until when all processes must have met (30)', { value: 'S', ...sets('startTimeoutSeconds') }),
 
   network('network-interface', 'names or CIDRs between hosts', {

@@ -36,16 +36,19 @@ export function startProcess({ argv, env, cwd, stdin, stdout, stderr }: ProcessS
  * Calls back once, when the process has ended or could not be started, with how: for a sentence that begins with its name.
  * @param event 'close' comes after everything it said has been read
  */
-export function onceEnded(child: ChildProcess, event: 'exit' | 'close', onEnd: (how: string) => void): void {
+export function onceEnded(
+  child: ChildProcess,
+  event: 'exit' | 'close',
+  onEnd: (how: string) => void,
+  describeExit = (code: number): string => `ended with exit code ${code}`,
+): void {
   let isTold = false;
   const end = (how: string): void => {
     if (!isTold) onEnd(how);
     isTold = true;
   };
   child.on('error', (error) => end(`could not be started: ${error.message}`));
-  child.on(event, (code: number | null, signal: NodeJS.Signals | null) =>
-    end(signal ? `was ended by ${signal}` : `ended with exit code ${code}`),
-  );
+  child.on(event, (code: number | null, signal: NodeJS.Signals | null) => end(signal ? `was ended by ${signal}` : describeExit(code ?? 0)));
 }
 
 /** Runs a short program of ours to its end. */

@@ -3,7 +3,8 @@
  *
  * Either all are reached or none stays connected.
  */
-import { type AgentChannel, localChannel, sshChannel } from './agent_channel';
+import { type AgentChannel, localChannel, programChannel, sshChannel } from './agent_channel';
+import { remoteCommand } from './agent_command';
 import { LaunchError } from './errors';
 import { isThisMachine } from './local_hosts';
 import { type ConnectOptions, SshConnection } from './ssh/client';
@@ -29,6 +30,8 @@ export interface Reached {
 }
 
 export interface ReachOptions {
+  /** Instead of ssh: a program that runs a command on a host, with words of its own before and behind the host's name. */
+  readonly rsh?: (host: string) => readonly string[];
   readonly ssh: SshOptions & { readonly acceptsNewKeys: boolean; readonly agentSocket?: string };
   readonly files: Files;
   readonly wdir: string;
@@ -36,8 +39,9 @@ export interface ReachOptions {
 }
 
 /** @throws LaunchError (exit 3, or 2 for a wrong option) every host that is not reached, a line each */
-export async function reach(hosts: readonly string[], { ssh, files, wdir, timeoutMs }: ReachOptions): Promise<Reached> {
-  const far = hosts.filter((host) => !isThisMachine(host));
+export async function reach(hosts: readonly string[], { rsh, ssh, files, wdir, timeoutMs }: ReachOptions): Promise<Reached> {
+  const command = remoteCommand(wdir);
+  const far = rsh ? [] : hosts.filter((host) => !isThisMachine(host));
   const targets = far.map((host) => resolveTarget(host, ssh, files));
   const dialer = new Dialer({ ...ssh, timeoutMs }, (hop) => resolveTarget(hop, { configFile: ssh.configFile }, files));
   const attempts = await Promise.allSettled(targets.map((target) => dialer.connect(target)));
@@ -48,9 +52,10 @@ export async function reach(hosts: readonly string[], { ssh, files, wdir, timeou
   }
   const connections = attempts.map((attempt) => (attempt as PromiseFulfilledResult<SshConnection>).value);
   const places = hosts.map((host, index): Place => {
-    const connection = connections[far.indexOf(host)];
-    if (!connection) return { host, index, isHere: true, open: async () => localChannel() };
-    return { host, index, address: connection.remoteAddress, isHere: false, open: () => sshChannel(connection, host, wdir) };
+    if (isThisMachine(host)) return { host, index, isHere: true, open: async () => localChannel() };
+    if (rsh) return { host, index, isHere: false, open: async () => programChannel([...rsh(host), command]) };
+    const connection = connections[far.indexOf(host)]!;
+    return { host, index, address: connection.remoteAddress, isHere: false, open: () => sshChannel(connection, host, command) };
   });
   return { places, close: () => dialer.close() };
 }

@@ -35,7 +35,8 @@ async function run(request: RunRequest): Promise<number> {
   }
   const hosts = [...new Set(assignments.map(({ host }) => host))];
   const timeoutMs = request.startTimeoutSeconds * 1000;
-  const job = new Job(request, assignments, () => reach(hosts, { ssh: request.ssh, files, wdir, timeoutMs }));
+  const rsh = request.rsh && ((host: string) => [...request.rsh!, host]);
+  const job = new Job(request, assignments, () => reach(hosts, { rsh, ssh: request.ssh, files, wdir, timeoutMs }));
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => job.signal(signal));
   for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => job.forward(signal));
   return job.run();

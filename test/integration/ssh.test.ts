@@ -75,6 +75,23 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
     t.match(round.err, /ProxyJumps go round in a circle/);
   });
 
+  t.test('by another program (--rsh)', async (t) => {
+    const ssh = `ssh -F ${sshd.config} -o BatchMode=yes`;
+    const { status, out, err } = await run(
+      2,
+      ['--rsh', ssh],
+      ['sh', '-c', 'echo "$HOROVOD_RANK of $HOROVOD_HOSTNAME"; exit $((HOROVOD_RANK * 6))'],
+    );
+    t.equal(status, 6, err);
+    t.same(out.split('\n').sort(), ['', '[0]<stdout>:0 of far', '[1]<stdout>:1 of far']);
+    const refused = await run(1, ['--rsh', `${ssh} -p 9`], ['true']);
+    t.equal(refused.status, 3);
+    t.match(refused.err, /agent on host far \(by ssh\) ended with exit code 255; it said: .*refused/);
+    const none = await run(1, ['--rsh', 'no-such-program'], ['true']);
+    t.equal(none.status, 3);
+    t.match(none.err, /no-such-program.*ENOENT/);
+  });
+
   t.test("the host's own environment, with what options add", async (t) => {
     const show = ['sh', '-c', 'echo "$HERE|$GIVEN|$SAME|$HOROVOD_FUSION_THRESHOLD|$(test -n "$SSH_CONNECTION" && echo by ssh)|$(pwd)"'];
     const { out } = await run(1, ['-x', 'GIVEN=yes', '-x', 'SAME', '--fusion-threshold-mb', '3'], show, {

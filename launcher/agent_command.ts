@@ -1,0 +1,59 @@
+/**
+ * How an agent is started on another host, and what its exit codes mean. Pure; tsrun.
+ *
+ * By the user's login shell, so that node is found as it is in a terminal; the package is that of the working folder, or stands where it stands here.
+ */
+import path from 'node:path';
+import { LaunchError } from './errors';
+
+const agentFile = path.join(__dirname, 'agent.js');
+/** Those of the script below; 127 is the shell's. */
+const NO_FOLDER = 90;
+const NO_PACKAGE = 91;
+const UNFIT_NODE = 92;
+/** As package.json's engines has it. */
+export const FIT_NODES = '^20.19 || ^22.12 || >=24';
+
+/** Also runs on the host, in whatever node is there: old syntax, nothing of this file. */
+export function isFitNode(version: string): boolean {
+  const parts = version.replace(/^v/, '').split('.').map(Number);
+  const major = parts[0]!;
+  const minor = parts[1]!;
+  return major >= 24 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19);
+}
+
+/** For a POSIX shell. */
+const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** What a POSIX shell of the host is to run. @param file of launcher/ */
+export function remoteCommand(wdir: string, file = 'agent.js'): string {
+  const here = path.join(path.dirname(agentFile), file);
+  const program =
+    `if(!(${isFitNode.toString()})(process.version)){process.stderr.write('Node '+process.version);process.exitCode=${UNFIT_NODE}}else{` +
+    `const {createRequire}=require('module'),p=require('path');let a;` +
+    `try{a=p.join(p.dirname(createRequire(process.cwd()+'/x.js').resolve('khorovod')),'..','launcher',${JSON.stringify(file)})}catch(e){a=${JSON.stringify(here)}}` +
+    `if(require('fs').existsSync(a)){process.argv[1]=a;require(a)}else process.exitCode=${NO_PACKAGE}}`;
+  const script = `cd ${quoted(wdir)} || exit ${NO_FOLDER}; exec node -e ${quoted(program)}`;
+  return `exec "\${SHELL:-/bin/sh}" -lc ${quoted(script)}`;
+}
+
+const meanings: Readonly<Record<number, string>> = {
+  [NO_FOLDER]: 'found no such working folder there: make it, or name another one with --wdir',
+  [NO_PACKAGE]:
+    'found no khorovod there, neither in the working folder nor where it is here: npm install khorovod in the working folder of that host',
+  [UNFIT_NODE]: `found a Node there that is too old: install one of ${FIT_NODES}`,
+  127: 'found no node there: install it, or put it into the PATH of a login shell',
+};
+
+/** For a sentence that begins with the agent's name. */
+export const describeExit = (code: number): string => meanings[code] ?? `ended with exit code ${code}`;
+
+/** The words of `--rsh`, as a shell would split them; quotes hold a word together. @throws LaunchError there is none, or a quote is not closed */
+export function splitCommand(text: string): string[] {
+  const words = text.match(/(?:[^\s'"]|'[^']*'|"[^"]*")+/g) ?? [];
+  if (words.length === 0 || words.join('').length !== text.replace(/\s+(?=(?:[^'"]|'[^']*'|"[^"]*")*$)/g, '').length)
+    throw new LaunchError(`--rsh '${text}' is no command`);
+  return words.map((word) =>
+    word.replace(/'([^']*)'|"([^"]*)"/g, (_, single: string | undefined, double: string | undefined) => single ?? double ?? ''),
+  );
+}

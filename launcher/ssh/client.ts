@@ -128,7 +128,7 @@ class HostKey {
   }
 
   config(): Pick<ConnectConfig, 'hostVerifier' | 'algorithms'> {
-    const { hostKeyName, port } = this.target;
+    const { hostKeyName, hostKeyPort: port } = this.target;
     const types = knownKeyTypes(this.known, hostKeyName, port).flatMap((type) =>
       type === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256'] : [type],
     );
@@ -139,7 +139,7 @@ class HostKey {
   }
 
   private accepts(key: Buffer): boolean {
-    const { hostKeyName, port, hostKeyPolicy, knownHostsFiles } = this.target;
+    const { hostKeyName, hostKeyPort: port, hostKeyPolicy, knownHostsFiles } = this.target;
     const shown = `${keyTypeOf(key)} ${fingerprintOf(key)}`;
     const verdict = judgeHostKey(this.known, hostKeyName, port, key);
     switch (verdict.kind) {

@@ -41,8 +41,9 @@ export interface SshTarget {
   readonly identitiesOnly: boolean;
   /** A socket's path; undefined: SSH_AUTH_SOCK's; 'none'. */
   readonly identityAgent?: string;
-  /** Under which its key is looked up. */
+  /** Under which its key is looked up: an alias has no port. */
   readonly hostKeyName: string;
+  readonly hostKeyPort: number;
   /** The first is the one that is added to. */
   readonly knownHostsFiles: readonly string[];
   readonly hostKeyPolicy: HostKeyPolicy;
@@ -92,6 +93,7 @@ export function resolveTarget(name: string, options: SshOptions, files: Files, h
     identitiesOnly: one('IdentitiesOnly')?.toLowerCase() === 'yes',
     identityAgent: one('IdentityAgent') && fileOf(one('IdentityAgent')!),
     hostKeyName: one('HostKeyAlias') ?? host,
+    hostKeyPort: one('HostKeyAlias') === undefined ? port : 22,
     knownHostsFiles: (knownHosts.length > 0 ? knownHosts : ['~/.ssh/known_hosts']).map(fileOf),
     hostKeyPolicy: strict === 'accept-new' ? 'accept-new' : strict === 'no' || strict === 'off' ? 'off' : 'strict',
     jumps: jump === undefined || jump.toLowerCase() === 'none' ? [] : jump.split(',').map((hop) => hop.trim()),

@@ -56,7 +56,7 @@ export class Sshd {
 
   /** Makes its key known. */
   learn(key = readFileSync(path.join(this.folder, 'host.pub'), 'utf8')): void {
-    writeFileSync(this.knownHosts, key === '' ? '' : `[far]:${this.port} ${key}`);
+    writeFileSync(this.knownHosts, key === '' ? '' : `far ${key}`);
   }
 
   /** @returns the public key's line */

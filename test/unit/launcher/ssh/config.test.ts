@@ -27,6 +27,7 @@ t.test('without a configuration: the name, port 22, the usual keys and the usual
     identityFiles: ['id_ed25519', 'id_ecdsa', 'id_rsa'].map((key) => `${HOME}/.ssh/${key}`),
     namesItsIdentities: false,
     hostKeyName: 'h1',
+    hostKeyPort: 22,
     knownHostsFiles: [`${HOME}/.ssh/known_hosts`],
     hostKeyPolicy: 'strict',
     jumps: [],

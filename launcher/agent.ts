@@ -42,6 +42,7 @@ class Agent implements RankOwner {
   private isEnding = false;
   private isFinishing = false;
   private hasLauncher = true;
+  private isSuspended = false;
   private trouble = '';
   private taskset?: string;
   private relay?: StoreRelay;
@@ -78,7 +79,7 @@ class Agent implements RankOwner {
   private beat(): void {
     this.send({ heartbeat: {} });
     const silentMs = this.silence.tick(performance.now());
-    if (this.silenceMs > 0 && silentMs > this.silenceMs) this.onLauncherLost();
+    if (!this.isSuspended && this.silenceMs > 0 && silentMs > this.silenceMs) this.onLauncherLost();
   }
 
   private async tellReady(): Promise<void> {
@@ -107,11 +108,19 @@ class Agent implements RankOwner {
     if (start) void this.prepare(start);
     else if (probe) void this.probe(probe.targets ?? []);
     else if (go) this.startRanks(go.address ?? '');
-    else if (signal) for (const rank of this.running) rank.forward(signal.signal === 'SIGUSR1' ? 'SIGUSR1' : 'SIGUSR2');
+    else if (signal) this.signal(signal.signal ?? '');
     else if (end) this.end(end.graceMs ?? 0);
     else if (stdin) for (const rank of this.running) rank.writeStdin(stdin.data ?? new Uint8Array(), stdin.end ?? false);
     else if (credit) this.addOutputCredit(credit.bytes ?? 0);
     else if (store) this.relay?.give(store.link ?? 0, store.data ?? new Uint8Array(), store.end ?? false);
+  }
+
+  private signal(name: string): void {
+    if (name === 'SIGTSTP' || name === 'SIGCONT') {
+      // A launcher that is stopped says nothing, and is not gone.
+      this.isSuspended = name === 'SIGTSTP';
+      for (const rank of this.running) rank.suspend(this.isSuspended);
+    } else if (name === 'SIGUSR1' || name === 'SIGUSR2') for (const rank of this.running) rank.forward(name);
   }
 
   /** Makes ready what the ranks need, and says whether they can be started. */

@@ -158,7 +158,7 @@ export class Job {
     this.endBy({ kind: 'signal', signal: name }, this.ending?.kind === 'signal' ? 0 : GRACE_MS);
   }
 
-  forward(signal: 'SIGUSR1' | 'SIGUSR2'): void {
+  forward(signal: 'SIGUSR1' | 'SIGUSR2' | 'SIGTSTP' | 'SIGCONT'): void {
     this.sendAll({ signal: { signal } });
   }
 

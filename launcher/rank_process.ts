@@ -91,6 +91,10 @@ export class RankProcess {
     if (signal === 'SIGTERM') signalGroup(this.pid, 'SIGCONT');
   }
 
+  suspend(isOn: boolean): void {
+    if (this.pid !== undefined && !this.hasExited) signalGroup(this.pid, isOn ? 'SIGSTOP' : 'SIGCONT');
+  }
+
   /**
    * Passes a signal on to the process itself when it has a handler; without one its default would end it. Node always has one for SIGUSR1, which opens
    * its inspector: only where our preload stands before it does the signal reach the script's own handler.

@@ -17,6 +17,8 @@ import { reach } from './reach';
 import { files } from './ssh/files';
 
 const CHECK_BUILD_MS = 60_000;
+/** So that the agents hear of a Ctrl-Z before tsrun itself stops. */
+const STOP_MS = 100;
 const ownFile = (...parts: string[]): string => path.join(__dirname, '..', ...parts);
 
 const outside: Outside = {
@@ -39,6 +41,12 @@ async function run(request: RunRequest): Promise<number> {
   const job = new Job(request, assignments, () => reach(hosts, { rsh, ssh: request.ssh, files, wdir, timeoutMs }));
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => job.signal(signal));
   for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => job.forward(signal));
+  // Ctrl-Z stops the job, `fg` goes on with it.
+  process.on('SIGTSTP', () => {
+    job.forward('SIGTSTP');
+    setTimeout(() => process.kill(process.pid, 'SIGSTOP'), STOP_MS);
+  });
+  process.on('SIGCONT', () => job.forward('SIGCONT'));
   return job.run();
 }
 

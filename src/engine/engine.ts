@@ -167,8 +167,12 @@ export class Engine {
   private block(pending: Pending): void {
     let beat = this.boundary.beat;
     let beatMs = performance.now();
+    let lookedMs = beatMs;
     while (this.boundary.awaitSlot(pending.slot, LOOK_MS) === 'pending') {
       const now = this.boundary.beat;
+      // The whole process was stopped, the other thread with it.
+      if (performance.now() - lookedMs > 2 * LOOK_MS) beatMs = performance.now();
+      lookedMs = performance.now();
       if (now !== beat) [beat, beatMs] = [now, performance.now()];
       else if (performance.now() - beatMs > DEAD_THREAD_MS || this.boundary.threadState !== 'running') {
         this.drain();

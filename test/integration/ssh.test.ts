@@ -92,6 +92,23 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
     t.match(none.err, /no-such-program.*ENOENT/);
   });
 
+  t.test('Ctrl-Z stops the job for longer than --peer-timeout, and it goes on', async (t) => {
+    const command = ['sh', '-c', 'echo begun; i=0; while test $i -lt 20; do i=$((i + 1)); sleep 0.1; done; echo done'];
+    const job = new Job(['-np', '2', '-H', 'far:2', '--ssh-config', sshd.config, '--wdir', root, '--peer-timeout', '1', '--', ...command]);
+    t.ok(await until(() => job.out.split('begun').length === 3, 20_000), job.err);
+    process.kill(job.pid, 'SIGTSTP');
+    const ranks = () => job.processes().filter(({ command: text }) => text.startsWith('sh -c echo begun'));
+    const isStopped = (pid: number): boolean => / T /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+    t.ok(await until(() => isStopped(job.pid), 5000), 'tsrun stops');
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    t.notMatch(job.out, /done/);
+    process.kill(job.pid, 'SIGCONT');
+    t.equal(await job.status(20_000), 0, job.err);
+    t.same(job.out.split('\n').filter((line) => line.endsWith('done')).length, 2);
+    t.same(ranks(), []);
+    t.same(await job.leftAfter(2000), []);
+  });
+
   t.test("the host's own environment, with what options add", async (t) => {
     const show = ['sh', '-c', 'echo "$HERE|$GIVEN|$SAME|$HOROVOD_FUSION_THRESHOLD|$(test -n "$SSH_CONNECTION" && echo by ssh)|$(pwd)"'];
     const { out } = await run(1, ['-x', 'GIVEN=yes', '-x', 'SAME', '--fusion-threshold-mb', '3'], show, {
@@ -109,10 +126,7 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
     t.match(unknown.err, /host far .*its key \(ssh-ed25519 SHA256:.*\) is unknown: .*--accept-new-host-keys/);
     const accepted = await run(1, ['--accept-new-host-keys'], ['echo', 'started']);
     t.equal(accepted.status, 0, accepted.err);
-    t.equal(
-      readFileSync(sshd.knownHosts, 'utf8').split(' ').slice(0, 3).join(' ').trim(),
-      `far ${key.split(' ').slice(0, 2).join(' ')}`,
-    );
+    t.equal(readFileSync(sshd.knownHosts, 'utf8').split(' ').slice(0, 3).join(' ').trim(), `far ${key.split(' ').slice(0, 2).join(' ')}`);
     sshd.learn(sshd.makeKey('other'));
     const changed = await run(1, ['--accept-new-host-keys'], ['echo', 'started']);
     t.equal(changed.status, 3);

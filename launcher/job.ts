@@ -252,7 +252,7 @@ export class Job {
     const { env, addedEnv, wdir, command, isScript, isOwn, portRange, peerTimeoutSeconds } = this.request;
     const { gpus, cpus, numaNodes } = ready;
     const devices = { gpus: gpus ?? [], cpus: cpus ?? [], numaNodes: (numaNodes ?? []).map((node) => node.cpus ?? []) };
-    const own = this.assignments.filter(({ host }) => host === place.host);
+    const own = this.assignments.filter(({ host, user }) => host === place.host && user === place.user);
     return {
       jobId: this.jobId,
       key: this.key,

@@ -3,6 +3,7 @@
  *
  * Either all are reached or none stays connected.
  */
+import os from 'node:os';
 import { type AgentChannel, localChannel, programChannel, sshChannel } from './agent_channel';
 import { remoteCommand } from './agent_command';
 import { LaunchError } from './errors';
@@ -12,8 +13,15 @@ import { type Files, resolveTarget, type SshOptions, type SshTarget } from './ss
 
 const MOST_HOPS = 8;
 
-export interface Place {
+export interface HostName {
   readonly host: string;
+  /** As whom; undefined: as the ssh configuration says. */
+  readonly user?: string;
+}
+const sshName = ({ host, user }: HostName): string => (user === undefined ? host : `${user}@${host}`);
+const isHere = ({ host, user }: HostName): boolean => isThisMachine(host) && (user === undefined || user === os.userInfo().username);
+
+export interface Place extends HostName {
   /** Which host of the job it is. */
   readonly index: number;
   /** By which it was reached, where that is known. */
@@ -39,10 +47,10 @@ export interface ReachOptions {
 }
 
 /** @throws LaunchError (exit 3, or 2 for a wrong option) every host that is not reached, a line each */
-export async function reach(hosts: readonly string[], { rsh, ssh, files, wdir, timeoutMs }: ReachOptions): Promise<Reached> {
+export async function reach(hosts: readonly HostName[], { rsh, ssh, files, wdir, timeoutMs }: ReachOptions): Promise<Reached> {
   const command = remoteCommand(wdir);
-  const far = rsh ? [] : hosts.filter((host) => !isThisMachine(host));
-  const targets = far.map((host) => resolveTarget(host, ssh, files));
+  const far = rsh ? [] : hosts.filter((name) => !isHere(name));
+  const targets = far.map((name) => resolveTarget(sshName(name), ssh, files));
   const dialer = new Dialer({ ...ssh, timeoutMs }, (hop) => resolveTarget(hop, { configFile: ssh.configFile }, files));
   const attempts = await Promise.allSettled(targets.map((target) => dialer.connect(target)));
   const refusals = attempts.flatMap((attempt) => (attempt.status === 'rejected' ? [(attempt.reason as Error).message] : []));
@@ -51,11 +59,12 @@ export async function reach(hosts: readonly string[], { rsh, ssh, files, wdir, t
     throw new LaunchError([...new Set(refusals)].join('\n'), 3);
   }
   const connections = attempts.map((attempt) => (attempt as PromiseFulfilledResult<SshConnection>).value);
-  const places = hosts.map((host, index): Place => {
-    if (isThisMachine(host)) return { host, index, isHere: true, open: async () => localChannel() };
-    if (rsh) return { host, index, isHere: false, open: async () => programChannel([...rsh(host), command]) };
-    const connection = connections[far.indexOf(host)]!;
-    return { host, index, address: connection.remoteAddress, isHere: false, open: () => sshChannel(connection, host, command) };
+  const places = hosts.map((name, index): Place => {
+    const { host, user } = name;
+    if (isHere(name)) return { host, user, index, isHere: true, open: async () => localChannel() };
+    if (rsh) return { host, user, index, isHere: false, open: async () => programChannel([...rsh(sshName(name)), command]) };
+    const connection = connections[far.indexOf(name)]!;
+    return { host, user, index, address: connection.remoteAddress, isHere: false, open: () => sshChannel(connection, host, command) };
   });
   return { places, close: () => dialer.close() };
 }

@@ -35,7 +35,7 @@ async function run(request: RunRequest): Promise<number> {
     process.stdout.write(`${formatMap(assignments, command)}\n`);
     return 0;
   }
-  const hosts = [...new Set(assignments.map(({ host }) => host))];
+  const hosts = assignments.filter(({ localRank }) => localRank === 0);
   const timeoutMs = request.startTimeoutSeconds * 1000;
   const rsh = request.rsh && ((host: string) => [...request.rsh!, host]);
   const job = new Job(request, assignments, () => reach(hosts, { rsh, ssh: request.ssh, files, wdir, timeoutMs }));

@@ -49,6 +49,14 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
     t.equal(failing.status, 9);
     t.match(failing.err, /rank 1 on host far ended with exit code 9/);
     t.match(failing.err, /last words/);
+    const hostfile = path.join(sshd.folder, 'hostfile');
+    const as = (user: string) => {
+      writeFileSync(hostfile, `${user}@far slots=1\n`);
+      return runJob(['-np', '1', '--hostfile', hostfile, '--ssh-config', sshd.config, '--', 'whoami']);
+    };
+    const asUser = await as(os.userInfo().username);
+    t.equal(asUser.out, `[0]<stdout>:${os.userInfo().username}\n`, asUser.err);
+    t.match((await as('no-such-user')).err, /ssh to no-such-user@127/);
     const input = await run(1, [], ['cat'], { stdin: 'one\ntwo\n' });
     t.equal(input.out, '[0]<stdout>:one\n[0]<stdout>:two\n');
   });

@@ -3,6 +3,7 @@
  *
  *   h1:4,h2:4   h1,h2 (slots shared evenly)   node[01-16,20]:2   ann@h1:2   [fd00::1]:2
  */
+import { expandRanges, splitHostList } from '../src/host_list';
 import { LaunchError } from './errors';
 
 export interface HostSpec {
@@ -24,35 +25,15 @@ export interface Assignment {
   readonly crossSize: number;
 }
 
-/** More hosts than any range written on purpose names. */
-const MAX_RANGE = 65_536;
-
-/** Splits at commas that stand in no brackets. */
-function splitList(text: string): string[] {
-  return text.split(/,(?![^[]*\])/).map((entry) => entry.trim());
-}
-
 const wholeNumber = (text: string): number | undefined => (/^\d{1,9}$/.test(text) ? Number(text) : undefined);
 
-/** `node[01-03,7]x` → node01x node02x node03x node7x. @throws LaunchError a range that is malformed or empty */
-function expandRanges(host: string): string[] {
-  const open = host.indexOf('[');
-  if (open < 0) {
-    if (host.includes(']')) throw new LaunchError(`host '${host}': ']' without '['`);
-    return [host];
+/** @throws LaunchError a range that is malformed or empty */
+function hostsOf(name: string): string[] {
+  try {
+    return expandRanges(name);
+  } catch (error) {
+    throw new LaunchError((error as Error).message);
   }
-  const close = host.indexOf(']', open);
-  if (close < 0) throw new LaunchError(`host '${host}': the range is not closed; write node[01-16]`);
-  const [before, inside, after] = [host.slice(0, open), host.slice(open + 1, close), host.slice(close + 1)];
-  const middles = inside.split(',').flatMap((part) => {
-    const found = /^(\d+)(?:-(\d+))?$/.exec(part.trim());
-    if (!found) throw new LaunchError(`host '${host}': '${part}' is no number or range; write node[01-16,20]`);
-    const [first, last] = [Number(found[1]), Number(found[2] ?? found[1])];
-    if (last < first || last - first >= MAX_RANGE) throw new LaunchError(`host '${host}': the range ${part} is empty or too long`);
-    const width = found[1]!.length;
-    return Array.from({ length: last - first + 1 }, (_, i) => String(first + i).padStart(width, '0'));
-  });
-  return middles.flatMap((middle) => expandRanges(after).map((rest) => `${before}${middle}${rest}`));
 }
 
 /** One entry: `[user@]host[:slots]`, IPv6 in brackets, ranges. */
@@ -70,7 +51,7 @@ function parseEntry(entry: string): Array<{ host: string; user?: string; slots?:
     if (slots === undefined || slots < 1)
       throw new LaunchError(`host '${entry}': '${tail.replace(/^:/, '')}' is no number of slots; write ${name}:4`);
   }
-  const hosts = ipv6 ? [name] : expandRanges(name);
+  const hosts = ipv6 ? [name] : hostsOf(name);
   for (const host of hosts) {
     if (!ipv6 && !/^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?$/.test(host))
       throw new LaunchError(`'${host}' is no host name; an IPv6 address stands in brackets`);
@@ -85,7 +66,7 @@ function splitSlots(text: string): [string, string] {
 
 /** `-H`. @throws LaunchError (exit 2) says which entry, and what is wrong with it */
 export function parseHosts(text: string): HostSpec[] {
-  return merged(splitList(text).flatMap(parseEntry));
+  return merged(splitHostList(text).flatMap(parseEntry));
 }
 
 /** One host a line: `h1 slots=4 max_slots=8`, `h1:4`; `#` begins a comment. @throws LaunchError (exit 2) names file and line */

@@ -6,10 +6,13 @@
  */
 import { writeFileSync } from 'node:fs';
 import os from 'node:os';
-import { type Config, readConfig } from './config';
+import { type Config, environment, readConfig } from './config';
 import { Engine } from './engine/engine';
 import { type ErrorRecord, HvdError, NotInitializedError, recordOf, UsageError } from './errors';
-import { configureLog } from './log';
+import { configureLog, log } from './log';
+import { factsOfThisProcess } from './schedulers/facts';
+import type { JobIdentity } from './schedulers/identity';
+import { identify } from './schedulers/select';
 
 let engine: Engine | undefined;
 let generation = 0;
@@ -19,12 +22,15 @@ let uncaught: ErrorRecord | undefined;
 const onLeave: Array<() => void> = [];
 
 /**
- * Joins the job; blocks until all ranks have. Without a launcher it makes a job of size 1. Again: does nothing; after `shutdown()`: joins anew.
+ * Joins the job; blocks until all ranks have. Who this rank is comes from tsrun, else from Slurm, mpirun, torchrun or Kubernetes; without any of them it makes a job of size 1.
+ * Again: does nothing; after `shutdown()`: joins anew.
  * @throws RendezvousError a peer did not appear in time (names the missing ranks), or there is no key; UsageError a variable does not parse
  */
 export function init(): void {
   if (engine) return;
-  const config = readConfig();
+  const given = readConfig();
+  const job = identify(environment(), factsOfThisProcess, given.portRange);
+  const config = job ? withIdentity(given, job) : given;
   if (config.rank >= config.size)
     throw new UsageError(
       `HOROVOD_RANK is ${config.rank}, but HOROVOD_SIZE is ${config.size}: ranks are 0 … size−1. Start the job with tsrun.`,
@@ -32,7 +38,22 @@ export function init(): void {
   configureLog({ level: config.logLevel, rank: config.rank, hideTime: config.logHideTime });
   hookExit();
   generation += 1;
-  engine = new Engine(config.hostname ? config : Object.freeze({ ...config, hostname: os.hostname() }), generation);
+  if (job) log('INFO', `rank ${job.rank} of ${job.size}, started by ${job.scheduler}`);
+  engine = new Engine(config.hostname ? config : Object.freeze({ ...config, hostname: os.hostname() }), job, generation);
+}
+
+/** What tsrun would have set. */
+function withIdentity(config: Config, { rank, size, localRank, localSize, crossRank, crossSize, hostname }: JobIdentity): Config {
+  return Object.freeze({
+    ...config,
+    rank,
+    size,
+    localRank: localRank ?? 0,
+    localSize: localSize ?? 1,
+    crossRank: crossRank ?? 0,
+    crossSize: crossSize ?? 1,
+    hostname: hostname ?? config.hostname,
+  });
 }
 
 /** Leaves the job: what peers still need of complete operations is sent first (at most 5 s); pending operations fail with ShutdownError. */

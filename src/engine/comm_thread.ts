@@ -20,7 +20,7 @@ const LEAVE_MS = 5_000;
 /** After a failure only the news of it is still sent. */
 const LEAVE_FAILED_MS = 500;
 
-const { config, generation, memory, regions, words, port } = workerData as ThreadData & { port: MessagePort };
+const { config, job, generation, memory, regions, words, port } = workerData as ThreadData & { port: MessagePort };
 const boundary = new Boundary(words);
 const tell = (message: FromThread, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
 const conductor = new Conductor(config, boundary, tell);
@@ -55,7 +55,7 @@ const hear = guarded((from: number, message: khorovod.IControl) => {
 /** Once this rank is complete and the coordinator has said that all are. */
 function start(): void {
   if (!isReady || !session || conductor.failure) return;
-  tell({ kind: 'running', isHomogeneous: session.isHomogeneous });
+  tell({ kind: 'running', isHomogeneous: session.isHomogeneous, place: session.place });
   boundary.setThread('running');
 }
 
@@ -66,7 +66,7 @@ async function join(): Promise<void> {
     onFailure: fail,
     onDeparted: guarded((rank: number, reason: string) => conductor.hearDeparture(rank, reason)),
   };
-  const opened = await openSession(config, generation, events, (_peer, error) => fail(error));
+  const opened = await openSession(config, job, generation, events, (_peer, error) => fail(error));
   const members = Array.from({ length: config.size }, (_, rank) => rank);
   conductor.begin(opened, new Operations(memory, makeKernels(memory), regions, opened.transport, members));
   session = opened;

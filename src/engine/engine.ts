@@ -9,6 +9,8 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from '
 import { type Config, environment } from '../config';
 import { type ErrorRecord, HvdError, reviveError, ShutdownError } from '../errors';
 import { Arena, createMemory } from '../memory/arena';
+import { RESOLVE_MS } from '../rendezvous/resolve';
+import type { JobIdentity } from '../schedulers/identity';
 import { Boundary, SLOT_COUNT } from './boundary';
 import type { Call } from './call';
 import { type FromThread, layOutRegions, type ThreadData, type ToThread } from './messages';
@@ -56,7 +58,9 @@ export class Engine {
 
   /** Blocks until the job has formed. @throws RendezvousError, WireError, … what the communication thread met */
   constructor(
-    readonly config: Config,
+    /** Its place among the ranks of this host is known once the job has formed. */
+    public config: Config,
+    private readonly job: JobIdentity | undefined,
     generation: number,
   ) {
     const memory = createMemory();
@@ -66,7 +70,7 @@ export class Engine {
     this.arena = new Arena(memory, regions.reservedBytes);
     const { port1, port2 } = new MessageChannel();
     this.port = port1;
-    const threadData: ThreadData = { config, generation, memory, regions, words: this.boundary.words };
+    const threadData: ThreadData = { config, job, generation, memory, regions, words: this.boundary.words };
     this.worker = new Worker(path.join(__dirname, 'comm_thread.js'), {
       name: 'khorovod',
       workerData: { ...threadData, port: port2 },
@@ -155,7 +159,7 @@ export class Engine {
 
   private awaitStart(): void {
     const { startTimeoutSeconds } = this.config;
-    const deadlineMs = performance.now() + startTimeoutSeconds * 1000 + DEAD_THREAD_MS;
+    const deadlineMs = performance.now() + startTimeoutSeconds * 1000 + DEAD_THREAD_MS + (this.job ? 2 * RESOLVE_MS : 0);
     while (this.boundary.threadState === 'starting' && performance.now() < deadlineMs) this.boundary.awaitThread('starting', LOOK_MS);
     this.drain();
     if (this.boundary.threadState === 'running') return;
@@ -230,6 +234,7 @@ export class Engine {
         return;
       case 'running':
         this.isHomogeneous = message.isHomogeneous;
+        this.config = Object.freeze({ ...this.config, ...message.place });
         return;
       case 'failed':
         this.failure ??= reviveError(message.error);

@@ -2,8 +2,10 @@
 import { STAR_MAX_BYTES } from '../collective/select';
 import type { Config } from '../config';
 import type { ErrorRecord } from '../errors';
+import type { JobIdentity } from '../schedulers/identity';
 import type { Call } from './call';
 import { MOST_FUSED_BYTES } from './fuse';
+import type { Place } from './place';
 
 /** A call on its way into the communication thread. `byteOffset`: its parts lie there in the arena, one behind the other without gaps. */
 export interface Submission {
@@ -29,11 +31,13 @@ export type FromThread =
   /** Asynchronous calls that are complete (their slot words say so too). */
   | { kind: 'done'; ids: number[] }
   | { kind: 'record'; id: number; error?: ErrorRecord; outputs?: ArrayBuffer[]; rows?: number[][] }
-  | { kind: 'running'; isHomogeneous: boolean }
+  | { kind: 'running'; isHomogeneous: boolean; place: Place }
   | { kind: 'failed'; error: ErrorRecord };
 
 export interface ThreadData {
   readonly config: Config;
+  /** Who this is in a job that tsrun did not start. */
+  readonly job?: JobIdentity;
   readonly generation: number;
   readonly memory: WebAssembly.Memory;
   readonly regions: Regions;

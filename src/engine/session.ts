@@ -3,11 +3,10 @@
  *
  * Communication thread. Everything made here belongs to one generation and is closed with it; a new generation makes all of it anew.
  */
-import { readFileSync } from 'node:fs';
 import type { Config } from '../config';
 import { type HvdError, RendezvousError } from '../errors';
 import { join } from '../rendezvous/join';
-import { connectStore, type Store } from '../rendezvous/store';
+import type { JobIdentity } from '../schedulers/identity';
 import { ControlLink } from '../transport/control';
 import { dial } from '../transport/dial';
 import { inProcessTransports } from '../transport/in_process';
@@ -15,28 +14,40 @@ import { Listener } from '../transport/listener';
 import { TcpTransport } from '../transport/tcp';
 import type { Transport } from '../transport/transport';
 import { version } from '../version';
+import type { khorovod } from '../wire/generated/messages';
 import type { Identity } from '../wire/handshake';
 import { type ControlEvents, ControlPlane } from './control_plane';
+import { type Meeting, meet } from './meeting';
+import { type Place, placesOf } from './place';
 
 export interface Session {
   readonly transport: Transport;
   readonly control: ControlPlane;
   readonly isHomogeneous: boolean;
+  /** Where this rank stands; the system that started the job may not have said. */
+  readonly place: Place;
   hostOf(rank: number): string;
   report(json: string): void;
   /** Sends what is queued, at most so long, then closes every socket. */
   close(timeoutMs: number): Promise<void>;
 }
 
+/** @param job who this is in a job that tsrun did not start */
 export async function openSession(
   config: Config,
+  job: JobIdentity | undefined,
   generation: number,
   events: ControlEvents,
   onPeerLost: (peer: number, error: HvdError) => void,
 ): Promise<Session> {
-  return config.size === 1 && config.rendezvous === ''
-    ? aloneSession(config, events)
-    : joinedSession(config, generation, events, onPeerLost);
+  if (config.size === 1 && config.rendezvous === '') return aloneSession(config, events);
+  const meeting = await meet(config, job, generation);
+  try {
+    return await joinedSession(config, job, meeting, events, onPeerLost);
+  } catch (error) {
+    await meeting.close((error as Error).message);
+    throw error;
+  }
 }
 
 function aloneSession(config: Config, events: ControlEvents): Session {
@@ -45,6 +56,7 @@ function aloneSession(config: Config, events: ControlEvents): Session {
     transport: inProcessTransports(1)[0]!,
     control: new ControlPlane(0, hostOf, config.peerTimeoutSeconds * 1000, events),
     isHomogeneous: true,
+    place: { localRank: 0, localSize: 1, crossRank: 0, crossSize: 1 },
     hostOf,
     report: () => {},
     close: async () => {},
@@ -53,20 +65,19 @@ function aloneSession(config: Config, events: ControlEvents): Session {
 
 async function joinedSession(
   config: Config,
-  generation: number,
+  job: JobIdentity | undefined,
+  meeting: Meeting,
   events: ControlEvents,
   onPeerLost: (peer: number, error: HvdError) => void,
 ): Promise<Session> {
   const { rank, size } = config;
-  const deadlineMs = performance.now() + config.startTimeoutSeconds * 1000;
-  const left = () => Math.max(1, deadlineMs - performance.now());
-  const identity: Identity = { jobId: config.jobId, key: readKey(config), generation, rank };
-  const store = await reachStore(config, identity, left());
-  const listener = await Listener.open({ identity, size, host: config.bindAddress, portRange: config.portRange });
+  const { identity, store } = meeting;
+  const left = () => Math.max(1, meeting.deadlineMs - performance.now());
+  const listener = await Listener.open({ identity, size, host: meeting.bindAddress, portRange: config.portRange });
   try {
     const records = await join({
       store,
-      generation,
+      generation: identity.generation,
       size,
       timeoutMs: left(),
       record: {
@@ -101,53 +112,46 @@ async function joinedSession(
     });
     const control = new ControlPlane(rank, hostOf, config.peerTimeoutSeconds * 1000, events);
     await linkControl(control, identity, peers, listener, left());
+    meeting.conclude();
     return {
       transport,
       control,
-      isHomogeneous: records.every((record) => record.localSize === records[0]!.localSize),
+      ...standing(config, job, records),
       hostOf,
       report: (json) => store.report(rank, json),
       async close(timeoutMs) {
         await Promise.all([control.close(timeoutMs), transport.close(timeoutMs)]);
         listener.close();
-        store.close();
+        await meeting.close();
       },
     };
   } catch (error) {
     listener.close();
-    store.close();
     throw error;
   }
 }
 
-function readKey(config: Config): Uint8Array {
-  try {
-    const key = readFileSync(config.keyFile);
-    if (key.length !== 32) throw new Error(`it holds ${key.length} bytes, not 32`);
-    return key;
-  } catch (error) {
-    throw new RendezvousError(
-      `Rank ${config.rank} of ${config.size} cannot read the job key from '${config.keyFile}' (TSRUN_KEY_FILE): ${(error as Error).message}. Start the job with tsrun, which makes it.`,
-    );
-  }
-}
-
-async function reachStore(config: Config, identity: Identity, timeoutMs: number): Promise<Store> {
-  const at = config.rendezvous.lastIndexOf(':');
-  const [host, port] = [config.rendezvous.slice(0, at).replace(/^\[|\]$/g, ''), Number(config.rendezvous.slice(at + 1))];
-  if (at < 1 || !Number.isInteger(port)) {
-    throw new RendezvousError(
-      `HOROVOD_SIZE is ${config.size}, but TSRUN_RENDEZVOUS ('${config.rendezvous}') names no HOST:PORT where the ranks meet. Start the job with tsrun.`,
-    );
-  }
-  try {
-    return await connectStore({ identity, host, port, timeoutMs });
-  } catch (error) {
-    throw new RendezvousError(
-      `Rank ${config.rank} could not reach the rendezvous at ${config.rendezvous}: ${(error as Error).message} Is the launcher still running?`,
-      { cause: error },
-    );
-  }
+/** Where this rank stands, and whether every host runs equally many: as tsrun or another system says, else from who has met. */
+function standing(
+  config: Config,
+  job: JobIdentity | undefined,
+  records: readonly khorovod.RankRecord[],
+): Pick<Session, 'place' | 'isHomogeneous'> {
+  const { localRank, localSize, crossRank, crossSize } = job ?? config;
+  const found = placesOf(
+    records.map((record) => ({ host: record.host, localRank: localRank === undefined ? undefined : record.localRank })),
+  );
+  const own = found[config.rank]!;
+  const sizes = localSize === undefined ? found : records;
+  return {
+    place: {
+      localRank: localRank ?? own.localRank,
+      localSize: localSize ?? own.localSize,
+      crossRank: crossRank ?? own.crossRank,
+      crossSize: crossSize ?? own.crossSize,
+    },
+    isHomogeneous: sizes.every((one) => one.localSize === sizes[0]!.localSize),
+  };
 }
 
 /** So long the ranks that are there are told why the job does not form. */

@@ -1,7 +1,7 @@
 /**
  * All ranks of a generation meet: each publishes where it is, and waits for the others. Communication thread.
  *
- * Keys: `gen/<generation>/rank/<rank>` holds a RankRecord. `job/hosts`, a JSON array of host names by rank, is set by the launcher before any rank starts; it is read only to say
+ * Keys: `gen/<generation>/rank/<rank>` holds a RankRecord. `job/hosts`, a JSON array of host names by rank, is set by whoever serves the store before any rank comes; it is read only to say
  * where the missing ones should have been.
  */
 import { RendezvousError } from '../errors';
@@ -47,7 +47,7 @@ export async function join({
   const { host, pid, port } = records[own]!;
   if (port !== (record.port ?? 0) || pid !== (record.pid ?? 0) || host !== (record.host ?? '')) {
     throw new RendezvousError(
-      `Two processes take themselves for rank ${own}: this one (process ${record.pid} on host ${record.host}) and process ${pid} on host ${host}. Start the job with tsrun, which numbers them.`,
+      `Two processes take themselves for rank ${own}: this one (process ${record.pid} on host ${record.host}) and process ${pid} on host ${host}. Start the job with tsrun, srun or mpirun, which number them.`,
     );
   }
   return records;
@@ -82,6 +82,6 @@ function missingError(missing: readonly number[], hosts: readonly unknown[], siz
   const names = missing.slice(0, MOST_NAMED).map(nameOf).join(', ');
   return new RendezvousError(
     `After ${(timeoutMs / 1000).toFixed(1)} s ${names}${more} of ${size} had not come to the rendezvous. ` +
-      'See their own output for why they did not get as far as init(); --start-timeout sets how long the others wait.',
+      'See their own output for why they did not get as far as init(); TSRUN_START_TIMEOUT (--start-timeout of tsrun) sets how long the others wait.',
   );
 }

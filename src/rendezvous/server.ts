@@ -1,5 +1,6 @@
 /**
- * The key–value store where the ranks of a job meet, and where they report. The launcher serves it (main thread); it serves all generations.
+ * The key–value store where the ranks of a job meet, and where they report. The launcher serves it (main thread), for all generations; without a launcher rank 0 does
+ * (communication thread), for one.
  *
  * A get of a key that is not there waits until it is set; the asker keeps the deadline and says when it has given up. Invariants: keys, values, waiting calls and unread
  * replies are bounded; what is refused is refused to the one who asked, with a sentence; bytes that are no request close that client's connection and nothing else;
@@ -8,6 +9,7 @@
 import type { Duplex } from 'node:stream';
 import { RendezvousError } from '../errors';
 import { Listener, MOST_STRANGERS, type PortRange } from '../transport/listener';
+import { endWithin } from '../transport/socket';
 import { encodeFrame, FrameParser } from '../wire/frame';
 import { khorovod } from '../wire/generated/messages';
 import { LAUNCHER_RANK } from '../wire/handshake';
@@ -17,6 +19,8 @@ export interface StoreServerOptions {
   jobId: string;
   key: Uint8Array;
   host: string;
+  /** This port and no other. */
+  port?: number;
   portRange?: PortRange;
   /** Number of ranks that may come at the same time. */
   size?: number;
@@ -53,12 +57,17 @@ export class StoreServer {
   constructor(private readonly onReport?: (rank: number, json: string) => void) {}
 
   /** @throws RendezvousError it cannot listen there */
-  static async start({ jobId, key, host, portRange, size, onReport }: StoreServerOptions): Promise<StoreServer> {
-    const identity = { jobId, key, generation: 0, rank: LAUNCHER_RANK };
+  static async start({ onReport, ...options }: StoreServerOptions): Promise<StoreServer> {
     const server = new StoreServer(onReport);
-    server.listener = await Listener.open({ identity, host, portRange, maxStrangers: Math.max(MOST_STRANGERS, size ?? 0) });
-    server.listener.onLink('store', (_from, socket) => server.serve(socket));
+    await server.listen(options);
     return server;
+  }
+
+  /** @throws RendezvousError it cannot listen there */
+  async listen({ jobId, key, host, port, portRange, size }: Omit<StoreServerOptions, 'onReport'>): Promise<void> {
+    const identity = { jobId, key, generation: 0, rank: LAUNCHER_RANK };
+    this.listener = await Listener.open({ identity, host, port, portRange, maxStrangers: Math.max(MOST_STRANGERS, size ?? 0) });
+    this.listener.onLink('store', (_from, socket) => this.serve(socket));
   }
 
   /** Of one that listens. */
@@ -72,9 +81,20 @@ export class StoreServer {
     if (refusal) throw new RendezvousError(`The rendezvous does not take '${key}': ${refusal}.`);
   }
 
-  /** Closes the port and every connection. */
-  async close(): Promise<void> {
+  /** Whoever waits for a key is refused with this sentence, and so is told why there will be none. */
+  refuseWaiting(reason: string): void {
+    for (const client of this.clients) {
+      for (const id of [...client.waiting.keys()]) {
+        this.forget(client, id);
+        reply(client, { id, error: reason });
+      }
+    }
+  }
+
+  /** Closes the port and every connection, after what they were told has left (at most `timeoutMs`). */
+  async close(timeoutMs = 0): Promise<void> {
     this.listener?.close();
+    if (timeoutMs > 0) await Promise.all([...this.clients].map(({ socket }) => endWithin(socket, timeoutMs)));
     for (const { socket } of this.clients) socket.destroy();
   }
 

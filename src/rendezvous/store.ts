@@ -1,7 +1,7 @@
 /**
  * A rank's side of the key–value store (server.ts). Communication thread.
  *
- * Invariants: every call ends: with its answer, at its deadline, or, when the connection is lost, at once and with an error that names the launcher's address; calls
+ * Invariants: every call ends: with its answer, at its deadline, or, when the connection is lost, at once and with an error that names the server's address; calls
  * made after that fail the same way. Nothing here ends the job: what matters is that ranks can meet, and those that have met need the store no more.
  */
 import { type HvdError, RendezvousError } from '../errors';
@@ -14,6 +14,8 @@ import { type Identity, LAUNCHER_RANK } from '../wire/handshake';
 import { MOST_FRAME_BYTES, refusalOf } from './limits';
 
 export interface Store {
+  /** This end of the connection: an address by which this host reaches whoever serves the store. */
+  readonly localAddress: string;
   /** Sets or replaces. @throws RendezvousError refused, or no answer in time */
   set(key: string, value: Uint8Array): Promise<void>;
   /** The value, as soon as there is one. @throws KeyAbsentError still none after `timeoutMs`; RendezvousError refused, or the connection is lost */
@@ -41,13 +43,19 @@ export async function connectStore({
   host,
   port,
   timeoutMs,
+  server = 'the launcher',
+  awaitListener = true,
 }: {
   identity: Identity;
   host: string;
   port: number;
   timeoutMs: number;
+  /** Who serves it, for errors. */
+  server?: string;
+  /** Nobody listening there yet is waited for too. */
+  awaitListener?: boolean;
 }): Promise<Store> {
-  const socket = await dial({ identity, to: LAUNCHER_RANK, host, port, channel: 'store', timeoutMs, awaitListener: true });
+  const socket = await dial({ identity, to: LAUNCHER_RANK, host, port, channel: 'store', timeoutMs, server, awaitListener });
   const where = `the rendezvous at ${addressText(host, port)}`;
   const parser = new FrameParser(MOST_FRAME_BYTES);
   const asked = new Map<number, { answer(value: Uint8Array): void; fail(error: HvdError): void }>();
@@ -55,7 +63,7 @@ export async function connectStore({
   let lost: RendezvousError | undefined;
 
   function lose(how: string, cause?: unknown): void {
-    lost ??= new RendezvousError(`Rank ${identity.rank} has lost ${where}: ${how}. If the launcher has ended, its output says why.`, {
+    lost ??= new RendezvousError(`Rank ${identity.rank} has lost ${where}: ${how}. If ${server} has ended, its output says why.`, {
       cause,
     });
     for (const { fail } of asked.values()) fail(lost);
@@ -108,6 +116,7 @@ export async function connectStore({
 
   const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
   return {
+    localAddress: socket.localAddress ?? '',
     async set(key, value) {
       refuse(key, value);
       const late = () =>

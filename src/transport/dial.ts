@@ -13,6 +13,8 @@ import { addressText } from './socket';
 export interface DialOptions {
   identity: Identity;
   to: number;
+  /** Of the store: who serves it, for errors. Default: the launcher. */
+  server?: string;
   /** Host name of that rank, for errors. */
   hostName?: string;
   host: string;
@@ -33,10 +35,10 @@ const MOST_BROKEN_HANDSHAKES = 5;
 /**
  * An open link; paused, unless `onread` is given. No byte behind the handshake is lost.
  *
- * @throws PeerError (RendezvousError where it is the launcher) that says whom, where, what happened
+ * @throws PeerError (RendezvousError where it is the store) that says whom, where, what happened
  */
 export async function dial(options: DialOptions): Promise<net.Socket> {
-  const { to, hostName, host, port, channel, timeoutMs, awaitListener, signal } = options;
+  const { to, server = 'the launcher', hostName, host, port, channel, timeoutMs, awaitListener, signal } = options;
   const startedMs = performance.now();
   const deadlineMs = startedMs + timeoutMs;
   let refusals = 0;
@@ -56,13 +58,13 @@ export async function dial(options: DialOptions): Promise<net.Socket> {
   }
 
   function failure(error: Error): HvdError {
-    const isLauncher = to === LAUNCHER_RANK;
-    const whom = isLauncher ? 'the launcher' : `rank ${to}${hostName ? ` on host ${hostName}` : ''}`;
+    const isStore = to === LAUNCHER_RANK;
+    const whom = isStore ? server : `rank ${to}${hostName ? ` on host ${hostName}` : ''}`;
     // Of several addresses tried in a row, Node reports a list of errors without a text.
     const how = error.message || ((error as NodeJS.ErrnoException).code ?? error.name);
     const afterText = `after ${((performance.now() - startedMs) / 1000).toFixed(1)} of ${(timeoutMs / 1000).toFixed(1)} s`;
     const text = `Connecting to ${whom} at ${addressText(host, port)} (${channel}) failed ${afterText}: ${how}.`;
-    return isLauncher ? new RendezvousError(text, { cause: error }) : new PeerError(text, { peer: to, host: hostName, cause: error });
+    return isStore ? new RendezvousError(text, { cause: error }) : new PeerError(text, { peer: to, host: hostName, cause: error });
   }
 }
 

@@ -23,6 +23,8 @@ export interface ListenerOptions {
   host: string;
   /** Number of ranks, where known: others are refused, and so many may be in their handshake at once. */
   size?: number;
+  /** This port and no other. */
+  port?: number;
   /** Default: any port. */
   portRange?: PortRange;
   handshakeTimeoutMs?: number;
@@ -55,11 +57,12 @@ export class Listener {
 
   /** @throws RendezvousError no port of the range is free, or the address is not this host's */
   static async open(options: ListenerOptions): Promise<Listener> {
-    const { host, portRange } = options;
+    const { host, port, portRange } = options;
     if (host === '')
       throw new RendezvousError('A rank was to listen on no address at all (TSRUN_BIND_ADDRESS is empty). Start the job with tsrun.');
     const server = net.createServer();
-    await (portRange ? listenInRange(server, host, portRange) : listenOn(server, host, 0).catch(refuse(`on ${host}`)));
+    if (port === undefined && portRange) await listenInRange(server, host, portRange);
+    else await listenOn(server, host, port ?? 0).catch(refuse(`on ${port === undefined ? host : addressText(host, port)}`));
     return new Listener(host, (server.address() as net.AddressInfo).port, server, options);
   }
 

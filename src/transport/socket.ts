@@ -1,5 +1,6 @@
 /** What all kinds of link do with a socket. */
-import { isIPv6, type Socket } from 'node:net';
+import { isIPv6 } from 'node:net';
+import type { Duplex } from 'node:stream';
 
 /** As it is written in commands: an IPv6 address in brackets. */
 export const addressText = (host: string, port: number): string => (isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`);
@@ -8,7 +9,7 @@ export const addressText = (host: string, port: number): string => (isIPv6(host)
  * Sends what is queued and then the end of the stream. Resolves when the kernel has all of it (it is delivered even if this process ends then), when the socket is
  * closed (there is nobody to deliver to), or after `timeoutMs`.
  */
-export function endWithin(socket: Socket, timeoutMs: number): Promise<void> {
+export function endWithin(socket: Duplex, timeoutMs: number): Promise<void> {
   if (socket.destroyed) return Promise.resolve();
   return new Promise((resolve) => {
     const done = (): void => {

@@ -7,11 +7,12 @@ const root = path.join(__dirname, '..', '..').replace(/[/\\]dist$/, '');
 
 /** From the bottom up. A file belongs to the first row whose pattern fits; it may import rows above it in this list, and its own row. */
 const layers: ReadonlyArray<readonly [string, RegExp]> = [
-  ['A base', /^src\/(errors|log|dtype|config|version)\.ts$/],
+  ['A base', /^src\/(errors|log|dtype|config|version|host_list)\.ts$/],
   ['A memory', /^src\/memory\//],
   ['A wire', /^src\/wire\//],
   ['B plans', /^src\/collective\/(plan|ring|recursive_doubling|tree|allgather|select)\.ts$/],
-  ['B decisions', /^src\/engine\/(call|ranks|mismatch|cache|fuse|negotiate|stall)\.ts$/],
+  ['B decisions', /^src\/engine\/(call|ranks|place|mismatch|cache|fuse|negotiate|stall)\.ts$/],
+  ['B schedulers', /^src\/schedulers\//],
   ['C transport', /^src\/transport\//],
   ['C rendezvous', /^src\/rendezvous\//],
   ['D executor', /^src\/collective\/execute\.ts$/],

@@ -15,7 +15,7 @@ import { encodeFrame, FrameParser } from '../src/wire/frame';
 import { khorovod } from '../src/wire/generated/messages';
 import { BEGIN_MARK } from './agent_mark';
 import { findDevices, findInterfaces, findTaskset } from './devices';
-import { makeJobFolder, partOf, removeJobFolder } from './key_file';
+import { makeJobFolder, removeJobFolder } from './key_file';
 import { endCarriers, jobMark, runToEnd } from './process';
 import { type RankOwner, RankProcess, type RankSpec } from './rank_process';
 import { DEFAULT_PATH, specsOf, whyNot } from './rank_specs';
@@ -129,19 +129,17 @@ class Agent implements RankOwner {
     const { key, size } = job;
     const place = job.place ?? 0;
     this.silenceMs = job.silenceMs ?? 0;
-    this.part = partOf(job.jobId ?? '', place);
+    this.part = job.part ?? '';
     this.reaper.watchJob(this.part);
     const secret = { jobId: job.jobId ?? '', key: key ?? new Uint8Array() };
     const portRange = job.firstPort ? { first: job.firstPort, last: job.lastPort ?? 0 } : undefined;
     try {
       const keyFile = makeJobFolder(this.part, secret.key);
-      this.relay = await StoreRelay.open({
-        ...secret,
-        size: size ?? 0,
-        portRange,
-        onBytes: (link, data, end) => this.send({ store: { link, data, end } }),
-      });
-      this.specs = specsOf(job, { keyFile, rendezvous: this.relay.place, taskset: this.taskset });
+      if (!job.rendezvous) {
+        const onBytes = (link: number, data: Uint8Array, end: boolean): void => this.send({ store: { link, data, end } });
+        this.relay = await StoreRelay.open({ ...secret, size: size ?? 0, portRange, onBytes });
+      }
+      this.specs = specsOf(job, { keyFile, rendezvous: job.rendezvous || this.relay!.place, taskset: this.taskset });
     } catch (error) {
       this.fail('', `it cannot be made ready: ${(error as Error).message}`);
       return;

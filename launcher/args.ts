@@ -8,10 +8,12 @@ import path from 'node:path';
 import yargs from 'yargs';
 import { type Knob, knobs } from '../src/config';
 import { interfaceFilter } from '../src/rendezvous/interfaces';
+import { MAKE_KEY } from '../src/rendezvous/key_file';
 import { splitCommand } from './agent_command';
 import { readConfigFile } from './config_file';
 import { LaunchError } from './errors';
 import { type HostSpec, parseHostfile, parseHosts } from './hosts';
+import type { NodesOptions } from './nodes';
 import { type Option, type Spelling, spellings } from './options';
 import type { PinningOptions } from './pinning';
 import type { ReachOptions } from './reach';
@@ -54,6 +56,8 @@ export interface RunRequest {
   /** What another host's own environment lacks: what options set, and Horovod's and our variables. */
   readonly addedEnv: Record<string, string>;
   readonly ssh: ReachOptions['ssh'];
+  /** One tsrun a host. */
+  readonly nodes?: NodesOptions;
   /** Words of the program that starts agents instead of ssh. */
   readonly rsh?: readonly string[];
   /** To be said once, before the job. */
@@ -302,13 +306,17 @@ function requestOf(
   if (list !== undefined && file !== undefined) throw new LaunchError('-H and --hostfile exclude each other');
   const hosts =
     list !== undefined ? parseHosts(list) : file !== undefined ? parseHostfile(readText(outside, file, 'hostfile'), file) : undefined;
+  const nodes = nodesOf(settings, outside);
+  if (nodes && (list !== undefined || file !== undefined))
+    throw new LaunchError('--nnodes starts nothing on other hosts: -H and --hostfile have no place beside it');
   const added = addedEnvironment(settings, outside);
   // A variable that the caller has set already survives an option that is not given.
   const ofCaller = ({ env, parse, fallback }: Knob<number>): number => parse(outside.env[env] ?? '') ?? fallback;
   return {
     ...what,
     np,
-    hosts,
+    hosts: nodes ? Array.from({ length: nodes.nodes }, (_, node) => ({ host: `node${node}` })) : hosts,
+    nodes,
     oversubscribe: settings.isOn('oversubscribe'),
     isDryRun: settings.isOn('dry-run'),
     isVerbose: settings.isOn('verbose'),
@@ -341,6 +349,23 @@ function requestOf(
     addedEnv: { ...Object.fromEntries(Object.entries(outside.env).filter(([name]) => /^(HOROVOD|TSRUN)_/.test(name))), ...added },
     notices: settings.notices,
   };
+}
+
+/** @throws LaunchError some of the four are missing */
+function nodesOf(settings: Settings, outside: Outside): NodesOptions | undefined {
+  const [nodes, nodeRank, endpoint] = [settings.number('nnodes'), settings.number('node-rank'), settings.text('rdzv-endpoint')];
+  const keyFile = settings.text('key-file') ?? (outside.env[knobs.keyFile.env] || undefined);
+  if (nodes === undefined && nodeRank === undefined && endpoint === undefined) return undefined;
+  if (nodes === undefined || nodeRank === undefined || endpoint === undefined)
+    throw new LaunchError('one tsrun a host needs all of --nnodes, --node-rank and --rdzv-endpoint');
+  if (nodeRank >= nodes) throw new LaunchError(`--node-rank is ${nodeRank}, but must be 0 to ${nodes - 1} with --nnodes ${nodes}`);
+  if (keyFile === undefined)
+    throw new LaunchError(`one tsrun a host needs --key-file, the same on every host. Make it once and copy it: ${MAKE_KEY}`);
+  const found = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/.exec(endpoint);
+  const port = Number(found?.[3]);
+  if (!found || port < 1 || port > 65_535) throw new LaunchError(`--rdzv-endpoint is '${endpoint}', but must be HOST:PORT`);
+  const isInPod = Boolean(outside.env.KUBERNETES_SERVICE_HOST);
+  return { nodes, nodeRank, host: found[1] ?? found[2]!, port, keyFile: path.resolve(outside.cwd, keyFile), isInPod };
 }
 
 /** @throws LaunchError a network that is none */

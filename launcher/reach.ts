@@ -69,6 +69,11 @@ export async function reach(hosts: readonly HostName[], { rsh, ssh, files, wdir,
   return { places, close: () => dialer.close() };
 }
 
+/** This machine, as one host of a job in which every host has a tsrun of its own. */
+export function reachHere(host: string, index: number): Reached {
+  return { places: [{ host, index, isHere: true, open: async () => localChannel() }], close: () => {} };
+}
+
 /** Connects to hosts, through others where their configuration says so. A host that others lie behind is connected to once. */
 class Dialer {
   private readonly connections: SshConnection[] = [];

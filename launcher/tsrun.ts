@@ -13,7 +13,7 @@ import { assign } from './hosts';
 import { Job } from './job';
 import { formatMap } from './map';
 import { runToEnd } from './process';
-import { reach } from './reach';
+import { reach, reachHere } from './reach';
 import { files } from './ssh/files';
 
 const CHECK_BUILD_MS = 60_000;
@@ -38,7 +38,10 @@ async function run(request: RunRequest): Promise<number> {
   const hosts = assignments.filter(({ localRank }) => localRank === 0);
   const timeoutMs = request.startTimeoutSeconds * 1000;
   const rsh = request.rsh && ((host: string) => [...request.rsh!, host]);
-  const job = new Job(request, assignments, () => reach(hosts, { rsh, ssh: request.ssh, files, wdir, timeoutMs }));
+  const job = new Job(request, assignments, async () => {
+    if (request.nodes) return reachHere(`node${request.nodes.nodeRank}`, request.nodes.nodeRank);
+    return reach(hosts, { rsh, ssh: request.ssh, files, wdir, timeoutMs });
+  });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => job.signal(signal));
   for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => job.forward(signal));
   // Ctrl-Z stops the job, `fg` goes on with it.

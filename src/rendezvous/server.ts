@@ -24,6 +24,8 @@ export interface StoreServerOptions {
   portRange?: PortRange;
   /** Number of ranks that may come at the same time. */
   size?: number;
+  /** A client has closed its connection, or was lost. */
+  onLeft?: (from: number) => void;
   /** `hvd.report` of a rank. */
   onReport?: (rank: number, json: string) => void;
 }
@@ -64,10 +66,13 @@ export class StoreServer {
   }
 
   /** @throws RendezvousError it cannot listen there */
-  async listen({ jobId, key, host, port, portRange, size }: Omit<StoreServerOptions, 'onReport'>): Promise<void> {
+  async listen({ jobId, key, host, port, portRange, size, onLeft }: Omit<StoreServerOptions, 'onReport'>): Promise<void> {
     const identity = { jobId, key, generation: 0, rank: LAUNCHER_RANK };
     this.listener = await Listener.open({ identity, host, port, portRange, maxStrangers: Math.max(MOST_STRANGERS, size ?? 0) });
-    this.listener.onLink('store', (_from, socket) => this.serve(socket));
+    this.listener.onLink('store', (from, socket) => {
+      if (onLeft) socket.once('close', () => onLeft(from));
+      this.serve(socket);
+    });
   }
 
   /** Of one that listens. */
@@ -79,6 +84,10 @@ export class StoreServer {
   put(key: string, value: Uint8Array): void {
     const refusal = this.set(key, Uint8Array.from(value));
     if (refusal) throw new RendezvousError(`The rendezvous does not take '${key}': ${refusal}.`);
+  }
+
+  has(key: string): boolean {
+    return this.values.has(key);
   }
 
   /** Whoever waits for a key is refused with this sentence, and so is told why there will be none. */

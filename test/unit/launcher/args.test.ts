@@ -197,3 +197,16 @@ t.test('bench takes its own options among tsrun’s', async (t) => {
   t.equal(request('bench', 'allreduce').np, 2);
   t.match(refusal('bench', 'allreduce', '--sizes'), /--sizes needs a value/);
 });
+
+t.test('one tsrun a host: all of its options or none, and no other hosts', async (t) => {
+  const own = ['--nnodes', '2', '--node-rank', '1', '--rdzv-endpoint', 'h1:7000', '--key-file', 'key'];
+  const { nodes, hosts } = request('-np', '3', ...own, 'train.ts');
+  t.same(nodes, { nodes: 2, nodeRank: 1, host: 'h1', port: 7000, keyFile: '/home/me/key', isInPod: false });
+  t.same(hosts, [{ host: 'node0' }, { host: 'node1' }]);
+  t.match(request('-np', '3', ...own, '--rdzv-endpoint', '[fd00::1]:7000', 'train.ts').nodes, { host: 'fd00::1', port: 7000 });
+  t.match(refusal('-np', '3', ...own.slice(0, 4), 'train.ts'), /needs all of/);
+  t.match(refusal('-np', '3', ...own.slice(0, 6), 'train.ts'), /needs --key-file/);
+  t.match(refusal('-np', '3', ...own, '--node-rank', '2', 'train.ts'), /--node-rank is 2, but must be 0 to 1/);
+  t.match(refusal('-np', '3', ...own, '--rdzv-endpoint', 'h1', 'train.ts'), /must be HOST:PORT/);
+  t.match(refusal('-np', '3', ...own, '-H', 'h1', 'train.ts'), /no place beside it/);
+});

@@ -47,7 +47,7 @@ t.test('jobs of Slurm', { skip: whyNoSlurm ?? false }, async (t) => {
       [1, 4, 4, 4, 4],
       alone,
     );
-    const nested = await batch(`srun -n1 ${process.execPath} ${tsrun} -np 2 --no-prefix ${meets}`);
+    const nested = await batch(`srun -n1 ${process.execPath} ${tsrun} -np 2 --oversubscribe --no-prefix ${meets}`);
     t.same(
       metIn(nested).map(({ size, sum }) => [size, sum]),
       [
@@ -55,6 +55,15 @@ t.test('jobs of Slurm', { skip: whyNoSlurm ?? false }, async (t) => {
         [2, 3],
       ],
       nested,
+    );
+  });
+
+  await t.test('tsrun takes its processes from the allocation', async (t) => {
+    const all = await batch(`${process.execPath} ${tsrun} --no-prefix ${meets}`);
+    t.same(
+      metIn(all).map(({ size, sum }) => [size, sum]),
+      [1, 2, 3, 4].map(() => [4, 10]),
+      all,
     );
   });
 

@@ -68,7 +68,7 @@ export class Nodes {
       const key = readKeyFile(options.keyFile, options);
       const jobId = createHmac('sha256', key).update(`nodes ${host}:${port}`).digest('hex').slice(0, 32);
       const remedy = 'Is --rdzv-endpoint the name of the host of node 0, as this host knows it?';
-      const found = await resolveHosts({ hosts: [host], whom: 'node 0', remedy });
+      const found = await resolveHosts({ hosts: [host], whom: 'node 0', remedy, timeoutMs: options.isInPod ? undefined : timeoutMs });
       let at = found[0]!;
       if (nodeRank === 0) {
         at = found.every(isLoopback) && host !== os.hostname() ? at : (serviceAddress(found, localInterfaces(), networkInterface) ?? at);

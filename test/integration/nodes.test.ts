@@ -55,10 +55,10 @@ for (const killed of [0, 1]) {
 
 t.test('what is wrong is said before any rank starts', async (t) => {
   const port = await freePort();
-  const alone = start(port, 0, ['echo', 'started'], ['--start-timeout', '1']);
+  const alone = start(port, 0, ['echo', 'started'], ['--start-timeout', '3']);
   t.equal(await alone.status(), 3);
-  t.match(alone.err, /after 1 s node 1 of 2 had not come .*--node-rank 1/);
-  const nobody = start(port, 1, ['echo', 'started'], ['--start-timeout', '1']);
+  t.match(alone.err, /after 3 s node 1 of 2 had not come .*--node-rank 1/);
+  const nobody = start(port, 1, ['echo', 'started'], ['--start-timeout', '3']);
   t.equal(await nobody.status(), 3);
   t.match(nobody.err, /Connecting to node 0 at 127\.0\.0\.1:\d+ .*ECONNREFUSED/);
   const other = new Job([

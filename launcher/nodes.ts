@@ -14,6 +14,7 @@ import { connectStore, KeyAbsentError, type Store } from '../src/rendezvous/stor
 import { version } from '../src/version';
 import { LAUNCHER_RANK } from '../src/wire/handshake';
 import { LaunchError } from './errors';
+import { pause } from './process';
 
 export interface NodesOptions {
   readonly nodes: number;
@@ -38,6 +39,7 @@ interface Ended {
 
 /** As long as a timer can. */
 const FOR_EVER_MS = 2 ** 31 - 1;
+const TELL_MS = 1000;
 /** So long the others may take to end their ranks when the job has failed. */
 const LEAVE_MS = 10_000;
 
@@ -85,6 +87,8 @@ export class Nodes {
       const own = networkInterface === undefined ? client.localAddress : chooseAddress(localInterfaces(), networkInterface)!;
       return new Nodes(options, jobId, key, client, own, hostnames);
     } catch (error) {
+      // The others read at node 0 what it wanted, and say themselves what is wrong.
+      if (options.nodeRank === 0 && error instanceof LaunchError) await pause(TELL_MS);
       throw error instanceof LaunchError ? error : new LaunchError((error as Error).message, 3);
     }
   }
@@ -142,12 +146,8 @@ const endedKey = (node: number): string => `node/${node}/ended`;
 
 /** @returns the hosts' own names, by node */
 async function agree(client: Store, { nodes, nodeRank, host, port }: NodesOptions, wish: Wish, timeoutMs: number): Promise<string[]> {
-  const own = Buffer.from(JSON.stringify({ ...wish, hostname: os.hostname(), pid: process.pid }));
-  // All asked at once: a node 0 that refuses this one still answers what stands there.
-  const [, answers] = await Promise.all([
-    client.set(hereKey(nodeRank), own),
-    Promise.allSettled(Array.from({ length: nodes }, (_, node) => client.get(hereKey(node), timeoutMs))),
-  ]);
+  await client.set(hereKey(nodeRank), Buffer.from(JSON.stringify({ ...wish, hostname: os.hostname(), pid: process.pid })));
+  const answers = await Promise.allSettled(Array.from({ length: nodes }, (_, node) => client.get(hereKey(node), timeoutMs)));
   const lost = answers.find((answer) => answer.status === 'rejected' && !(answer.reason instanceof KeyAbsentError));
   if (lost) throw (lost as PromiseRejectedResult).reason;
   const missing = answers.flatMap((answer, node) => (answer.status === 'rejected' ? [node] : []));

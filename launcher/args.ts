@@ -17,6 +17,8 @@ import type { NodesOptions } from './nodes';
 import { type Option, type Spelling, spellings } from './options';
 import type { PinningOptions } from './pinning';
 import type { ReachOptions } from './reach';
+import { hostsOfMpiOperator } from './schedulers/kubernetes';
+import { hostsOfAllocation, srunCommand } from './schedulers/slurm';
 
 /** What the parser sees of the world. */
 export interface Outside {
@@ -58,8 +60,8 @@ export interface RunRequest {
   readonly ssh: ReachOptions['ssh'];
   /** One tsrun a host. */
   readonly nodes?: NodesOptions;
-  /** Words of the program that starts agents instead of ssh. */
-  readonly rsh?: readonly string[];
+  readonly rsh?: ReachOptions['rsh'];
+  readonly awaitsHosts: boolean;
   /** To be said once, before the job. */
   readonly notices: readonly string[];
 }
@@ -300,22 +302,26 @@ function requestOf(
   what: { command: readonly string[]; isScript: boolean; isOwn: boolean; wdir: string },
   outside: Outside,
 ): RunRequest {
-  const np = settings.number('np');
-  if (np === undefined) throw new LaunchError('how many processes? Say -np N');
   const [list, file] = [settings.text('hosts'), settings.text('hostfile')];
   if (list !== undefined && file !== undefined) throw new LaunchError('-H and --hostfile exclude each other');
-  const hosts =
+  const named =
     list !== undefined ? parseHosts(list) : file !== undefined ? parseHostfile(readText(outside, file, 'hostfile'), file) : undefined;
   const nodes = nodesOf(settings, outside);
   if (nodes && (list !== undefined || file !== undefined))
     throw new LaunchError('--nnodes starts nothing on other hosts: -H and --hostfile have no place beside it');
+  const found = nodes ? undefined : scheduled(outside);
+  const hosts = nodes ? Array.from({ length: nodes.nodes }, (_, node) => ({ host: `node${node}` })) : (named ?? found?.hosts);
+  const slots = named || nodes ? undefined : found?.hosts.reduce((sum, { slots = 1 }) => sum + slots, 0);
+  const np = settings.number('np') ?? slots;
+  if (np === undefined) throw new LaunchError('how many processes? Say -np N');
+  const rsh = settings.text('rsh');
   const added = addedEnvironment(settings, outside);
   // A variable that the caller has set already survives an option that is not given.
   const ofCaller = ({ env, parse, fallback }: Knob<number>): number => parse(outside.env[env] ?? '') ?? fallback;
   return {
     ...what,
     np,
-    hosts: nodes ? Array.from({ length: nodes.nodes }, (_, node) => ({ host: `node${node}` })) : hosts,
+    hosts,
     nodes,
     oversubscribe: settings.isOn('oversubscribe'),
     isDryRun: settings.isOn('dry-run'),
@@ -344,11 +350,34 @@ function requestOf(
       acceptsNewKeys: settings.isOn('accept-new-host-keys'),
       agentSocket: outside.env.SSH_AUTH_SOCK,
     },
-    rsh: settings.text('rsh') === undefined ? undefined : splitCommand(settings.text('rsh')!),
+    rsh: rsh === undefined ? found?.rsh : rshOf(rsh),
+    awaitsHosts: found?.awaitsHosts ?? false,
     env: { ...outside.env, ...added },
     addedEnv: { ...Object.fromEntries(Object.entries(outside.env).filter(([name]) => /^(HOROVOD|TSRUN)_/.test(name))), ...added },
     notices: settings.notices,
   };
+}
+
+const rshOf = (text: string): ReachOptions['rsh'] => {
+  const words = splitCommand(text);
+  return (host) => [...words, host];
+};
+
+/** Hosts, and the way to them, that a scheduler has given. */
+interface Scheduled {
+  readonly hosts: readonly HostSpec[];
+  readonly rsh?: ReachOptions['rsh'];
+  readonly awaitsHosts?: boolean;
+}
+
+function scheduled({ env, readText: read }: Outside): Scheduled | undefined {
+  const allocated = hostsOfAllocation(env);
+  if (allocated) {
+    const own = new Set(allocated.map(({ host }) => host));
+    return { hosts: allocated, rsh: (host) => (own.has(host) ? [...srunCommand(host), '/bin/sh', '-c'] : undefined) };
+  }
+  const operator = hostsOfMpiOperator(env, read);
+  return operator && { hosts: operator.hosts, rsh: operator.rsh === undefined ? undefined : rshOf(operator.rsh), awaitsHosts: true };
 }
 
 /** @throws LaunchError some of the four are missing */

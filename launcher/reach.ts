@@ -38,8 +38,10 @@ export interface Reached {
 }
 
 export interface ReachOptions {
-  /** Instead of ssh: a program that runs a command on a host, with words of its own before and behind the host's name. */
-  readonly rsh?: (host: string) => readonly string[];
+  /** Instead of ssh: the words of a program that runs its last one, a command for a POSIX shell, on that host; undefined: ssh. */
+  readonly rsh?: (host: string) => readonly string[] | undefined;
+  /** The hosts may be coming up just now (pods): their names and their sshd are waited for. */
+  readonly awaitsHosts: boolean;
   readonly ssh: SshOptions & { readonly acceptsNewKeys: boolean; readonly agentSocket?: string };
   readonly files: Files;
   readonly wdir: string;
@@ -47,11 +49,14 @@ export interface ReachOptions {
 }
 
 /** @throws LaunchError (exit 3, or 2 for a wrong option) every host that is not reached, a line each */
-export async function reach(hosts: readonly HostName[], { rsh, ssh, files, wdir, timeoutMs }: ReachOptions): Promise<Reached> {
+export async function reach(hosts: readonly HostName[], { rsh, awaitsHosts, ssh, files, wdir, timeoutMs }: ReachOptions): Promise<Reached> {
   const command = remoteCommand(wdir);
-  const far = rsh ? [] : hosts.filter((name) => !isHere(name));
+  const programs = hosts.map((name) => rsh?.(sshName(name)));
+  const far = hosts.filter((name, i) => !isHere(name) && !programs[i]);
   const targets = far.map((name) => resolveTarget(sshName(name), ssh, files));
-  const dialer = new Dialer({ ...ssh, timeoutMs }, (hop) => resolveTarget(hop, { configFile: ssh.configFile }, files));
+  const dialer = new Dialer({ ...ssh, timeoutMs, awaitsHost: awaitsHosts }, (hop) =>
+    resolveTarget(hop, { configFile: ssh.configFile }, files),
+  );
   const attempts = await Promise.allSettled(targets.map((target) => dialer.connect(target)));
   const refusals = attempts.flatMap((attempt) => (attempt.status === 'rejected' ? [(attempt.reason as Error).message] : []));
   if (refusals.length > 0) {
@@ -62,7 +67,8 @@ export async function reach(hosts: readonly HostName[], { rsh, ssh, files, wdir,
   const places = hosts.map((name, index): Place => {
     const { host, user } = name;
     if (isHere(name)) return { host, user, index, isHere: true, open: async () => localChannel() };
-    if (rsh) return { host, user, index, isHere: false, open: async () => programChannel([...rsh(sshName(name)), command]) };
+    const program = programs[index];
+    if (program) return { host, user, index, isHere: false, open: async () => programChannel([...program, command]) };
     const connection = connections[far.indexOf(name)]!;
     return { host, user, index, address: connection.remoteAddress, isHere: false, open: () => sshChannel(connection, host, command) };
   });

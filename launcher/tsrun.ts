@@ -37,10 +37,10 @@ async function run(request: RunRequest): Promise<number> {
   }
   const hosts = assignments.filter(({ localRank }) => localRank === 0);
   const timeoutMs = request.startTimeoutSeconds * 1000;
-  const rsh = request.rsh && ((host: string) => [...request.rsh!, host]);
+  const { rsh, awaitsHosts, ssh } = request;
   const job = new Job(request, assignments, async () => {
     if (request.nodes) return reachHere(`node${request.nodes.nodeRank}`, request.nodes.nodeRank);
-    return reach(hosts, { rsh, ssh: request.ssh, files, wdir, timeoutMs });
+    return reach(hosts, { rsh, awaitsHosts, ssh, files, wdir, timeoutMs });
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => job.signal(signal));
   for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => job.forward(signal));

@@ -7,7 +7,9 @@
 import { appendFileSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { type AnyAuthMethod, Client, type ClientChannel, type ConnectConfig, utils } from 'ssh2';
+import { resolveHosts } from '../../src/rendezvous/resolve';
 import { LaunchError } from '../errors';
+import { pause } from '../process';
 import type { SshTarget } from './config';
 import { fingerprintOf, judgeHostKey, type KnownHost, keyTypeOf, knownKeyTypes, lineFor, parseKnownHosts } from './known_hosts';
 
@@ -15,10 +17,13 @@ export interface ConnectOptions {
   readonly timeoutMs: number;
   /** `--accept-new-host-keys`. */
   readonly acceptsNewKeys: boolean;
+  /** It may be coming up just now: its name and its sshd are waited for; the time counts from when the name is known. */
+  readonly awaitsHost: boolean;
   /** SSH_AUTH_SOCK. */
   readonly agentSocket?: string;
 }
 
+const AGAIN_MS = 500;
 const systemKnownHosts = ['/etc/ssh/ssh_known_hosts', '/etc/ssh/ssh_known_hosts2'];
 
 export class SshConnection {
@@ -30,6 +35,26 @@ export class SshConnection {
 
   /** @param via goes through that host @throws LaunchError (exit 3) */
   static async connect(target: SshTarget, options: ConnectOptions, via?: SshConnection): Promise<SshConnection> {
+    if (!options.awaitsHost || via) return SshConnection.attempt(target, options, via);
+    const remedy = 'Is its pod running, and is there a headless service for it?';
+    try {
+      await resolveHosts({ hosts: [target.host], whom: `host ${target.name}`, remedy });
+    } catch (error) {
+      throw new LaunchError((error as Error).message, 3);
+    }
+    const deadlineMs = performance.now() + options.timeoutMs;
+    for (;;) {
+      try {
+        return await SshConnection.attempt(target, options);
+      } catch (error) {
+        const isComing = (error as LaunchError).cause === 'ECONNREFUSED';
+        if (!isComing || performance.now() + AGAIN_MS > deadlineMs) throw error;
+        await pause(AGAIN_MS);
+      }
+    }
+  }
+
+  private static async attempt(target: SshTarget, options: ConnectOptions, via?: SshConnection): Promise<SshConnection> {
     const sock = await via?.tunnelTo(target);
     const judged = new HostKey(target, options);
     const { methods, tried } = methodsFor(target, options);
@@ -37,11 +62,13 @@ export class SshConnection {
     return new Promise((resolve, reject) => {
       const client = new Client();
       let address: string | undefined;
-      const fail = (how: string): void => {
+      const fail = (how: string, cause?: string): void => {
         client.removeAllListeners();
         client.on('error', () => {});
         client.destroy();
-        reject(new LaunchError(`${where}: ${how}`, 3));
+        const error = new LaunchError(`${where}: ${how}`, 3);
+        error.cause = cause;
+        reject(error);
       };
       const timer = setTimeout(
         () =>
@@ -67,7 +94,7 @@ export class SshConnection {
           fail(
             `the host accepts none of the keys that were offered (${tried.join(', ') || 'there were none'}): add the public key to its ~/.ssh/authorized_keys, or name the right one with -i`,
           );
-        } else fail(error.message);
+        } else fail(error.message, (error as NodeJS.ErrnoException).code);
       });
       client.connect({
         ...judged.config(),

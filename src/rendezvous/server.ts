@@ -95,7 +95,8 @@ export class StoreServer {
     for (const client of this.clients) {
       for (const id of [...client.waiting.keys()]) {
         this.forget(client, id);
-        reply(client, { id, error: reason });
+        // The one who asked makes a sentence of it.
+        reply(client, { id, error: reason.replace(/\.$/, '') });
       }
     }
   }

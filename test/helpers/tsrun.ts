@@ -12,6 +12,8 @@ export interface Options {
   env?: Record<string, string>;
   cwd?: string;
   stdin?: string;
+  /** Makes the command line that runs another one elsewhere. */
+  under?: (words: readonly string[]) => readonly string[];
 }
 
 /** The caller's environment without what a launcher set. */
@@ -37,9 +39,10 @@ export class Job {
   private readonly ended: Promise<number>;
 
   /** `@` in an argument stands for the job's folder. */
-  constructor(args: readonly string[], { env, cwd, stdin }: Options = {}) {
+  constructor(args: readonly string[], { env, cwd, stdin, under = (words) => words }: Options = {}) {
     const words = args.map((word) => word.replaceAll('@', this.folder));
-    this.child = spawn(process.execPath, [path.join(root, 'launcher', 'tsrun.js'), ...words], {
+    const [command, ...rest] = under([process.execPath, path.join(root, 'launcher', 'tsrun.js'), ...words]);
+    this.child = spawn(command!, rest, {
       cwd,
       env: { ...cleanEnvironment(), ...env, [this.mark]: '1' },
       stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],

@@ -210,3 +210,25 @@ t.test('one tsrun a host: all of its options or none, and no other hosts', async
   t.match(refusal('-np', '3', ...own, '--rdzv-endpoint', 'h1', 'train.ts'), /must be HOST:PORT/);
   t.match(refusal('-np', '3', ...own, '-H', 'h1', 'train.ts'), /no place beside it/);
 });
+
+t.test('inside an allocation the hosts, the slots and the way to them are Slurm’s; what is said on the line wins', async (t) => {
+  const slurm = { SLURM_JOB_ID: '7', SLURM_JOB_NODELIST: 'n[1-2]', SLURM_TASKS_PER_NODE: '3,1' };
+  const inside = (...words: string[]): RunRequest => {
+    const line = parseCommandLine(words, { ...outside, env: { ...outside.env, ...slurm } }, '/pkg/allreduce.js');
+    if (line.kind !== 'run') throw new Error(`it is ${line.kind}`);
+    return line.request;
+  };
+  const all = inside('train.ts');
+  t.equal(all.np, 4);
+  t.same(all.hosts, [
+    { host: 'n1', slots: 3 },
+    { host: 'n2', slots: 1 },
+  ]);
+  t.equal(all.rsh!('n2')![0], 'srun');
+  t.equal(inside('-np', '2', 'train.ts').np, 2);
+  const named = inside('-np', '2', '-H', 'n2,far', 'train.ts');
+  t.equal(named.rsh!('n2')![0], 'srun');
+  t.equal(named.rsh!('far'), undefined, 'by ssh');
+  t.same(inside('-np', '2', '--rsh', 'ssh -q', 'train.ts').rsh!('n2'), ['ssh', '-q', 'n2']);
+  t.match(refusal('-H', 'h1:4', 'train.ts'), /how many processes/);
+});

@@ -76,9 +76,9 @@ export const options: readonly Option[] = [
   job('config-file', "YAML with these options, under Horovod's keys; the command line wins", { value: 'F' }),
   job('timeout', 'end the job after so many seconds, exit 124', { value: 'S', ...seconds }),
   job('dry-run', 'print which rank runs where, start nothing'),
-  job('check-build', 'say what this installation can do'),
+  job('check-build', 'say what this installation can do', { aliases: ['cb'] }),
   job('verbose', 'say each step'),
-  job('version', 'print the version'),
+  job('version', 'print the version', { aliases: ['v'] }),
   job('help', 'print this'),
 
   hosts('hosts', 'h1:4,h2:4, [user@]host, node[01-16]:2, IPv6 in brackets; without slots the processes are shared evenly', {

@@ -6,7 +6,16 @@
  */
 import { appendFileSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { type AnyAuthMethod, Client, type ClientChannel, type ConnectConfig, utils } from 'ssh2';
+import {
+  type AnyAuthMethod,
+  Client,
+  type ClientChannel,
+  type ConnectConfig,
+  type IdentityCallback,
+  OpenSSHAgent,
+  type ParsedKey,
+  utils,
+} from 'ssh2';
 import { resolveHosts } from '../../src/rendezvous/resolve';
 import { LaunchError } from '../errors';
 import { pause } from '../process';
@@ -24,6 +33,13 @@ export interface ConnectOptions {
 }
 
 const AGAIN_MS = 500;
+/** Behind the system's own words. */
+const advice: Readonly<Record<string, string>> = {
+  ENOTFOUND: ': is the name spelt right? A name that only ssh knows needs its HostName in the ssh configuration',
+  ECONNREFUSED: ': is its sshd running, and on that port (-p)?',
+  EHOSTUNREACH: ': is it up, and is there a route to it?',
+  ENETUNREACH: ': is there a route to it?',
+};
 const systemKnownHosts = ['/etc/ssh/ssh_known_hosts', '/etc/ssh/ssh_known_hosts2'];
 
 export class SshConnection {
@@ -94,7 +110,10 @@ export class SshConnection {
           fail(
             `the host accepts none of the keys that were offered (${tried.join(', ') || 'there were none'}): add the public key to its ~/.ssh/authorized_keys, or name the right one with -i`,
           );
-        } else fail(error.message, (error as NodeJS.ErrnoException).code);
+        } else {
+          const { code = '' } = error as NodeJS.ErrnoException;
+          fail(`${error.message}${advice[code] ?? ''}`, code);
+        }
       });
       client.connect({
         ...judged.config(),
@@ -221,11 +240,29 @@ function methodsFor(target: SshTarget, { agentSocket }: ConnectOptions): { metho
     }
   }
   const agent = identityAgent === undefined || identityAgent === 'SSH_AUTH_SOCK' ? agentSocket : identityAgent;
-  if (agent && agent !== 'none' && !identitiesOnly) {
-    methods.push({ type: 'agent', username, agent });
-    tried.push(`those of the agent at ${agent}`);
+  if (agent && agent !== 'none') {
+    methods.push({ type: 'agent', username, agent: identitiesOnly ? new NamedKeysOf(agent, identityFiles) : agent });
+    tried.push(`those of the agent at ${agent}${identitiesOnly ? ' whose .pub files are named (IdentitiesOnly)' : ''}`);
   }
   return { methods, tried };
+}
+
+/** An agent of which only the keys are offered that stand in `FILE.pub` of the identity files, as IdentitiesOnly wants it: encrypted ones work that way. */
+class NamedKeysOf extends OpenSSHAgent {
+  private readonly named: readonly string[];
+
+  constructor(socket: string, identityFiles: readonly string[]) {
+    super(socket);
+    this.named = identityFiles.flatMap((file) => readIfThere(`${file}.pub`)?.toString('utf8').trim().split(/\s+/)[1] ?? []);
+  }
+
+  override getIdentities(done: IdentityCallback<ParsedKey>): void {
+    super.getIdentities((error, keys) => {
+      const isNamed = (key: ParsedKey): boolean => this.named.includes(key.getPublicSSH().toString('base64'));
+      if (error) done(error);
+      else done(undefined, (keys as ParsedKey[] | undefined)?.filter(isNamed));
+    });
+  }
 }
 
 function readIfThere(file: string): Buffer | undefined {

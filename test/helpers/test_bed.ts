@@ -83,22 +83,28 @@ export class TestBed {
   }
 
   /** What of jobs is left on the hosts that are on, after at most so long: processes, and folders with keys. It is ended. */
-  async leftAfter(timeoutMs: number, hosts: readonly BedHost[] = this.hosts): Promise<string[]> {
+  async leftAfter(
+    timeoutMs: number,
+    hosts: readonly BedHost[] = this.hosts,
+    isIgnored: (command: string) => boolean = () => false,
+  ): Promise<string[]> {
+    const processes = () => hosts.flatMap((host) => host.processes().map((found) => ({ ...found, host: host.name })));
     const look = () => [
-      ...hosts.flatMap((host) => host.processes().map(({ pid, command }) => ({ pid, text: `${host.name}: ${command}` }))),
-      ...this.keyFolders(hosts).map((folder) => ({ pid: 0, text: folder })),
+      ...processes().flatMap(({ command, host }) => (isIgnored(command) ? [] : [`${host}: ${command}`])),
+      ...this.keyFolders(hosts),
     ];
     await until(() => look().length === 0, timeoutMs);
     const left = look();
-    for (const { pid } of left) if (pid > 0) endProcess(pid);
-    return left.map(({ text }) => text);
+    for (const { pid } of processes()) endProcess(pid);
+    for (const folder of this.keyFolders(hosts)) rmSync(folder, { recursive: true, force: true });
+    return left;
   }
 
   /** Ends everything. Safe to call twice. */
   async down(): Promise<void> {
+    await this.leftAfter(0);
     await Promise.all(this.hosts.map((host) => host.end()));
     this.switchProcess.kill('SIGKILL');
-    for (const folder of this.keyFolders(this.hosts)) rmSync(folder, { recursive: true, force: true });
     rmSync(this.folder, { recursive: true, force: true });
   }
 

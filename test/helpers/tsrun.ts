@@ -1,6 +1,6 @@
 /** Starts the tsrun of this build as a user would, and watches all its processes by a mark in their environment. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { type Found, processesWith, until } from './processes';
@@ -99,6 +99,10 @@ export class Job {
   }
   read(name: string): string {
     return readFileSync(path.join(this.folder, name), 'utf8');
+  }
+  /** Tells the job's processes something, by a file that they look for. */
+  put(name: string): void {
+    writeFileSync(path.join(this.folder, name), '');
   }
   /** What is left after at most so long; it is ended, and the folder removed. */
   async leftAfter(timeoutMs: number): Promise<string[]> {

@@ -1,6 +1,6 @@
 /**
- * Stays until something ends it; says that it is there by a file `ready-RANK` with its pid. Arguments: a folder, then habits: `deaf` ignores SIGTERM, `child` starts a process that ignores it too,
- * `usr` writes a file for each SIGUSR1 and SIGUSR2, `slow` cleans up for a second and writes `clean-RANK`; `N:habit` is rank N's only.
+ * Stays until something ends it; says that it is there by a file `ready-RANK` with its pid. Arguments: a folder, then habits: `deaf` ignores SIGTERM, `child` starts a process that ignores it too, `orphan` one in a session of its own whose parent is gone,
+ * `usr` writes a file for each SIGUSR1 and SIGUSR2, `slow` cleans up for a second and writes `clean-RANK`, `brief` ends well after half a second; `N:habit` is rank N's only.
  */
 import { spawn } from 'node:child_process';
 import { put } from '../helpers/put';
@@ -20,5 +20,7 @@ if (has('slow'))
   );
 if (has('usr')) for (const signal of ['SIGUSR1', 'SIGUSR2']) process.on(signal, () => put(folder, `${signal}-${rank}`, ''));
 if (has('child')) spawn(process.execPath, ['-e', "process.on('SIGTERM', () => {}); setTimeout(() => {}, 60000)"], { stdio: 'ignore' });
+if (has('orphan')) spawn('sh', ['-c', '(setsid sh -c \'trap "" TERM HUP INT; sleep 300\' &)'], { stdio: 'ignore' });
+if (has('brief')) setTimeout(() => process.exit(0), 500);
 setTimeout(() => process.exit(99), 60_000);
 put(folder, `ready-${rank}`, String(process.pid));

@@ -137,7 +137,7 @@ class Agent implements RankOwner {
       const keyFile = makeJobFolder(this.part, secret.key);
       if (!job.rendezvous) {
         const onBytes = (link: number, data: Uint8Array, end: boolean): void => this.send({ store: { link, data, end } });
-        this.relay = await StoreRelay.open({ ...secret, size: size ?? 0, portRange, onBytes });
+        this.relay = await StoreRelay.open({ ...secret, tls: job.tls ?? false, size: size ?? 0, portRange, onBytes });
       }
       this.specs = specsOf(job, { keyFile, rendezvous: job.rendezvous || this.relay!.place, taskset: this.taskset });
     } catch (error) {

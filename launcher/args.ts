@@ -45,6 +45,7 @@ export interface RunRequest {
   readonly startTimeoutSeconds: number;
   readonly peerTimeoutSeconds: number;
   readonly networkInterface?: string;
+  readonly tls: boolean;
   readonly portRange?: { first: number; last: number };
   readonly wdir: string;
   readonly pinning: PinningOptions;
@@ -329,6 +330,7 @@ function requestOf(
     timeoutSeconds: settings.number('timeout'),
     startTimeoutSeconds: settings.number('start-timeout') ?? ofCaller(knobs.startTimeoutSeconds),
     peerTimeoutSeconds: settings.number('peer-timeout') ?? ofCaller(knobs.peerTimeoutSeconds),
+    tls: settings.value<boolean>('tls') ?? knobs.tls.parse(outside.env[knobs.tls.env] ?? '') ?? false,
     networkInterface: networkInterfaceOf(settings, outside),
     portRange: settings.value('port-range'),
     pinning: {

@@ -113,9 +113,9 @@ export class Job {
 
   /** Meanwhile something may end the job: nothing is waited for then. No rank starts before every host has said that its ranks can. */
   private async start(): Promise<void> {
-    const { np, nodes, startTimeoutSeconds, networkInterface } = this.request;
+    const { np, nodes, tls, startTimeoutSeconds, networkInterface } = this.request;
     if (nodes) {
-      this.nodes = await Nodes.meet(nodes, { np, store: this.store, timeoutMs: startTimeoutSeconds * 1000, networkInterface });
+      this.nodes = await Nodes.meet(nodes, { np, tls, store: this.store, timeoutMs: startTimeoutSeconds * 1000, networkInterface });
       this.secret = this.nodes;
       this.nodes.onFailed((text, exitCode) => this.endBy({ kind: 'node', text, exitCode }, GRACE_MS));
     }
@@ -264,9 +264,11 @@ export class Job {
     const devices = { gpus: gpus ?? [], cpus: cpus ?? [], numaNodes: (numaNodes ?? []).map((node) => node.cpus ?? []) };
     const own = this.assignments.filter(({ host, user }) => host === place.host && user === place.user);
     return {
-      ...this.secret,
+      jobId: this.secret.jobId,
+      key: this.secret.key,
       part: partOf(this.name, place.index),
       rendezvous: this.nodes?.rendezvous,
+      tls: this.request.tls,
       wdir,
       env: pairs(place.isHere ? env : addedEnv),
       ranks: own.map((assignment) => this.rankSpec(assignment, devices)),

@@ -63,7 +63,13 @@ export class Nodes {
   /** @throws LaunchError (exit 3) no key, nobody there in time, or they want different jobs */
   static async meet(
     options: NodesOptions,
-    { np, store, timeoutMs, networkInterface }: { np: number; store: StoreServer; timeoutMs: number; networkInterface?: string },
+    {
+      np,
+      tls,
+      store,
+      timeoutMs,
+      networkInterface,
+    }: { np: number; tls: boolean; store: StoreServer; timeoutMs: number; networkInterface?: string },
   ): Promise<Nodes> {
     try {
       const { nodes, nodeRank, host, port } = options;
@@ -79,9 +85,9 @@ export class Nodes {
           const gone: Ended = { code: 1, text: 'its tsrun is gone' };
           if (from >= LAUNCHER_RANK - nodes && !store.has(key)) store.put(key, Buffer.from(JSON.stringify(gone)));
         };
-        await store.listen({ jobId, key, host: at, port, size: np + nodes, onLeft });
+        await store.listen({ jobId, key, tls, host: at, port, size: np + nodes, onLeft });
       }
-      const identity = { jobId, key, generation: 0, rank: LAUNCHER_RANK - 1 - nodeRank };
+      const identity = { jobId, key, tls, generation: 0, rank: LAUNCHER_RANK - 1 - nodeRank };
       const client = await connectStore({ identity, host: at, port, timeoutMs, server: 'node 0' });
       const hostnames = await agree(client, options, { version, nodes, np }, timeoutMs);
       const own = networkInterface === undefined ? client.localAddress : chooseAddress(localInterfaces(), networkInterface)!;

@@ -106,7 +106,7 @@ export const options: readonly Option[] = [
     value: 'A-B',
     ...sets('portRange', { toEnv: ({ first, last }: { first: number; last: number }) => `${first}-${last}` }),
   }),
-  network('tls', 'TLS 1.3 between ranks', { ...sets('tls'), ...later }),
+  network('tls', 'TLS 1.3 between ranks', { ...sets('tls') }),
   network('streams', 'TCP streams per neighbour', { value: 'K', ...sets('streams'), ...later }),
   network('transport', 'among ranks of one host: auto, shm, unix or tcp (this version: tcp)', { value: 'T', ...sets('transport') }),
 

@@ -32,7 +32,7 @@ export function meet(config: Config, job: JobIdentity | undefined, generation: n
 async function meetAtLauncher(config: Config, generation: number): Promise<Meeting> {
   const timeoutMs = config.startTimeoutSeconds * 1000;
   const deadlineMs = performance.now() + timeoutMs;
-  const identity: Identity = { jobId: config.jobId, key: launcherKey(config), generation, rank: config.rank };
+  const identity: Identity = { jobId: config.jobId, tls: config.tls, key: launcherKey(config), generation, rank: config.rank };
   const store = await reachLauncher(config, identity, timeoutMs);
   return { identity, store, bindAddress: config.bindAddress, deadlineMs, conclude() {}, close: async () => store.close() };
 }

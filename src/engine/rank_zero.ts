@@ -54,7 +54,7 @@ export async function meetAtRankZero(config: Config, job: JobIdentity, generatio
     const names = Buffer.from(JSON.stringify(job.hosts ?? []));
     // Only errors name them.
     if (names.length <= MOST_VALUE_BYTES) server?.put(HOSTS_KEY, names);
-    const identity: Identity = { jobId, key: place.key, generation, rank: job.rank };
+    const identity: Identity = { jobId, tls: config.tls, key: place.key, generation, rank: job.rank };
     const store = await reachRankZero(place, identity, job);
     return {
       identity,
@@ -90,7 +90,7 @@ async function placeOnOneHost(config: Config, job: JobIdentity, jobId: string): 
     return { key, hosts, port, deadlineMs, forget() {} };
   }
   const key = randomBytes(KEY_BYTES);
-  const server = await StoreServer.start({ jobId, key, host: hosts[0]!, portRange: config.portRange, size: job.size });
+  const server = await StoreServer.start({ jobId, key, tls: config.tls, host: hosts[0]!, portRange: config.portRange, size: job.size });
   const place = { key, hosts, port: server.port, deadlineMs, server, forget: () => removeNote(folder) };
   try {
     leaveNote(folder, { key, port: server.port });

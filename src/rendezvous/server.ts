@@ -18,6 +18,7 @@ import { MOST_FRAME_BYTES, MOST_KEYS, MOST_STORED_BYTES, MOST_WAITING, refusalOf
 export interface StoreServerOptions {
   jobId: string;
   key: Uint8Array;
+  tls?: boolean;
   host: string;
   /** This port and no other. */
   port?: number;
@@ -66,8 +67,8 @@ export class StoreServer {
   }
 
   /** @throws RendezvousError it cannot listen there */
-  async listen({ jobId, key, host, port, portRange, size, onLeft }: Omit<StoreServerOptions, 'onReport'>): Promise<void> {
-    const identity = { jobId, key, generation: 0, rank: LAUNCHER_RANK };
+  async listen({ jobId, key, tls, host, port, portRange, size, onLeft }: Omit<StoreServerOptions, 'onReport'>): Promise<void> {
+    const identity = { jobId, key, tls, generation: 0, rank: LAUNCHER_RANK };
     this.listener = await Listener.open({ identity, host, port, portRange, maxStrangers: Math.max(MOST_STRANGERS, size ?? 0) });
     this.listener.onLink('store', (from, socket) => {
       if (onLeft) socket.once('close', () => onLeft(from));

@@ -39,10 +39,14 @@ export function acceptTls(identity: Identity, socket: net.Socket): tls.TLSSocket
   const psk = secretOf(identity);
   // The end of the connection inside is what counts.
   socket.on('error', () => {});
-  return new tls.TLSSocket(socket, {
+  const secured = new tls.TLSSocket(socket, {
     isServer: true,
     secureContext: tls.createSecureContext({ ...versions, ciphers: CIPHERS }),
     // Not in Node's types for a socket, only for a server.
     ...({ pskCallback: (_socket: tls.TLSSocket, name: string) => (name === PSK_NAME ? psk : null) } as object),
   });
+  // Without a tls.Server nobody else acts on a handshake that fails.
+  secured.on('_tlsError', () => secured.destroy());
+  secured.once('close', () => socket.destroy());
+  return secured;
 }

@@ -3,6 +3,7 @@
  *
  * A host is one process tree: its first process is the sshd, PID 1 of a PID namespace, so that killing it is a power loss and ends everything in it. Nothing of it has a
  * name on this machine: when its last process is gone, the kernel takes back its interfaces and mounts. It sees the disk, /tmp too, as hosts with a shared home do; /run and /dev/shm are its own.
+ * The home is the bed's: what a login shell runs from the user's may not be killed in the middle, and hosts are.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -13,7 +14,7 @@ import { type Found, listenersSeenBy, pidNamespaceOf, processesIn, until } from 
 const init = `read -r pid rest </proc/self/stat
 mount -t proc proc /proc && mount -t sysfs sysfs /sys && mount -t tmpfs -o mode=755 tmpfs /run && mount -t tmpfs -o mode=1777 tmpfs /dev/shm || exit 1
 mkdir -m 755 /run/sshd
-mount --bind "$FOLDER/hosts" /etc/hosts
+mount --bind "$FOLDER/hosts" /etc/hosts && mount --bind "$FOLDER/passwd" /etc/passwd || exit 1
 echo "$NAME" >/proc/sys/kernel/hostname
 cd /
 echo "pid $pid"

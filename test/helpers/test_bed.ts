@@ -5,7 +5,7 @@
  * process that made it, so beds can stand beside each other. The launcher runs on the first host, like everything else: no process of one host can see one of another.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { BedHost, hostNamespaces, ip, namespaceCommand } from './bed_host';
@@ -129,6 +129,11 @@ export class TestBed {
       path.join(this.folder, 'hosts'),
       ['127.0.0.1 localhost', '::1 localhost', ...places.map(({ name, address }) => `${address} ${name}`), ''].join('\n'),
     );
+    const home = path.join(this.folder, 'home');
+    mkdirSync(home);
+    writeFileSync(path.join(home, '.profile'), `PATH=${path.dirname(process.execPath)}:$PATH\n`);
+    const accounts = readFileSync('/etc/passwd', 'latin1').replace(/^(root:.*):[^:]*:[^:]*$/m, `$1:${home}:/bin/bash`);
+    writeFileSync(path.join(this.folder, 'passwd'), accounts, 'latin1');
     const settings = ['User root', `IdentityFile ${this.folder}/user`, 'IdentitiesOnly yes', `UserKnownHostsFile ${this.knownHosts}`];
     writeFileSync(this.sshConfig, `Host *\n  ${[...settings, 'StrictHostKeyChecking yes', 'BatchMode yes'].join('\n  ')}\n`);
     const made = await Promise.allSettled(

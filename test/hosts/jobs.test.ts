@@ -104,6 +104,31 @@ t.test('jobs on three hosts', { skip: whyNoBed ?? false, timeout: 0 }, async (t)
     t.same(left, []);
   });
 
+  t.test('a login shell that takes its time is no silence', async (t) => {
+    const profile = path.join(bed.folder, 'home', '.profile');
+    const text = readFileSync(profile, 'utf8');
+    t.teardown(() => writeFileSync(profile, text));
+    writeFileSync(profile, `${text}sleep 4\n`);
+    const { status, err, left } = await bed.run(['--peer-timeout', '2', '-np', '1', '-H', h1!, '--', 'true']);
+    t.equal(status, 0, err);
+    t.same(left, []);
+  });
+
+  t.test('nor is a link that is full of data', async (t) => {
+    for (const host of bed.hosts.slice(0, 3)) host.rate(5);
+    t.teardown(() => {
+      for (const host of bed.hosts.slice(0, 3)) host.rate(10_000);
+    });
+    const limits = ['--peer-timeout', '2', '-np', '2', '-H', bed.list(1, 2)];
+    const reduced = await bed.run([...limits, adds, '@', '8']);
+    t.equal(reduced.status, 0, reduced.err);
+    const bytes = 2_000_000;
+    const said = await bed.run([...limits, '--no-prefix', '--', 'sh', '-c', `head -c ${bytes} /dev/zero | tr '\\0' x | fold -w 999`]);
+    t.equal(said.status, 0, said.err);
+    t.equal(said.out.replaceAll('\n', '').length, 2 * bytes);
+    for (const { left } of [reduced, said]) t.same(left, []);
+  });
+
   t.test('agents by another program than ours', async (t) => {
     const { status, out, err, left } = await bed.run([
       '--rsh',

@@ -15,6 +15,7 @@ import { encodeFrame, FrameParser } from '../src/wire/frame';
 import { khorovod } from '../src/wire/generated/messages';
 import { BEGIN_MARK } from './agent_mark';
 import { findDevices, findInterfaces, findTaskset } from './devices';
+import { examine } from './doctor/examine';
 import { makeJobFolder, removeJobFolder } from './key_file';
 import { endCarriers, jobMark, runToEnd } from './process';
 import { type RankOwner, RankProcess, type RankSpec } from './rank_process';
@@ -104,8 +105,9 @@ class Agent implements RankOwner {
   }
 
   private hear(message: khorovod.ToAgent): void {
-    const { start, probe, go, signal, end, stdin, credit, store } = message;
+    const { start, examine, probe, go, signal, end, stdin, credit, store } = message;
     if (start) void this.prepare(start);
+    else if (examine) void this.examine(examine);
     else if (probe) void this.probe(probe.targets ?? []);
     else if (go) this.startRanks(go.address ?? '');
     else if (signal) this.signal(signal.signal ?? '');
@@ -152,6 +154,13 @@ class Agent implements RankOwner {
     this.prober = { ...secret, place };
     for (const address of job.addresses ?? []) this.probePorts.push(await openProbe(this.prober, address, portRange));
     if (!this.isEnding) this.send({ prepared: { ports: this.probePorts.map(({ port }) => port) } });
+  }
+
+  private async examine(asked: khorovod.Examine.$Properties): Promise<void> {
+    const { prober, probePorts, examined } = await examine(asked);
+    this.prober = prober;
+    this.probePorts.push(...probePorts);
+    if (!this.isEnding) this.send({ examined });
   }
 
   private async probe(targets: readonly khorovod.Target.$Properties[]): Promise<void> {

@@ -71,10 +71,12 @@ export type CommandLine =
   | { readonly kind: 'help' | 'version' | 'check-build' }
   | { readonly kind: 'run'; readonly request: RunRequest }
   /** A program of ours that runs as the job. */
-  | { readonly kind: 'bench'; readonly request: RunRequest };
+  | { readonly kind: 'bench'; readonly request: RunRequest }
+  /** Would a job with these options start? */
+  | { readonly kind: 'doctor'; readonly request: RunRequest; readonly isJson: boolean };
 
 const scriptKinds = ['.ts', '.mts', '.cts', '.tsx', '.js', '.mjs', '.cjs'];
-const laterCommands = ['sweep', 'doctor', 'analyze'];
+const laterCommands = ['sweep', 'analyze'];
 /** `tsrun bench allreduce`'s own options; false: a switch. */
 const benchOptions: Readonly<Record<string, boolean>> = { sizes: true, iterations: true, json: true, tensors: false };
 
@@ -84,6 +86,7 @@ export function parseCommandLine(words: readonly string[], outside: Outside, ben
   if (first !== undefined && laterCommands.includes(first) && !outside.isFile(path.resolve(outside.cwd, first)))
     throw new LaunchError(`tsrun ${first} comes with a later version of khorovod`);
   if (first === 'bench') return parseBench(words.slice(1), outside, benchScript);
+  if (first === 'doctor') return parseDoctor(words.slice(1), outside);
   return parseRun(words.slice(first === 'run' ? 1 : 0), outside);
 }
 
@@ -122,6 +125,20 @@ function parseBench(words: readonly string[], outside: Outside, benchScript: str
     kind: 'bench',
     request: requestOf(settings, { command: [benchScript, ...benchOwn], isScript: true, isOwn: true, wdir: outside.cwd }, outside),
   };
+}
+
+/** A job's options, and no command. Without -np, every slot counts. */
+function parseDoctor(words: readonly string[], outside: Outside): CommandLine {
+  const { own, command } = splitWords(words.filter((word) => word !== '--json'));
+  if (command.length > 0) throw new LaunchError(`tsrun doctor: '${command[0]}' is no option of it; it runs nothing`);
+  const given = parseOwn(own);
+  if (given.get(optionOf('help'))?.at(-1) === 'true') return { kind: 'help' };
+  const settings = checkedSettings(given, outside);
+  if (settings.number('nnodes') !== undefined)
+    throw new LaunchError('tsrun doctor looks at hosts from here: with --nnodes, run it on each host without that option');
+  const wdir = path.resolve(outside.cwd, settings.text('wdir') ?? '.');
+  const what = { command: [], isScript: false, isOwn: false, wdir, takesEverySlot: true };
+  return { kind: 'doctor', request: requestOf(settings, what, outside), isJson: words.includes('--json') };
 }
 
 // ───── words ─────
@@ -163,7 +180,7 @@ function parser() {
   const made = yargs([])
     .scriptName('tsrun')
     .usage(
-      'tsrun -np N [options] script.ts [arguments of the script]\ntsrun -np N [options] -- any command\ntsrun bench allreduce -np N [--sizes 1K..64M]',
+      'tsrun -np N [options] script.ts [arguments of the script]\ntsrun -np N [options] -- any command\ntsrun bench allreduce -np N [--sizes 1K..64M]\ntsrun doctor [-H hosts] [options] [--json]',
     )
     .exitProcess(false)
     .help(false)
@@ -300,7 +317,10 @@ function readText(outside: Outside, file: string, what: string): string {
 
 function requestOf(
   settings: Settings,
-  what: { command: readonly string[]; isScript: boolean; isOwn: boolean; wdir: string },
+  {
+    takesEverySlot = false,
+    ...what
+  }: { command: readonly string[]; isScript: boolean; isOwn: boolean; wdir: string; takesEverySlot?: boolean },
   outside: Outside,
 ): RunRequest {
   const [list, file] = [settings.text('hosts'), settings.text('hostfile')];
@@ -312,8 +332,9 @@ function requestOf(
     throw new LaunchError('--nnodes starts nothing on other hosts: -H and --hostfile have no place beside it');
   const found = nodes ? undefined : scheduled(outside);
   const hosts = nodes ? Array.from({ length: nodes.nodes }, (_, node) => ({ host: `node${node}` })) : (named ?? found?.hosts);
-  const slots = named || nodes ? undefined : found?.hosts.reduce((sum, { slots = 1 }) => sum + slots, 0);
-  const np = settings.number('np') ?? slots;
+  const slotsOf = (list: readonly HostSpec[] | undefined) => list?.reduce((sum, { slots = 1 }) => sum + slots, 0);
+  const slots = named || nodes ? undefined : slotsOf(found?.hosts);
+  const np = settings.number('np') ?? slots ?? (takesEverySlot ? (slotsOf(named) ?? 1) : undefined);
   if (np === undefined) throw new LaunchError('how many processes? Say -np N');
   const rsh = settings.text('rsh');
   const added = addedEnvironment(settings, outside);

@@ -17,7 +17,7 @@ import { Console } from './console';
 import { LaunchError } from './errors';
 import type { Assignment } from './hosts';
 import { partOf, removeJobFolder } from './key_file';
-import { askedBy, candidatesOf, chooseAddresses, type HostNetworks } from './networks';
+import { candidatesOf, chooseAddresses, type HostNetworks, targetsOf } from './networks';
 import { Nodes } from './nodes';
 import { type Devices, pinningOf } from './pinning';
 import { endCarriers, jobMark } from './process';
@@ -147,14 +147,12 @@ export class Job {
     candidates: ReadonlyArray<readonly string[]>,
     prepared: ReadonlyArray<khorovod.AgentPrepared.$Properties>,
   ): Promise<string[]> {
-    const targetsOf = (place: number): Array<{ place: number; address: string; port: number }> =>
-      askedBy(place, agents.length).flatMap((to) =>
-        candidates[to]!.map((address, i) => ({ place: to, address, port: prepared[to]!.ports?.[i] ?? 0 })),
-      );
-    for (const [from, agent] of agents.entries()) agent.send({ probe: { targets: targetsOf(from) } });
+    const ports = prepared.map((one) => one.ports ?? []);
+    const targets = agents.map((_, from) => targetsOf(from, candidates, ports));
+    for (const [from, agent] of agents.entries()) agent.send({ probe: { targets: targets[from] } });
     const probed = await this.answers(agents, 'probed');
     const trials = agents.flatMap((_, from) =>
-      targetsOf(from).map(({ place, address }, i) => ({ from, to: place, address, isReached: probed[from]!.reached?.[i] ?? false })),
+      targets[from]!.map(({ place, address }, i) => ({ from, to: place, address, isReached: probed[from]!.reached?.[i] ?? false })),
     );
     return chooseAddresses(networks, candidates, trials);
   }

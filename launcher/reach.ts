@@ -1,7 +1,7 @@
 /**
  * Reaches the hosts of a job: this machine without anything, the others by ssh, all at the same time. tsrun's process.
  *
- * Either all are reached or none stays connected.
+ * For a job either all are reached or none stays connected; for `tsrun doctor` each counts for itself.
  */
 import os from 'node:os';
 import { type AgentChannel, localChannel, programChannel, sshChannel } from './agent_channel';
@@ -18,7 +18,7 @@ export interface HostName {
   /** As whom; undefined: as the ssh configuration says. */
   readonly user?: string;
 }
-const sshName = ({ host, user }: HostName): string => (user === undefined ? host : `${user}@${host}`);
+export const sshName = ({ host, user }: HostName): string => (user === undefined ? host : `${user}@${host}`);
 const isHere = ({ host, user }: HostName): boolean => isThisMachine(host) && (user === undefined || user === os.userInfo().username);
 
 export interface Place extends HostName {
@@ -49,30 +49,36 @@ export interface ReachOptions {
 }
 
 /** @throws LaunchError (exit 3, or 2 for a wrong option) every host that is not reached, a line each */
-export async function reach(hosts: readonly HostName[], { rsh, awaitsHosts, ssh, files, wdir, timeoutMs }: ReachOptions): Promise<Reached> {
+export async function reach(hosts: readonly HostName[], options: ReachOptions): Promise<Reached> {
+  const { attempts, close } = await reachEach(hosts, options);
+  const errors = attempts.flatMap((attempt) => (attempt.status === 'rejected' ? [attempt.reason as Error] : []));
+  if (errors.length > 0) {
+    close();
+    const isUsage = errors.some((error) => error instanceof LaunchError && error.exitCode === 2);
+    throw new LaunchError([...new Set(errors.map(({ message }) => message))].join('\n'), isUsage ? 2 : 3);
+  }
+  return { places: attempts.map((attempt) => (attempt as PromiseFulfilledResult<Place>).value), close };
+}
+
+/** Each for itself: some may be reached and others not. In the order of the hosts. */
+export async function reachEach(
+  hosts: readonly HostName[],
+  { rsh, awaitsHosts, ssh, files, wdir, timeoutMs }: ReachOptions,
+): Promise<{ attempts: Array<PromiseSettledResult<Place>>; close(): void }> {
   const command = remoteCommand(wdir);
-  const programs = hosts.map((name) => rsh?.(sshName(name)));
-  const far = hosts.filter((name, i) => !isHere(name) && !programs[i]);
-  const targets = far.map((name) => resolveTarget(sshName(name), ssh, files));
   const dialer = new Dialer({ ...ssh, timeoutMs, awaitsHost: awaitsHosts }, (hop) =>
     resolveTarget(hop, { configFile: ssh.configFile }, files),
   );
-  const attempts = await Promise.allSettled(targets.map((target) => dialer.connect(target)));
-  const refusals = attempts.flatMap((attempt) => (attempt.status === 'rejected' ? [(attempt.reason as Error).message] : []));
-  if (refusals.length > 0) {
-    dialer.close();
-    throw new LaunchError([...new Set(refusals)].join('\n'), 3);
-  }
-  const connections = attempts.map((attempt) => (attempt as PromiseFulfilledResult<SshConnection>).value);
-  const places = hosts.map((name, index): Place => {
+  const reachOne = async (name: HostName, index: number): Promise<Place> => {
     const { host, user } = name;
     if (isHere(name)) return { host, user, index, isHere: true, open: async () => localChannel() };
-    const program = programs[index];
+    const program = rsh?.(sshName(name));
     if (program) return { host, user, index, isHere: false, open: async () => programChannel([...program, command]) };
-    const connection = connections[far.indexOf(name)]!;
+    const connection = await dialer.connect(resolveTarget(sshName(name), ssh, files));
     return { host, user, index, address: connection.remoteAddress, isHere: false, open: () => sshChannel(connection, host, command) };
-  });
-  return { places, close: () => dialer.close() };
+  };
+  const attempts = await Promise.allSettled(hosts.map(reachOne));
+  return { attempts, close: () => dialer.close() };
 }
 
 /** This machine, as one host of a job in which every host has a tsrun of its own. */

@@ -8,6 +8,7 @@ import { environment } from '../src/config';
 import { writeLine } from '../src/log';
 import { version } from '../src/version';
 import { helpText, type Outside, parseCommandLine, type RunRequest } from './args';
+import { doctor } from './doctor/doctor';
 import { LaunchError } from './errors';
 import { assign } from './hosts';
 import { Job } from './job';
@@ -71,6 +72,8 @@ async function main(): Promise<number> {
     case 'run':
     case 'bench':
       return run(line.request);
+    case 'doctor':
+      return doctor(line.request, line.isJson);
   }
 }
 

@@ -17,7 +17,7 @@ import {
   utils,
 } from 'ssh2';
 import { resolveHosts } from '../../src/rendezvous/resolve';
-import { LaunchError } from '../errors';
+import { HOST_KEY_REFUSED, LaunchError, USER_KEY_REFUSED } from '../errors';
 import { pause } from '../process';
 import type { SshTarget } from './config';
 import { fingerprintOf, judgeHostKey, type KnownHost, keyTypeOf, knownKeyTypes, lineFor, parseKnownHosts } from './known_hosts';
@@ -78,12 +78,13 @@ export class SshConnection {
     return new Promise((resolve, reject) => {
       const client = new Client();
       let address: string | undefined;
-      const fail = (how: string, cause?: string): void => {
+      const fail = (how: string, cause?: string, mend?: string): void => {
         client.removeAllListeners();
         client.on('error', () => {});
         client.destroy();
         const error = new LaunchError(`${where}: ${how}`, 3);
         error.cause = cause;
+        error.mend = mend;
         reject(error);
       };
       const timer = setTimeout(
@@ -105,10 +106,11 @@ export class SshConnection {
       });
       client.on('error', (error) => {
         clearTimeout(timer);
-        if (judged.refusal) fail(judged.refusal);
+        if (judged.refusal) fail(judged.refusal, HOST_KEY_REFUSED, judged.mend);
         else if (error.level === 'client-authentication') {
           fail(
             `the host accepts none of the keys that were offered (${tried.join(', ') || 'there were none'}): add the public key to its ~/.ssh/authorized_keys, or name the right one with -i`,
+            USER_KEY_REFUSED,
           );
         } else {
           const { code = '' } = error as NodeJS.ErrnoException;
@@ -162,6 +164,8 @@ export class SshConnection {
 class HostKey {
   /** Why it was refused. */
   refusal?: string;
+  /** The command that makes it acceptable, once its user has looked. */
+  mend?: string;
   private readonly known: readonly KnownHost[];
 
   constructor(
@@ -195,9 +199,10 @@ class HostKey {
         this.refusal = `its key (${shown}) is revoked by ${verdict.entry.file}, line ${verdict.entry.line}`;
         return false;
       case 'changed':
+        this.mend = `ssh-keygen -R '${hostKeyName}' -f ${verdict.entry.file}`;
         this.refusal =
           `its key has CHANGED: it shows ${shown}, but ${verdict.entry.file}, line ${verdict.entry.line}, has another one. Somebody may be between you and the host; ` +
-          `if it was set up anew: ssh-keygen -R '${hostKeyName}' -f ${verdict.entry.file}`;
+          `if it was set up anew: ${this.mend}`;
         return false;
       case 'unknown':
         if (hostKeyPolicy === 'off') return true;

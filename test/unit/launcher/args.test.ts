@@ -189,6 +189,22 @@ t.test('--help, --version and --check-build need nothing else', async (t) => {
   for (const kind of ['help', 'version', 'check-build']) t.equal(parse(`--${kind}`).kind, kind);
 });
 
+t.test('doctor takes a job’s options and no command; without -np every slot counts', async (t) => {
+  const asked = (...words: string[]) => {
+    const line = parse('doctor', ...words);
+    if (line.kind !== 'doctor') throw new Error(`it is ${line.kind}`);
+    return line;
+  };
+  t.equal(asked().request.np, 1);
+  t.equal(asked().isJson, false);
+  t.equal(asked('-H', 'h1:2,h2').request.np, 3);
+  const { request: given, isJson } = asked('-np', '4', '--json', '-H', 'h1:2,h2:2', '--gpus-per-process', '2');
+  t.same([given.np, isJson, given.pinning.gpusPerProcess], [4, true, 2]);
+  t.equal(parse('doctor', '--help').kind, 'help');
+  t.match(refusal('doctor', 'train.ts'), /'train\.ts' is no option of it/);
+  t.match(refusal('doctor', '--nnodes', '2', '--node-rank', '0', '--rdzv-endpoint', 'h1:1', '--key-file', 'k'), /with --nnodes/);
+});
+
 t.test('bench takes its own options among tsrun’s', async (t) => {
   const { np, command, hasPrefix } = request('bench', 'allreduce', '--sizes', '1K', '-np', '3', '--tensors', '--json=out.json');
   t.equal(np, 3);

@@ -178,9 +178,9 @@ t.test('-x beats --env-file, which beats the options', async (t) => {
 });
 
 t.test('what means nothing here, and what has no effect yet, is said once', async (t) => {
-  t.same(request('-np', '1', '--gloo', '--mpi-args', '-x A', '--tls', '--streams', '2', 'train.ts').notices, [
+  t.same(request('-np', '1', '--gloo', '--mpi-args', '-x A', '--ps', '1', '--streams', '2', 'train.ts').notices, [
     '--gloo, --mpi-args have no meaning in khorovod and are ignored',
-    '--tls, --streams have no effect in this version',
+    '--ps, --streams have no effect in this version',
   ]);
   t.same(request('-np', '1', 'train.ts').notices, []);
 });

@@ -5,7 +5,8 @@ import type { khorovod } from '../src/wire/generated/messages';
 
 export class StoreLinks {
   private readonly links = new Map<number, Duplex>();
-  private newest = 0;
+  /** By the store, and the agent has not said yet that it knows. */
+  private readonly closed = new Set<number>();
 
   /** Of one agent. */
   constructor(
@@ -15,11 +16,13 @@ export class StoreLinks {
 
   take({ link, data, end }: khorovod.StoreBytes.$Properties): void {
     const number = link ?? 0;
-    // Numbers grow; what comes of a link that the store has closed meanwhile is nobody's.
-    const stream = this.links.get(number) ?? (number > this.newest ? this.open(number) : undefined);
+    // What comes of a link that the store has closed meanwhile is nobody's.
+    const stream = this.links.get(number) ?? (this.closed.has(number) ? undefined : this.open(number));
+    if (end) this.closed.delete(number);
     if (!stream) return;
     if (data && data.length > 0) stream.push(data);
     if (end) {
+      this.links.delete(number);
       stream.push(null);
       stream.destroy();
     }
@@ -38,12 +41,14 @@ export class StoreLinks {
         done();
       },
       destroy: (error, done) => {
-        this.links.delete(link);
-        this.send({ link, end: true });
+        // Told once: not when the other end closed it.
+        if (this.links.delete(link)) {
+          this.closed.add(link);
+          this.send({ link, end: true });
+        }
         done(error);
       },
     });
-    this.newest = link;
     this.links.set(link, stream);
     this.store.serve(stream);
     return stream;

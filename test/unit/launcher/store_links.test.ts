@@ -11,8 +11,9 @@ t.test('connections that an agent passes on are clients of the store; what is cl
   const store = new StoreServer();
   const sent: khorovod.StoreBytes.$Properties[] = [];
   const links = new StoreLinks(store, (bytes) => sent.push(bytes));
-  links.take({ link: 1, data: request({ id: 5, get: { key: 'k' } }) });
+  // In any order: who was accepted first need not speak first.
   links.take({ link: 2, data: request({ id: 6, set: { key: 'k', value: Buffer.from('v') } }) });
+  links.take({ link: 1, data: request({ id: 5, get: { key: 'k' } }) });
   await turn();
   const replies = sent.map(({ link, data }) => {
     const [frame] = new FrameParser(1000).push(data!);

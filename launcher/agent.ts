@@ -15,7 +15,8 @@ import { encodeFrame, FrameParser } from '../src/wire/frame';
 import { khorovod } from '../src/wire/generated/messages';
 import { BEGIN_MARK } from './agent_mark';
 import { findDevices, findInterfaces, findTaskset } from './devices';
-import { makeJobFolder, partOf, removeJobFolder } from './key_file';
+import { examine } from './doctor/examine';
+import { makeJobFolder, removeJobFolder } from './key_file';
 import { endCarriers, jobMark, runToEnd } from './process';
 import { type RankOwner, RankProcess, type RankSpec } from './rank_process';
 import { DEFAULT_PATH, specsOf, whyNot } from './rank_specs';
@@ -104,8 +105,9 @@ class Agent implements RankOwner {
   }
 
   private hear(message: khorovod.ToAgent): void {
-    const { start, probe, go, signal, end, stdin, credit, store } = message;
+    const { start, examine, probe, go, signal, end, stdin, credit, store } = message;
     if (start) void this.prepare(start);
+    else if (examine) void this.examine(examine);
     else if (probe) void this.probe(probe.targets ?? []);
     else if (go) this.startRanks(go.address ?? '');
     else if (signal) this.signal(signal.signal ?? '');
@@ -129,19 +131,17 @@ class Agent implements RankOwner {
     const { key, size } = job;
     const place = job.place ?? 0;
     this.silenceMs = job.silenceMs ?? 0;
-    this.part = partOf(job.jobId ?? '', place);
+    this.part = job.part ?? '';
     this.reaper.watchJob(this.part);
     const secret = { jobId: job.jobId ?? '', key: key ?? new Uint8Array() };
     const portRange = job.firstPort ? { first: job.firstPort, last: job.lastPort ?? 0 } : undefined;
     try {
       const keyFile = makeJobFolder(this.part, secret.key);
-      this.relay = await StoreRelay.open({
-        ...secret,
-        size: size ?? 0,
-        portRange,
-        onBytes: (link, data, end) => this.send({ store: { link, data, end } }),
-      });
-      this.specs = specsOf(job, { keyFile, rendezvous: this.relay.place, taskset: this.taskset });
+      if (!job.rendezvous) {
+        const onBytes = (link: number, data: Uint8Array, end: boolean): void => this.send({ store: { link, data, end } });
+        this.relay = await StoreRelay.open({ ...secret, tls: job.tls ?? false, size: size ?? 0, portRange, onBytes });
+      }
+      this.specs = specsOf(job, { keyFile, rendezvous: job.rendezvous || this.relay!.place, taskset: this.taskset });
     } catch (error) {
       this.fail('', `it cannot be made ready: ${(error as Error).message}`);
       return;
@@ -154,6 +154,13 @@ class Agent implements RankOwner {
     this.prober = { ...secret, place };
     for (const address of job.addresses ?? []) this.probePorts.push(await openProbe(this.prober, address, portRange));
     if (!this.isEnding) this.send({ prepared: { ports: this.probePorts.map(({ port }) => port) } });
+  }
+
+  private async examine(asked: khorovod.Examine.$Properties): Promise<void> {
+    const { prober, probePorts, examined } = await examine(asked);
+    this.prober = prober;
+    this.probePorts.push(...probePorts);
+    if (!this.isEnding) this.send({ examined });
   }
 
   private async probe(targets: readonly khorovod.Target.$Properties[]): Promise<void> {

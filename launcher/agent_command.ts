@@ -23,7 +23,7 @@ export function isFitNode(version: string): boolean {
 }
 
 /** For a POSIX shell. */
-const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
+export const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** What a POSIX shell of the host is to run. @param file of launcher/ */
 export function remoteCommand(wdir: string, file = 'agent.js'): string {
@@ -37,16 +37,24 @@ export function remoteCommand(wdir: string, file = 'agent.js'): string {
   return `exec "\${SHELL:-/bin/sh}" -lc ${quoted(script)}`;
 }
 
-const meanings: Readonly<Record<number, string>> = {
-  [NO_FOLDER]: 'found no such working folder there: make it, or name another one with --wdir',
-  [NO_PACKAGE]:
-    'found no khorovod there, neither in the working folder nor where it is here: npm install khorovod in the working folder of that host',
-  [UNFIT_NODE]: `found a Node there that is too old: install one of ${FIT_NODES}`,
-  127: 'found no node there: install it, or put it into the PATH of a login shell',
+export type Lack = 'working folder' | 'package' | 'node';
+
+/** By exit code: what the host lacks, and the sentence about it. */
+const meanings: Readonly<Record<number, { lack: Lack; text: string }>> = {
+  [NO_FOLDER]: { lack: 'working folder', text: 'found no such working folder there: make it, or name another one with --wdir' },
+  [NO_PACKAGE]: {
+    lack: 'package',
+    text: 'found no khorovod there, neither in the working folder nor where it is here: npm install khorovod in the working folder of that host',
+  },
+  [UNFIT_NODE]: { lack: 'node', text: `found a Node there that is too old: install one of ${FIT_NODES}` },
+  127: { lack: 'node', text: 'found no node there: install it, or put it into the PATH of a login shell' },
 };
 
 /** For a sentence that begins with the agent's name. */
-export const describeExit = (code: number): string => meanings[code] ?? `ended with exit code ${code}`;
+export const describeExit = (code: number): string => meanings[code]?.text ?? `ended with exit code ${code}`;
+
+/** @param how as describeExit says it, with more behind it */
+export const lackOf = (how: string): Lack | undefined => Object.values(meanings).find(({ text }) => how.startsWith(text))?.lack;
 
 /** The words of `--rsh`, as a shell would split them; quotes hold a word together. @throws LaunchError there is none, or a quote is not closed */
 export function splitCommand(text: string): string[] {

@@ -24,8 +24,9 @@ interface Answers {
   ready: khorovod.AgentReady.$Properties;
   prepared: khorovod.AgentPrepared.$Properties;
   probed: khorovod.Probed.$Properties;
+  examined: khorovod.Examined.$Properties;
 }
-const answerKinds = ['ready', 'prepared', 'probed'] as const;
+const answerKinds = ['ready', 'prepared', 'probed', 'examined'] as const;
 
 export class AgentLink {
   private stderr = '';

@@ -8,13 +8,17 @@ import path from 'node:path';
 import yargs from 'yargs';
 import { type Knob, knobs } from '../src/config';
 import { interfaceFilter } from '../src/rendezvous/interfaces';
+import { MAKE_KEY } from '../src/rendezvous/key_file';
 import { splitCommand } from './agent_command';
 import { readConfigFile } from './config_file';
 import { LaunchError } from './errors';
 import { type HostSpec, parseHostfile, parseHosts } from './hosts';
+import type { NodesOptions } from './nodes';
 import { type Option, type Spelling, spellings } from './options';
 import type { PinningOptions } from './pinning';
 import type { ReachOptions } from './reach';
+import { hostsOfMpiOperator } from './schedulers/kubernetes';
+import { hostsOfAllocation, srunCommand } from './schedulers/slurm';
 
 /** What the parser sees of the world. */
 export interface Outside {
@@ -41,6 +45,7 @@ export interface RunRequest {
   readonly startTimeoutSeconds: number;
   readonly peerTimeoutSeconds: number;
   readonly networkInterface?: string;
+  readonly tls: boolean;
   readonly portRange?: { first: number; last: number };
   readonly wdir: string;
   readonly pinning: PinningOptions;
@@ -54,8 +59,10 @@ export interface RunRequest {
   /** What another host's own environment lacks: what options set, and Horovod's and our variables. */
   readonly addedEnv: Record<string, string>;
   readonly ssh: ReachOptions['ssh'];
-  /** Words of the program that starts agents instead of ssh. */
-  readonly rsh?: readonly string[];
+  /** One tsrun a host. */
+  readonly nodes?: NodesOptions;
+  readonly rsh?: ReachOptions['rsh'];
+  readonly awaitsHosts: boolean;
   /** To be said once, before the job. */
   readonly notices: readonly string[];
 }
@@ -64,10 +71,12 @@ export type CommandLine =
   | { readonly kind: 'help' | 'version' | 'check-build' }
   | { readonly kind: 'run'; readonly request: RunRequest }
   /** A program of ours that runs as the job. */
-  | { readonly kind: 'bench'; readonly request: RunRequest };
+  | { readonly kind: 'bench'; readonly request: RunRequest }
+  /** Would a job with these options start? */
+  | { readonly kind: 'doctor'; readonly request: RunRequest; readonly isJson: boolean };
 
 const scriptKinds = ['.ts', '.mts', '.cts', '.tsx', '.js', '.mjs', '.cjs'];
-const laterCommands = ['sweep', 'doctor', 'analyze'];
+const laterCommands = ['sweep', 'analyze'];
 /** `tsrun bench allreduce`'s own options; false: a switch. */
 const benchOptions: Readonly<Record<string, boolean>> = { sizes: true, iterations: true, json: true, tensors: false };
 
@@ -77,6 +86,7 @@ export function parseCommandLine(words: readonly string[], outside: Outside, ben
   if (first !== undefined && laterCommands.includes(first) && !outside.isFile(path.resolve(outside.cwd, first)))
     throw new LaunchError(`tsrun ${first} comes with a later version of khorovod`);
   if (first === 'bench') return parseBench(words.slice(1), outside, benchScript);
+  if (first === 'doctor') return parseDoctor(words.slice(1), outside);
   return parseRun(words.slice(first === 'run' ? 1 : 0), outside);
 }
 
@@ -115,6 +125,20 @@ function parseBench(words: readonly string[], outside: Outside, benchScript: str
     kind: 'bench',
     request: requestOf(settings, { command: [benchScript, ...benchOwn], isScript: true, isOwn: true, wdir: outside.cwd }, outside),
   };
+}
+
+/** A job's options, and no command. Without -np, every slot counts. */
+function parseDoctor(words: readonly string[], outside: Outside): CommandLine {
+  const { own, command } = splitWords(words.filter((word) => word !== '--json'));
+  if (command.length > 0) throw new LaunchError(`tsrun doctor: '${command[0]}' is no option of it; it runs nothing`);
+  const given = parseOwn(own);
+  if (given.get(optionOf('help'))?.at(-1) === 'true') return { kind: 'help' };
+  const settings = checkedSettings(given, outside);
+  if (settings.number('nnodes') !== undefined)
+    throw new LaunchError('tsrun doctor looks at hosts from here: with --nnodes, run it on each host without that option');
+  const wdir = path.resolve(outside.cwd, settings.text('wdir') ?? '.');
+  const what = { command: [], isScript: false, isOwn: false, wdir, takesEverySlot: true };
+  return { kind: 'doctor', request: requestOf(settings, what, outside), isJson: words.includes('--json') };
 }
 
 // ───── words ─────
@@ -156,7 +180,7 @@ function parser() {
   const made = yargs([])
     .scriptName('tsrun')
     .usage(
-      'tsrun -np N [options] script.ts [arguments of the script]\ntsrun -np N [options] -- any command\ntsrun bench allreduce -np N [--sizes 1K..64M]',
+      'tsrun -np N [options] script.ts [arguments of the script]\ntsrun -np N [options] -- any command\ntsrun bench allreduce -np N [--sizes 1K..64M]\ntsrun doctor [-H hosts] [options] [--json]',
     )
     .exitProcess(false)
     .help(false)
@@ -293,15 +317,26 @@ function readText(outside: Outside, file: string, what: string): string {
 
 function requestOf(
   settings: Settings,
-  what: { command: readonly string[]; isScript: boolean; isOwn: boolean; wdir: string },
+  {
+    takesEverySlot = false,
+    ...what
+  }: { command: readonly string[]; isScript: boolean; isOwn: boolean; wdir: string; takesEverySlot?: boolean },
   outside: Outside,
 ): RunRequest {
-  const np = settings.number('np');
-  if (np === undefined) throw new LaunchError('how many processes? Say -np N');
   const [list, file] = [settings.text('hosts'), settings.text('hostfile')];
   if (list !== undefined && file !== undefined) throw new LaunchError('-H and --hostfile exclude each other');
-  const hosts =
+  const named =
     list !== undefined ? parseHosts(list) : file !== undefined ? parseHostfile(readText(outside, file, 'hostfile'), file) : undefined;
+  const nodes = nodesOf(settings, outside);
+  if (nodes && (list !== undefined || file !== undefined))
+    throw new LaunchError('--nnodes starts nothing on other hosts: -H and --hostfile have no place beside it');
+  const found = nodes ? undefined : scheduled(outside);
+  const hosts = nodes ? Array.from({ length: nodes.nodes }, (_, node) => ({ host: `node${node}` })) : (named ?? found?.hosts);
+  const slotsOf = (list: readonly HostSpec[] | undefined) => list?.reduce((sum, { slots = 1 }) => sum + slots, 0);
+  const slots = named || nodes ? undefined : slotsOf(found?.hosts);
+  const np = settings.number('np') ?? slots ?? (takesEverySlot ? (slotsOf(named) ?? 1) : undefined);
+  if (np === undefined) throw new LaunchError('how many processes? Say -np N');
+  const rsh = settings.text('rsh');
   const added = addedEnvironment(settings, outside);
   // A variable that the caller has set already survives an option that is not given.
   const ofCaller = ({ env, parse, fallback }: Knob<number>): number => parse(outside.env[env] ?? '') ?? fallback;
@@ -309,12 +344,14 @@ function requestOf(
     ...what,
     np,
     hosts,
+    nodes,
     oversubscribe: settings.isOn('oversubscribe'),
     isDryRun: settings.isOn('dry-run'),
     isVerbose: settings.isOn('verbose'),
     timeoutSeconds: settings.number('timeout'),
     startTimeoutSeconds: settings.number('start-timeout') ?? ofCaller(knobs.startTimeoutSeconds),
     peerTimeoutSeconds: settings.number('peer-timeout') ?? ofCaller(knobs.peerTimeoutSeconds),
+    tls: settings.value<boolean>('tls') ?? knobs.tls.parse(outside.env[knobs.tls.env] ?? '') ?? false,
     networkInterface: networkInterfaceOf(settings, outside),
     portRange: settings.value('port-range'),
     pinning: {
@@ -336,11 +373,51 @@ function requestOf(
       acceptsNewKeys: settings.isOn('accept-new-host-keys'),
       agentSocket: outside.env.SSH_AUTH_SOCK,
     },
-    rsh: settings.text('rsh') === undefined ? undefined : splitCommand(settings.text('rsh')!),
+    rsh: rsh === undefined ? found?.rsh : rshOf(rsh),
+    awaitsHosts: found?.awaitsHosts ?? false,
     env: { ...outside.env, ...added },
     addedEnv: { ...Object.fromEntries(Object.entries(outside.env).filter(([name]) => /^(HOROVOD|TSRUN)_/.test(name))), ...added },
     notices: settings.notices,
   };
+}
+
+const rshOf = (text: string): ReachOptions['rsh'] => {
+  const words = splitCommand(text);
+  return (host) => [...words, host];
+};
+
+/** Hosts, and the way to them, that a scheduler has given. */
+interface Scheduled {
+  readonly hosts: readonly HostSpec[];
+  readonly rsh?: ReachOptions['rsh'];
+  readonly awaitsHosts?: boolean;
+}
+
+function scheduled({ env, readText: read }: Outside): Scheduled | undefined {
+  const allocated = hostsOfAllocation(env);
+  if (allocated) {
+    const own = new Set(allocated.map(({ host }) => host));
+    return { hosts: allocated, rsh: (host) => (own.has(host) ? [...srunCommand(host), '/bin/sh', '-c'] : undefined) };
+  }
+  const operator = hostsOfMpiOperator(env, read);
+  return operator && { hosts: operator.hosts, rsh: operator.rsh === undefined ? undefined : rshOf(operator.rsh), awaitsHosts: true };
+}
+
+/** @throws LaunchError some of the four are missing */
+function nodesOf(settings: Settings, outside: Outside): NodesOptions | undefined {
+  const [nodes, nodeRank, endpoint] = [settings.number('nnodes'), settings.number('node-rank'), settings.text('rdzv-endpoint')];
+  const keyFile = settings.text('key-file') ?? (outside.env[knobs.keyFile.env] || undefined);
+  if (nodes === undefined && nodeRank === undefined && endpoint === undefined) return undefined;
+  if (nodes === undefined || nodeRank === undefined || endpoint === undefined)
+    throw new LaunchError('one tsrun a host needs all of --nnodes, --node-rank and --rdzv-endpoint');
+  if (nodeRank >= nodes) throw new LaunchError(`--node-rank is ${nodeRank}, but must be 0 to ${nodes - 1} with --nnodes ${nodes}`);
+  if (keyFile === undefined)
+    throw new LaunchError(`one tsrun a host needs --key-file, the same on every host. Make it once and copy it: ${MAKE_KEY}`);
+  const found = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/.exec(endpoint);
+  const port = Number(found?.[3]);
+  if (!found || port < 1 || port > 65_535) throw new LaunchError(`--rdzv-endpoint is '${endpoint}', but must be HOST:PORT`);
+  const isInPod = Boolean(outside.env.KUBERNETES_SERVICE_HOST);
+  return { nodes, nodeRank, host: found[1] ?? found[2]!, port, keyFile: path.resolve(outside.cwd, keyFile), isInPod };
 }
 
 /** @throws LaunchError a network that is none */

@@ -17,7 +17,8 @@ import { Console } from './console';
 import { LaunchError } from './errors';
 import type { Assignment } from './hosts';
 import { partOf, removeJobFolder } from './key_file';
-import { askedBy, candidatesOf, chooseAddresses, type HostNetworks } from './networks';
+import { candidatesOf, chooseAddresses, type HostNetworks, targetsOf } from './networks';
+import { Nodes } from './nodes';
 import { type Devices, pinningOf } from './pinning';
 import { endCarriers, jobMark } from './process';
 import type { Place, Reached } from './reach';
@@ -45,14 +46,16 @@ const AGENT_END_MS = 8000;
 const OUTPUT_CREDIT_BYTES = 1 << 20;
 /** Npm passes a Ctrl-C on that the terminal has delivered already. */
 const SAME_SIGNAL_MS = 150;
+/** So long what the other hosts are told last may take to leave. */
+const TELL_MS = 500;
 /** Ranks of one host meet there. */
 const LOOPBACK = '127.0.0.1';
 
 export type EndSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
 export class Job {
-  private readonly jobId = randomBytes(16).toString('hex');
-  private readonly key = randomBytes(32);
+  private readonly name = randomBytes(16).toString('hex');
+  private secret: { jobId: string; key: Uint8Array } = { jobId: this.name, key: randomBytes(32) };
   private readonly display: Console;
   /** By label: the processors it was bound to. */
   private readonly cpusOf = new Map<string, readonly number[]>();
@@ -61,6 +64,7 @@ export class Job {
   private readonly stdin?: StdinFeed;
   private readonly ends: RankEnd[] = [];
   private reached?: Reached;
+  private nodes?: Nodes;
   private readonly store = new StoreServer((rank, json) => this.display.say(reportLine(rank, json)));
   private readonly storeLinks = new Map<AgentLink, StoreLinks>();
   /** Those that the start waits for. */
@@ -109,7 +113,13 @@ export class Job {
 
   /** Meanwhile something may end the job: nothing is waited for then. No rank starts before every host has said that its ranks can. */
   private async start(): Promise<void> {
-    this.store.put(HOSTS_KEY, Buffer.from(JSON.stringify(this.assignments.map(({ host }) => host))));
+    const { np, nodes, tls, startTimeoutSeconds, networkInterface } = this.request;
+    if (nodes) {
+      this.nodes = await Nodes.meet(nodes, { np, tls, store: this.store, timeoutMs: startTimeoutSeconds * 1000, networkInterface });
+      this.secret = this.nodes;
+      this.nodes.onFailed((text, exitCode) => this.endBy({ kind: 'node', text, exitCode }, GRACE_MS));
+    }
+    this.store.put(HOSTS_KEY, Buffer.from(JSON.stringify(this.assignments.map(({ host }) => this.hostName(host)))));
     this.reached = await this.reach();
     const { places } = this.reached;
     const agents = await this.startAgents(places);
@@ -120,7 +130,7 @@ export class Job {
     const candidates = places.length === 1 ? [[]] : networks.map((host) => candidatesOf(host, this.request.networkInterface));
     for (const [i, agent] of agents.entries()) agent.send({ start: this.startJob(places[i]!, readies[i]!, candidates[i]!) });
     const prepared = await this.answers(agents, 'prepared');
-    const addresses = places.length === 1 ? [LOOPBACK] : await this.meet(agents, networks, candidates, prepared);
+    const addresses = places.length === 1 ? [this.nodes?.address ?? LOOPBACK] : await this.meet(agents, networks, candidates, prepared);
     clearTimeout(timer);
     this.hasStarted = true;
     for (const [i, agent] of agents.entries()) {
@@ -137,14 +147,12 @@ export class Job {
     candidates: ReadonlyArray<readonly string[]>,
     prepared: ReadonlyArray<khorovod.AgentPrepared.$Properties>,
   ): Promise<string[]> {
-    const targetsOf = (place: number): Array<{ place: number; address: string; port: number }> =>
-      askedBy(place, agents.length).flatMap((to) =>
-        candidates[to]!.map((address, i) => ({ place: to, address, port: prepared[to]!.ports?.[i] ?? 0 })),
-      );
-    for (const [from, agent] of agents.entries()) agent.send({ probe: { targets: targetsOf(from) } });
+    const ports = prepared.map((one) => one.ports ?? []);
+    const targets = agents.map((_, from) => targetsOf(from, candidates, ports));
+    for (const [from, agent] of agents.entries()) agent.send({ probe: { targets: targets[from] } });
     const probed = await this.answers(agents, 'probed');
     const trials = agents.flatMap((_, from) =>
-      targetsOf(from).map(({ place, address }, i) => ({ from, to: place, address, isReached: probed[from]!.reached?.[i] ?? false })),
+      targets[from]!.map(({ place, address }, i) => ({ from, to: place, address, isReached: probed[from]!.reached?.[i] ?? false })),
     );
     return chooseAddresses(networks, candidates, trials);
   }
@@ -254,8 +262,11 @@ export class Job {
     const devices = { gpus: gpus ?? [], cpus: cpus ?? [], numaNodes: (numaNodes ?? []).map((node) => node.cpus ?? []) };
     const own = this.assignments.filter(({ host, user }) => host === place.host && user === place.user);
     return {
-      jobId: this.jobId,
-      key: this.key,
+      jobId: this.secret.jobId,
+      key: this.secret.key,
+      part: partOf(this.name, place.index),
+      rendezvous: this.nodes?.rendezvous,
+      tls: this.request.tls,
       wdir,
       env: pairs(place.isHere ? env : addedEnv),
       ranks: own.map((assignment) => this.rankSpec(assignment, devices)),
@@ -298,9 +309,14 @@ export class Job {
       [knobs.localSize.env]: String(localSize),
       [knobs.crossRank.env]: String(crossRank),
       [knobs.crossSize.env]: String(crossSize),
-      [knobs.hostname.env]: host,
+      [knobs.hostname.env]: this.hostName(host),
       [knobs.terminalColumns.env]: String(columns),
     };
+  }
+
+  /** With one tsrun a host, hosts tell their names when they meet. */
+  private hostName(host: string): string {
+    return this.nodes?.hostnames[Number(host.replace('node', ''))] ?? host;
   }
 
   private async onAgentGone(agent: AgentLink, how: string): Promise<void> {
@@ -311,7 +327,7 @@ export class Job {
     this.endBy({ kind: this.hasStarted ? 'agent' : 'cannot-start', text }, 0);
     if (place.isHere) {
       // Its reaper ends the ranks; where both were killed, this does.
-      const part = partOf(this.jobId, place.index);
+      const part = partOf(this.name, place.index);
       const left = await endCarriers(jobMark(part).entry);
       if (left.length > 0) this.display.say(`tsrun: processes ${left.join(', ')} do not end`);
       removeJobFolder(part);
@@ -332,7 +348,7 @@ export class Job {
   // ───── ends ─────
 
   private onRankEnded({ label, code, signal, error, endedByUs }: khorovod.RankEnded.$Properties): void {
-    const host = this.assignments.find(({ rank }) => String(rank) === label)?.host ?? '';
+    const host = this.hostName(this.assignments.find(({ rank }) => String(rank) === label)?.host ?? '');
     const end: RankEnd = {
       label: label ?? '',
       host,
@@ -355,7 +371,8 @@ export class Job {
   /** The first reason is kept. */
   private endBy(ending: Ending, graceMs: number): void {
     // What ended the ranks of a host explains those that have only noticed it.
-    if (ending.kind !== 'agent' || !this.isEnding || isConsequence(firstFailure(this.ends))) this.ending ??= ending;
+    const explains = ending.kind === 'agent' || ending.kind === 'node';
+    if (!explains || !this.isEnding || isConsequence(firstFailure(this.ends))) this.ending ??= ending;
     this.endRanks(graceMs);
   }
 
@@ -374,7 +391,6 @@ export class Job {
 
   private async conclude(): Promise<number> {
     clearInterval(this.beating);
-    await this.store.close();
     this.isOver = true;
     // A pager holds the output for as long as its user reads; a signal ends that wait.
     if (this.ending?.kind === 'signal') this.after(GRACE_MS, () => this.display.abandon());
@@ -383,7 +399,10 @@ export class Job {
     for (const line of reportLines(this.ending, first, this.ends, first ? this.display.stderrTail(first.label) : []))
       this.display.say(line);
     await this.display.flushed();
-    return jobExitCode(this.ending, first, this.display.hasLostOutput);
+    const code = jobExitCode(this.ending, first, this.display.hasLostOutput);
+    await this.nodes?.leave(code, first ? describeEnd(first) : `it ended with exit code ${code}`);
+    await this.store.close(TELL_MS);
+    return code;
   }
 
   private explain(text: string): void {

@@ -12,7 +12,7 @@ import type { ErrorRecord } from '../src/errors';
 const MAX_RECORD_BYTES = 1 << 16;
 
 /** A job's part on one of its hosts: hosts may share a disk, /tmp too, and two names may mean one machine. */
-export const partOf = (jobId: string, place: number): string => `${jobId}_${place}`;
+export const partOf = (job: string, place: number): string => `${job}_${place}`;
 
 export function jobFolder(part: string): string {
   return path.join(os.tmpdir(), `tsrun-${part}`);

@@ -6,9 +6,9 @@ const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : 
 export function formatMap(assignments: readonly Assignment[], command: readonly string[]): string {
   const head = ['rank', 'host', 'local rank', 'cross rank', 'GPUs', 'command'];
   const text = command.map(quote).join(' ');
-  const rows = assignments.map(({ rank, host, localRank, crossRank }) => [
+  const rows = assignments.map(({ rank, host, user, localRank, crossRank }) => [
     String(rank),
-    host,
+    user === undefined ? host : `${user}@${host}`,
     String(localRank),
     String(crossRank),
     '-',

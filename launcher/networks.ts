@@ -39,6 +39,19 @@ export function askedBy(place: number, hosts: number): number[] {
   return [...found].sort((a, b) => a - b);
 }
 
+export interface Target {
+  readonly place: number;
+  readonly address: string;
+  readonly port: number;
+}
+
+/** What a host is to try. @param ports of each host, in the order of its candidates */
+export function targetsOf(place: number, candidates: ReadonlyArray<readonly string[]>, ports: ReadonlyArray<readonly number[]>): Target[] {
+  return askedBy(place, candidates.length).flatMap((to) =>
+    candidates[to]!.map((address, i) => ({ place: to, address, port: ports[to]![i] ?? 0 })),
+  );
+}
+
 export interface Trial {
   readonly from: number;
   readonly to: number;
@@ -46,25 +59,32 @@ export interface Trial {
   readonly isReached: boolean;
 }
 
-/** For each host, the first of its candidates that all who tried have reached. @throws LaunchError (exit 3) a host has none: says who does not reach it, and by what it was tried */
+/** The first of a host's candidates that all who tried have reached. @throws LaunchError (exit 3) it has none: says who does not reach it, and by what it was tried */
+export function chooseAddress(
+  place: number,
+  hosts: readonly HostNetworks[],
+  candidates: ReadonlyArray<readonly string[]>,
+  trials: readonly Trial[],
+): string {
+  const { host } = hosts[place]!;
+  const own = trials.filter(({ to }) => to === place);
+  const chosen = candidates[place]!.find((address) => own.filter((trial) => trial.address === address).every(({ isReached }) => isReached));
+  if (chosen !== undefined) return chosen;
+  const missing = candidates[place]!.map((address) => {
+    const from = own.filter((trial) => trial.address === address && !trial.isReached).map((trial) => hosts[trial.from]!.host);
+    return `${address} (not from ${from.slice(0, 4).join(', ')}${from.length > 4 ? ' …' : ''})`;
+  });
+  throw new LaunchError(
+    `no address of host ${host} is reached from all the other hosts: tried ${missing.join(', ')}. Look for a firewall or a missing route between the hosts; --network-interface and --port-range say what may be used`,
+    3,
+  );
+}
+
+/** For each host. @throws LaunchError (exit 3) as chooseAddress */
 export function chooseAddresses(
   hosts: readonly HostNetworks[],
   candidates: ReadonlyArray<readonly string[]>,
   trials: readonly Trial[],
 ): string[] {
-  return hosts.map(({ host }, place) => {
-    const own = trials.filter(({ to }) => to === place);
-    const chosen = candidates[place]!.find((address) =>
-      own.filter((trial) => trial.address === address).every(({ isReached }) => isReached),
-    );
-    if (chosen !== undefined) return chosen;
-    const missing = candidates[place]!.map((address) => {
-      const from = own.filter((trial) => trial.address === address && !trial.isReached).map((trial) => hosts[trial.from]!.host);
-      return `${address} (not from ${from.slice(0, 4).join(', ')}${from.length > 4 ? ' …' : ''})`;
-    });
-    throw new LaunchError(
-      `no address of host ${host} is reached from all the other hosts: tried ${missing.join(', ')}. Look for a firewall or a missing route between the hosts; --network-interface and --port-range say what may be used`,
-      3,
-    );
-  });
+  return hosts.map((_, place) => chooseAddress(place, hosts, candidates, trials));
 }

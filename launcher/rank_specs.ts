@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import path from 'node:path';
 import { environment, knobs } from '../src/config';
 import type { khorovod } from '../src/wire/generated/messages';
-import { errorFileOf, partOf } from './key_file';
+import { errorFileOf } from './key_file';
 import { jobMark, whyNotStartable } from './process';
 import type { RankSpec } from './rank_process';
 import { ownRuntime, rankArgv } from './script';
@@ -22,7 +22,7 @@ export interface HostFacts {
 
 export function specsOf(job: khorovod.StartJob.$Properties, { keyFile, rendezvous, taskset }: HostFacts): RankSpec[] {
   const jobId = job.jobId ?? '';
-  const part = partOf(jobId, job.place ?? 0);
+  const part = job.part ?? '';
   const common = { ...(job.adds ? environment() : {}), ...environmentOf(job.env) };
   const cwd = job.wdir || process.cwd();
   const argv = rankArgv(commandOf(job, cwd), job.script ?? false, ownRuntime);

@@ -1,7 +1,7 @@
 /**
  * Reaches the hosts of a job: this machine without anything, the others by ssh, all at the same time. tsrun's process.
  *
- * Either all are reached or none stays connected.
+ * For a job either all are reached or none stays connected; for `tsrun doctor` each counts for itself.
  */
 import os from 'node:os';
 import { type AgentChannel, localChannel, programChannel, sshChannel } from './agent_channel';
@@ -18,7 +18,7 @@ export interface HostName {
   /** As whom; undefined: as the ssh configuration says. */
   readonly user?: string;
 }
-const sshName = ({ host, user }: HostName): string => (user === undefined ? host : `${user}@${host}`);
+export const sshName = ({ host, user }: HostName): string => (user === undefined ? host : `${user}@${host}`);
 const isHere = ({ host, user }: HostName): boolean => isThisMachine(host) && (user === undefined || user === os.userInfo().username);
 
 export interface Place extends HostName {
@@ -38,8 +38,10 @@ export interface Reached {
 }
 
 export interface ReachOptions {
-  /** Instead of ssh: a program that runs a command on a host, with words of its own before and behind the host's name. */
-  readonly rsh?: (host: string) => readonly string[];
+  /** Instead of ssh: the words of a program that runs its last one, a command for a POSIX shell, on that host; undefined: ssh. */
+  readonly rsh?: (host: string) => readonly string[] | undefined;
+  /** The hosts may be coming up just now (pods): their names and their sshd are waited for. */
+  readonly awaitsHosts: boolean;
   readonly ssh: SshOptions & { readonly acceptsNewKeys: boolean; readonly agentSocket?: string };
   readonly files: Files;
   readonly wdir: string;
@@ -47,26 +49,41 @@ export interface ReachOptions {
 }
 
 /** @throws LaunchError (exit 3, or 2 for a wrong option) every host that is not reached, a line each */
-export async function reach(hosts: readonly HostName[], { rsh, ssh, files, wdir, timeoutMs }: ReachOptions): Promise<Reached> {
-  const command = remoteCommand(wdir);
-  const far = rsh ? [] : hosts.filter((name) => !isHere(name));
-  const targets = far.map((name) => resolveTarget(sshName(name), ssh, files));
-  const dialer = new Dialer({ ...ssh, timeoutMs }, (hop) => resolveTarget(hop, { configFile: ssh.configFile }, files));
-  const attempts = await Promise.allSettled(targets.map((target) => dialer.connect(target)));
-  const refusals = attempts.flatMap((attempt) => (attempt.status === 'rejected' ? [(attempt.reason as Error).message] : []));
-  if (refusals.length > 0) {
-    dialer.close();
-    throw new LaunchError([...new Set(refusals)].join('\n'), 3);
+export async function reach(hosts: readonly HostName[], options: ReachOptions): Promise<Reached> {
+  const { attempts, close } = await reachEach(hosts, options);
+  const errors = attempts.flatMap((attempt) => (attempt.status === 'rejected' ? [attempt.reason as Error] : []));
+  if (errors.length > 0) {
+    close();
+    const isUsage = errors.some((error) => error instanceof LaunchError && error.exitCode === 2);
+    throw new LaunchError([...new Set(errors.map(({ message }) => message))].join('\n'), isUsage ? 2 : 3);
   }
-  const connections = attempts.map((attempt) => (attempt as PromiseFulfilledResult<SshConnection>).value);
-  const places = hosts.map((name, index): Place => {
+  return { places: attempts.map((attempt) => (attempt as PromiseFulfilledResult<Place>).value), close };
+}
+
+/** Each for itself: some may be reached and others not. In the order of the hosts. */
+export async function reachEach(
+  hosts: readonly HostName[],
+  { rsh, awaitsHosts, ssh, files, wdir, timeoutMs }: ReachOptions,
+): Promise<{ attempts: Array<PromiseSettledResult<Place>>; close(): void }> {
+  const command = remoteCommand(wdir);
+  const dialer = new Dialer({ ...ssh, timeoutMs, awaitsHost: awaitsHosts }, (hop) =>
+    resolveTarget(hop, { configFile: ssh.configFile }, files),
+  );
+  const reachOne = async (name: HostName, index: number): Promise<Place> => {
     const { host, user } = name;
     if (isHere(name)) return { host, user, index, isHere: true, open: async () => localChannel() };
-    if (rsh) return { host, user, index, isHere: false, open: async () => programChannel([...rsh(sshName(name)), command]) };
-    const connection = connections[far.indexOf(name)]!;
+    const program = rsh?.(sshName(name));
+    if (program) return { host, user, index, isHere: false, open: async () => programChannel([...program, command]) };
+    const connection = await dialer.connect(resolveTarget(sshName(name), ssh, files));
     return { host, user, index, address: connection.remoteAddress, isHere: false, open: () => sshChannel(connection, host, command) };
-  });
-  return { places, close: () => dialer.close() };
+  };
+  const attempts = await Promise.allSettled(hosts.map(reachOne));
+  return { attempts, close: () => dialer.close() };
+}
+
+/** This machine, as one host of a job in which every host has a tsrun of its own. */
+export function reachHere(host: string, index: number): Reached {
+  return { places: [{ host, index, isHere: true, open: async () => localChannel() }], close: () => {} };
 }
 
 /** Connects to hosts, through others where their configuration says so. A host that others lie behind is connected to once. */

@@ -27,7 +27,9 @@ export type Ending =
   | { readonly kind: 'signal'; readonly signal: string }
   | { readonly kind: 'timeout'; readonly seconds: number }
   | { readonly kind: 'cannot-start'; readonly text: string; readonly exitCode?: 2 | 3 | 4 }
-  | { readonly kind: 'agent'; readonly text: string };
+  | { readonly kind: 'agent'; readonly text: string }
+  /** Of a job with one tsrun a host: another host's has failed, with that code. */
+  | { readonly kind: 'node'; readonly text: string; readonly exitCode: number };
 
 const consequences = new Set(['ERR_HVD_PEER', 'ERR_HVD_SHUTDOWN', 'ERR_HVD_STALL']);
 export const isConsequence = (end: RankEnd | undefined): boolean => end?.record !== undefined && consequences.has(end.record.code);
@@ -46,7 +48,7 @@ export function firstFailure(ends: readonly RankEnd[]): RankEnd | undefined {
 
 /** The rank whose failure stands for the job's. A host that was lost is no rank, and stands before those that have only noticed it. */
 export function blamed(ending: Ending | undefined, first: RankEnd | undefined): RankEnd | undefined {
-  return ending?.kind === 'agent' && isConsequence(first) ? undefined : first;
+  return (ending?.kind === 'agent' || ending?.kind === 'node') && isConsequence(first) ? undefined : first;
 }
 
 /** How long to wait for a better cause before the other ranks are ended; undefined: nothing has failed. */
@@ -66,6 +68,7 @@ export function jobExitCode(ending: Ending | undefined, first: RankEnd | undefin
   if (ending?.kind === 'signal') return 128 + signalNumber(ending.signal);
   if (ending?.kind === 'timeout') return 124;
   if (first !== undefined) return exitCodeOf(first);
+  if (ending?.kind === 'node') return ending.exitCode;
   return ending?.kind === 'agent' || hasLostOutput ? 1 : 0;
 }
 

@@ -5,6 +5,7 @@ import type { khorovod } from '../src/wire/generated/messages';
 
 export class StoreLinks {
   private readonly links = new Map<number, Duplex>();
+  private newest = 0;
 
   /** Of one agent. */
   constructor(
@@ -13,7 +14,10 @@ export class StoreLinks {
   ) {}
 
   take({ link, data, end }: khorovod.StoreBytes.$Properties): void {
-    const stream = this.links.get(link ?? 0) ?? this.open(link ?? 0);
+    const number = link ?? 0;
+    // Numbers grow; what comes of a link that the store has closed meanwhile is nobody's.
+    const stream = this.links.get(number) ?? (number > this.newest ? this.open(number) : undefined);
+    if (!stream) return;
     if (data && data.length > 0) stream.push(data);
     if (end) {
       stream.push(null);
@@ -39,6 +43,7 @@ export class StoreLinks {
         done(error);
       },
     });
+    this.newest = link;
     this.links.set(link, stream);
     this.store.serve(stream);
     return stream;

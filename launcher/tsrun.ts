@@ -8,12 +8,13 @@ import { environment } from '../src/config';
 import { writeLine } from '../src/log';
 import { version } from '../src/version';
 import { helpText, type Outside, parseCommandLine, type RunRequest } from './args';
+import { doctor } from './doctor/doctor';
 import { LaunchError } from './errors';
 import { assign } from './hosts';
 import { Job } from './job';
 import { formatMap } from './map';
 import { runToEnd } from './process';
-import { reach } from './reach';
+import { reach, reachHere } from './reach';
 import { files } from './ssh/files';
 
 const CHECK_BUILD_MS = 60_000;
@@ -37,8 +38,11 @@ async function run(request: RunRequest): Promise<number> {
   }
   const hosts = assignments.filter(({ localRank }) => localRank === 0);
   const timeoutMs = request.startTimeoutSeconds * 1000;
-  const rsh = request.rsh && ((host: string) => [...request.rsh!, host]);
-  const job = new Job(request, assignments, () => reach(hosts, { rsh, ssh: request.ssh, files, wdir, timeoutMs }));
+  const { rsh, awaitsHosts, ssh } = request;
+  const job = new Job(request, assignments, async () => {
+    if (request.nodes) return reachHere(`node${request.nodes.nodeRank}`, request.nodes.nodeRank);
+    return reach(hosts, { rsh, awaitsHosts, ssh, files, wdir, timeoutMs });
+  });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => job.signal(signal));
   for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => job.forward(signal));
   // Ctrl-Z stops the job, `fg` goes on with it.
@@ -68,6 +72,8 @@ async function main(): Promise<number> {
     case 'run':
     case 'bench':
       return run(line.request);
+    case 'doctor':
+      return doctor(line.request, line.isJson);
   }
 }
 

@@ -1,5 +1,5 @@
 // Runs test suites from dist/test and counts: `node scripts/run_tests.mjs unit parallel integration [--only REGEXP]`.
-//   unit, integration, …: each file is a program that prints TAP
+//   unit, integration, schedulers, …: each file is a program that prints TAP
 //   hosts:                such programs too, each with hosts of its own; as root, with iproute2 and openssh-server, otherwise they are skipped
 //   parallel:             each file runs on every rank of `tsrun -np 1`, `2`, `3` and `4`; each rank prints TAP
 // The files are run by plain node, as users run the package (the tap runner would put its own hooks into every child process). The last line is `N passed, N failed[, N skipped]`.

@@ -6,8 +6,19 @@
  */
 import { appendFileSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { type AnyAuthMethod, Client, type ClientChannel, type ConnectConfig, utils } from 'ssh2';
-import { LaunchError } from '../errors';
+import {
+  type AnyAuthMethod,
+  Client,
+  type ClientChannel,
+  type ConnectConfig,
+  type IdentityCallback,
+  OpenSSHAgent,
+  type ParsedKey,
+  utils,
+} from 'ssh2';
+import { resolveHosts } from '../../src/rendezvous/resolve';
+import { HOST_KEY_REFUSED, LaunchError, USER_KEY_REFUSED } from '../errors';
+import { pause } from '../process';
 import type { SshTarget } from './config';
 import { fingerprintOf, judgeHostKey, type KnownHost, keyTypeOf, knownKeyTypes, lineFor, parseKnownHosts } from './known_hosts';
 
@@ -15,10 +26,20 @@ export interface ConnectOptions {
   readonly timeoutMs: number;
   /** `--accept-new-host-keys`. */
   readonly acceptsNewKeys: boolean;
+  /** It may be coming up just now: its name and its sshd are waited for; the time counts from when the name is known. */
+  readonly awaitsHost: boolean;
   /** SSH_AUTH_SOCK. */
   readonly agentSocket?: string;
 }
 
+const AGAIN_MS = 500;
+/** Behind the system's own words. */
+const advice: Readonly<Record<string, string>> = {
+  ENOTFOUND: ': is the name spelt right? A name that only ssh knows needs its HostName in the ssh configuration',
+  ECONNREFUSED: ': is its sshd running, and on that port (-p)?',
+  EHOSTUNREACH: ': is it up, and is there a route to it?',
+  ENETUNREACH: ': is there a route to it?',
+};
 const systemKnownHosts = ['/etc/ssh/ssh_known_hosts', '/etc/ssh/ssh_known_hosts2'];
 
 export class SshConnection {
@@ -30,6 +51,26 @@ export class SshConnection {
 
   /** @param via goes through that host @throws LaunchError (exit 3) */
   static async connect(target: SshTarget, options: ConnectOptions, via?: SshConnection): Promise<SshConnection> {
+    if (!options.awaitsHost || via) return SshConnection.attempt(target, options, via);
+    const remedy = 'Is its pod running, and is there a headless service for it?';
+    try {
+      await resolveHosts({ hosts: [target.host], whom: `host ${target.name}`, remedy });
+    } catch (error) {
+      throw new LaunchError((error as Error).message, 3);
+    }
+    const deadlineMs = performance.now() + options.timeoutMs;
+    for (;;) {
+      try {
+        return await SshConnection.attempt(target, options);
+      } catch (error) {
+        const isComing = (error as LaunchError).cause === 'ECONNREFUSED';
+        if (!isComing || performance.now() + AGAIN_MS > deadlineMs) throw error;
+        await pause(AGAIN_MS);
+      }
+    }
+  }
+
+  private static async attempt(target: SshTarget, options: ConnectOptions, via?: SshConnection): Promise<SshConnection> {
     const sock = await via?.tunnelTo(target);
     const judged = new HostKey(target, options);
     const { methods, tried } = methodsFor(target, options);
@@ -37,11 +78,14 @@ export class SshConnection {
     return new Promise((resolve, reject) => {
       const client = new Client();
       let address: string | undefined;
-      const fail = (how: string): void => {
+      const fail = (how: string, cause?: string, mend?: string): void => {
         client.removeAllListeners();
         client.on('error', () => {});
         client.destroy();
-        reject(new LaunchError(`${where}: ${how}`, 3));
+        const error = new LaunchError(`${where}: ${how}`, 3);
+        error.cause = cause;
+        error.mend = mend;
+        reject(error);
       };
       const timer = setTimeout(
         () =>
@@ -62,12 +106,16 @@ export class SshConnection {
       });
       client.on('error', (error) => {
         clearTimeout(timer);
-        if (judged.refusal) fail(judged.refusal);
+        if (judged.refusal) fail(judged.refusal, HOST_KEY_REFUSED, judged.mend);
         else if (error.level === 'client-authentication') {
           fail(
             `the host accepts none of the keys that were offered (${tried.join(', ') || 'there were none'}): add the public key to its ~/.ssh/authorized_keys, or name the right one with -i`,
+            USER_KEY_REFUSED,
           );
-        } else fail(error.message);
+        } else {
+          const { code = '' } = error as NodeJS.ErrnoException;
+          fail(`${error.message}${advice[code] ?? ''}`, code);
+        }
       });
       client.connect({
         ...judged.config(),
@@ -116,6 +164,8 @@ export class SshConnection {
 class HostKey {
   /** Why it was refused. */
   refusal?: string;
+  /** The command that makes it acceptable, once its user has looked. */
+  mend?: string;
   private readonly known: readonly KnownHost[];
 
   constructor(
@@ -149,9 +199,10 @@ class HostKey {
         this.refusal = `its key (${shown}) is revoked by ${verdict.entry.file}, line ${verdict.entry.line}`;
         return false;
       case 'changed':
+        this.mend = `ssh-keygen -R '${hostKeyName}' -f ${verdict.entry.file}`;
         this.refusal =
           `its key has CHANGED: it shows ${shown}, but ${verdict.entry.file}, line ${verdict.entry.line}, has another one. Somebody may be between you and the host; ` +
-          `if it was set up anew: ssh-keygen -R '${hostKeyName}' -f ${verdict.entry.file}`;
+          `if it was set up anew: ${this.mend}`;
         return false;
       case 'unknown':
         if (hostKeyPolicy === 'off') return true;
@@ -194,11 +245,29 @@ function methodsFor(target: SshTarget, { agentSocket }: ConnectOptions): { metho
     }
   }
   const agent = identityAgent === undefined || identityAgent === 'SSH_AUTH_SOCK' ? agentSocket : identityAgent;
-  if (agent && agent !== 'none' && !identitiesOnly) {
-    methods.push({ type: 'agent', username, agent });
-    tried.push(`those of the agent at ${agent}`);
+  if (agent && agent !== 'none') {
+    methods.push({ type: 'agent', username, agent: identitiesOnly ? new NamedKeysOf(agent, identityFiles) : agent });
+    tried.push(`those of the agent at ${agent}${identitiesOnly ? ' whose .pub files are named (IdentitiesOnly)' : ''}`);
   }
   return { methods, tried };
+}
+
+/** An agent of which only the keys are offered that stand in `FILE.pub` of the identity files, as IdentitiesOnly wants it: encrypted ones work that way. */
+class NamedKeysOf extends OpenSSHAgent {
+  private readonly named: readonly string[];
+
+  constructor(socket: string, identityFiles: readonly string[]) {
+    super(socket);
+    this.named = identityFiles.flatMap((file) => readIfThere(`${file}.pub`)?.toString('utf8').trim().split(/\s+/)[1] ?? []);
+  }
+
+  override getIdentities(done: IdentityCallback<ParsedKey>): void {
+    super.getIdentities((error, keys) => {
+      const isNamed = (key: ParsedKey): boolean => this.named.includes(key.getPublicSSH().toString('base64'));
+      if (error) done(error);
+      else done(undefined, (keys as ParsedKey[] | undefined)?.filter(isNamed));
+    });
+  }
 }
 
 function readIfThere(file: string): Buffer | undefined {

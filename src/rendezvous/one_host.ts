@@ -69,8 +69,10 @@ function readNote(folder: string): Note | undefined {
     const { pid, port, key } = JSON.parse(readFileSync(descriptor, 'utf8')) as { pid: number; port: number; key: string };
     return isAlive(pid) ? { port, key: Buffer.from(key, 'hex').subarray(0, KEY_BYTES) } : undefined;
   } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
     // Not there yet, or just being removed.
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if (code === 'ENOENT') return undefined;
+    if (code === 'ELOOP') throw foreign(folder, 'holds a note that is a link');
     throw error;
   } finally {
     if (descriptor !== undefined) closeSync(descriptor);

@@ -12,6 +12,7 @@ const LOOPBACK = '127.0.0.1';
 export interface RelayOptions {
   jobId: string;
   key: Uint8Array;
+  tls?: boolean;
   /** Number of ranks that may come at the same time. */
   size: number;
   portRange?: PortRange;
@@ -31,8 +32,8 @@ export class StoreRelay {
   }
 
   /** @throws RendezvousError it cannot listen */
-  static async open({ jobId, key, size, portRange, onBytes }: RelayOptions): Promise<StoreRelay> {
-    const identity = { jobId, key, generation: 0, rank: LAUNCHER_RANK };
+  static async open({ jobId, key, tls, size, portRange, onBytes }: RelayOptions): Promise<StoreRelay> {
+    const identity = { jobId, key, tls, generation: 0, rank: LAUNCHER_RANK };
     return new StoreRelay(
       await Listener.open({ identity, host: LOOPBACK, portRange, maxStrangers: Math.max(MOST_STRANGERS, size) }),
       onBytes,

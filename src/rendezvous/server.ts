@@ -18,12 +18,15 @@ import { MOST_FRAME_BYTES, MOST_KEYS, MOST_STORED_BYTES, MOST_WAITING, refusalOf
 export interface StoreServerOptions {
   jobId: string;
   key: Uint8Array;
+  tls?: boolean;
   host: string;
   /** This port and no other. */
   port?: number;
   portRange?: PortRange;
   /** Number of ranks that may come at the same time. */
   size?: number;
+  /** A client has closed its connection, or was lost. */
+  onLeft?: (from: number) => void;
   /** `hvd.report` of a rank. */
   onReport?: (rank: number, json: string) => void;
 }
@@ -64,10 +67,13 @@ export class StoreServer {
   }
 
   /** @throws RendezvousError it cannot listen there */
-  async listen({ jobId, key, host, port, portRange, size }: Omit<StoreServerOptions, 'onReport'>): Promise<void> {
-    const identity = { jobId, key, generation: 0, rank: LAUNCHER_RANK };
+  async listen({ jobId, key, tls, host, port, portRange, size, onLeft }: Omit<StoreServerOptions, 'onReport'>): Promise<void> {
+    const identity = { jobId, key, tls, generation: 0, rank: LAUNCHER_RANK };
     this.listener = await Listener.open({ identity, host, port, portRange, maxStrangers: Math.max(MOST_STRANGERS, size ?? 0) });
-    this.listener.onLink('store', (_from, socket) => this.serve(socket));
+    this.listener.onLink('store', (from, socket) => {
+      if (onLeft) socket.once('close', () => onLeft(from));
+      this.serve(socket);
+    });
   }
 
   /** Of one that listens. */
@@ -81,12 +87,17 @@ export class StoreServer {
     if (refusal) throw new RendezvousError(`The rendezvous does not take '${key}': ${refusal}.`);
   }
 
+  has(key: string): boolean {
+    return this.values.has(key);
+  }
+
   /** Whoever waits for a key is refused with this sentence, and so is told why there will be none. */
   refuseWaiting(reason: string): void {
     for (const client of this.clients) {
       for (const id of [...client.waiting.keys()]) {
         this.forget(client, id);
-        reply(client, { id, error: reason });
+        // The one who asked makes a sentence of it.
+        reply(client, { id, error: reason.replace(/\.$/, '') });
       }
     }
   }

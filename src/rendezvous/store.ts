@@ -29,6 +29,7 @@ export interface Store {
 /** Nobody has set that key in time. */
 export class KeyAbsentError extends RendezvousError {}
 
+const MOST_RANK = 2 ** 31;
 /** So long a closed store may take to send what it still has. */
 const CLOSE_MS = 2000;
 
@@ -57,13 +58,15 @@ export async function connectStore({
 }): Promise<Store> {
   const socket = await dial({ identity, to: LAUNCHER_RANK, host, port, channel: 'store', timeoutMs, server, awaitListener });
   const where = `the rendezvous at ${addressText(host, port)}`;
+  // The tsruns of a job with one on each host number themselves down from the launcher's rank.
+  const who = identity.rank > MOST_RANK ? 'this tsrun' : `rank ${identity.rank}`;
   const parser = new FrameParser(MOST_FRAME_BYTES);
   const asked = new Map<number, { answer(value: Uint8Array): void; fail(error: HvdError): void }>();
   let nextId = 1;
   let lost: RendezvousError | undefined;
 
   function lose(how: string, cause?: unknown): void {
-    lost ??= new RendezvousError(`Rank ${identity.rank} has lost ${where}: ${how}. If ${server} has ended, its output says why.`, {
+    lost ??= new RendezvousError(`${sentence(who)} has lost ${where}: ${how}. If ${server} has ended, its output says why.`, {
       cause,
     });
     for (const { fail } of asked.values()) fail(lost);
@@ -72,7 +75,7 @@ export async function connectStore({
   function hear({ id, value, error }: khorovod.StoreReply): void {
     const call = asked.get(id);
     asked.delete(id);
-    if (error) call?.fail(new RendezvousError(`${sentence(where)} refused what rank ${identity.rank} asked: ${error}.`));
+    if (error) call?.fail(new RendezvousError(`${sentence(where)} refused what ${who} asked: ${error}.`));
     // A copy: the value is a view of what was read.
     else call?.answer(Uint8Array.from(value));
   }
@@ -99,7 +102,7 @@ export async function connectStore({
   }
   function refuse(key: string, value: Uint8Array): void {
     const refusal = refusalOf(key, value);
-    if (refusal) throw new RendezvousError(`${sentence(where)} does not take '${key.slice(0, 80)}' of rank ${identity.rank}: ${refusal}.`);
+    if (refusal) throw new RendezvousError(`${sentence(where)} does not take '${key.slice(0, 80)}' of ${who}: ${refusal}.`);
   }
 
   socket.on('error', (error) => lose(error.message, error));
@@ -119,8 +122,7 @@ export async function connectStore({
     localAddress: socket.localAddress ?? '',
     async set(key, value) {
       refuse(key, value);
-      const late = () =>
-        new RendezvousError(`${sentence(where)} did not answer rank ${identity.rank} within ${seconds(timeoutMs)} ('${key}').`);
+      const late = () => new RendezvousError(`${sentence(where)} did not answer ${who} within ${seconds(timeoutMs)} ('${key}').`);
       await call({ set: { key, value } }, timeoutMs, late);
     },
     async get(key, ms) {

@@ -9,6 +9,7 @@ import net from 'node:net';
 import { type HvdError, PeerError, RendezvousError } from '../errors';
 import { type Channel, DialerHandshake, type Identity, LAUNCHER_RANK, REPLY_BYTES } from '../wire/handshake';
 import { addressText } from './socket';
+import { connectTls } from './tls';
 
 export interface DialOptions {
   identity: Identity;
@@ -77,7 +78,8 @@ function attempt({ identity, to, host, port, channel, onread, signal }: DialOpti
     const reply = Buffer.alloc(REPLY_BYTES);
     let bytes = 0;
     let isOpen = false;
-    const socket = net.connect({
+    const connect = identity.tls ? (to: net.TcpNetConnectOpts) => connectTls(identity, to) : net.connect;
+    const socket: net.Socket = connect({
       host,
       port,
       onread: onread && {
@@ -97,9 +99,18 @@ function attempt({ identity, to, host, port, channel, onread, signal }: DialOpti
     };
     const onTimeout = (): void =>
       fail(new Error(socket.connecting ? 'there was no answer to the connection' : 'connected, but the handshake was not answered'));
-    const onError = (error: Error): void => fail(isReset(error) ? new BrokenHandshake(`the handshake broke off: ${error.message}`) : error);
+    const onError = (error: Error): void =>
+      fail(
+        isReset(error)
+          ? new BrokenHandshake(`the handshake broke off: ${error.message}${identity.tls ? ' (does the other end have --tls?)' : ''}`)
+          : error,
+      );
     const onClose = (): void =>
-      fail(new BrokenHandshake('it closed the connection in the handshake: it may belong to another job, generation or version'));
+      fail(
+        new BrokenHandshake(
+          'it closed the connection in the handshake: it may belong to another job, generation or version, or only one of the two has --tls',
+        ),
+      );
     const onAbort = (): void => fail(signal!.reason as Error);
     const onData = (chunk: Buffer): void => {
       const taken = chunk.copy(reply, bytes);

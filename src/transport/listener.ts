@@ -11,6 +11,7 @@ import net from 'node:net';
 import { RendezvousError } from '../errors';
 import { type Channel, HELLO_BYTES, type Identity, ListenerHandshake, PROOF_BYTES } from '../wire/handshake';
 import { addressText } from './socket';
+import { acceptTls } from './tls';
 
 /** Gets a paused socket: resume() it once its events are listened to. */
 export type LinkHandler = (from: number, socket: net.Socket) => void;
@@ -50,7 +51,7 @@ export class Listener {
     private readonly server: net.Server,
     private readonly options: ListenerOptions,
   ) {
-    server.on('connection', (socket) => this.greet(socket));
+    server.on('connection', (socket) => this.greet(options.identity.tls ? acceptTls(options.identity, socket) : socket));
     // A connection that could not be accepted (no file descriptor left); the port goes on listening.
     server.on('error', () => {});
   }

@@ -25,6 +25,8 @@ export const channels: readonly Channel[] = ['store', 'control', 'data'];
 
 export interface Identity {
   readonly jobId: string;
+  /** Its connections are encrypted; so are those of everybody it talks to. */
+  readonly tls?: boolean;
   /** 32 bytes. */
   readonly key: Uint8Array;
   readonly generation: number;

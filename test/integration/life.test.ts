@@ -18,6 +18,19 @@ t.test('a program that joins and returns ends by itself', async (t) => {
   t.same(left, []);
 });
 
+t.test('over TLS, large and small, again after shutdown()', async (t) => {
+  const code = `for (let generation = 1; generation <= 2; generation += 1) {
+    hvd.init();
+    const large = hvd.allreduce(new Float32Array(1 << 20).fill(hvd.rank() + 1), { op: 'sum' });
+    console.log(generation, hvd.allreduce(Float32Array.of(2), { op: 'sum' })[0], large.every((x) => x === 6));
+    hvd.shutdown();
+  }`;
+  const { status, out, err, left } = await run(3, code, '--tls', '--no-prefix');
+  t.equal(status, 0, err);
+  t.same(out.split('\n').sort(), ['', ...Array(3).fill('1 6 true'), ...Array(3).fill('2 6 true')]);
+  t.same(left, []);
+});
+
 t.test('an awaited handle keeps the process alive, one that nobody awaits does not', async (t) => {
   const awaited = await run(
     2,

@@ -1,5 +1,6 @@
 /** Jobs on a host that is reached by ssh: a real sshd, real keys, real known_hosts. (The host is this machine by another name.) */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -177,6 +178,30 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
     t.equal(nobody.status, 3);
     t.match(nobody.err, /host nobody\.invalid/);
     t.equal(nobody.out, '', 'one host among others: none begins');
+  });
+
+  t.test('an encrypted key works through the agent, of which IdentitiesOnly offers those that are named', async (t) => {
+    const socket = path.join(sshd.folder, 'agent');
+    const agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: 'ignore' });
+    t.teardown(() => agent.kill());
+    t.ok(await until(() => existsSync(socket), 5000));
+    for (const key of ['other-1', 'user']) {
+      if (key !== 'user') sshd.makeKey(key);
+      t.equal(spawnSync('ssh-add', ['-q', path.join(sshd.folder, key)], { env: { ...process.env, SSH_AUTH_SOCK: socket } }).status, 0);
+    }
+    const locked = path.join(sshd.folder, 'locked');
+    writeFileSync(locked, readFileSync(path.join(sshd.folder, 'user')), { mode: 0o600 });
+    t.equal(spawnSync('ssh-keygen', ['-q', '-p', '-P', '', '-N', 'a passphrase', '-f', locked]).status, 0);
+    const config = path.join(sshd.folder, 'config.locked');
+    writeFileSync(config, readFileSync(sshd.config, 'utf8').replace(`${sshd.folder}/user`, locked));
+    const options = ['--ssh-config', config];
+    const env = { SSH_AUTH_SOCK: socket };
+    const unnamed = await run(1, options, ['true'], { env });
+    t.equal(unnamed.status, 3, 'no .pub file says that it is that key');
+    t.match(unnamed.err, /locked: encrypted, add it to ssh-agent/);
+    writeFileSync(`${locked}.pub`, readFileSync(path.join(sshd.folder, 'user.pub')));
+    const named = await run(1, options, ['true'], { env });
+    t.equal(named.status, 0, named.err);
   });
 
   t.test('SIGKILL of tsrun leaves nothing there', async (t) => {

@@ -178,15 +178,31 @@ t.test('-x beats --env-file, which beats the options', async (t) => {
 });
 
 t.test('what means nothing here, and what has no effect yet, is said once', async (t) => {
-  t.same(request('-np', '1', '--gloo', '--mpi-args', '-x A', '--tls', '--streams', '2', 'train.ts').notices, [
+  t.same(request('-np', '1', '--gloo', '--mpi-args', '-x A', '--ps', '1', '--streams', '2', 'train.ts').notices, [
     '--gloo, --mpi-args have no meaning in khorovod and are ignored',
-    '--tls, --streams have no effect in this version',
+    '--ps, --streams have no effect in this version',
   ]);
   t.same(request('-np', '1', 'train.ts').notices, []);
 });
 
 t.test('--help, --version and --check-build need nothing else', async (t) => {
   for (const kind of ['help', 'version', 'check-build']) t.equal(parse(`--${kind}`).kind, kind);
+});
+
+t.test('doctor takes a job’s options and no command; without -np every slot counts', async (t) => {
+  const asked = (...words: string[]) => {
+    const line = parse('doctor', ...words);
+    if (line.kind !== 'doctor') throw new Error(`it is ${line.kind}`);
+    return line;
+  };
+  t.equal(asked().request.np, 1);
+  t.equal(asked().isJson, false);
+  t.equal(asked('-H', 'h1:2,h2').request.np, 3);
+  const { request: given, isJson } = asked('-np', '4', '--json', '-H', 'h1:2,h2:2', '--gpus-per-process', '2');
+  t.same([given.np, isJson, given.pinning.gpusPerProcess], [4, true, 2]);
+  t.equal(parse('doctor', '--help').kind, 'help');
+  t.match(refusal('doctor', 'train.ts'), /'train\.ts' is no option of it/);
+  t.match(refusal('doctor', '--nnodes', '2', '--node-rank', '0', '--rdzv-endpoint', 'h1:1', '--key-file', 'k'), /with --nnodes/);
 });
 
 t.test('bench takes its own options among tsrun’s', async (t) => {
@@ -196,4 +212,39 @@ t.test('bench takes its own options among tsrun’s', async (t) => {
   t.same(command, ['/pkg/allreduce.js', '--sizes=1K', '--tensors', '--json=out.json']);
   t.equal(request('bench', 'allreduce').np, 2);
   t.match(refusal('bench', 'allreduce', '--sizes'), /--sizes needs a value/);
+});
+
+t.test('one tsrun a host: all of its options or none, and no other hosts', async (t) => {
+  const own = ['--nnodes', '2', '--node-rank', '1', '--rdzv-endpoint', 'h1:7000', '--key-file', 'key'];
+  const { nodes, hosts } = request('-np', '3', ...own, 'train.ts');
+  t.same(nodes, { nodes: 2, nodeRank: 1, host: 'h1', port: 7000, keyFile: '/home/me/key', isInPod: false });
+  t.same(hosts, [{ host: 'node0' }, { host: 'node1' }]);
+  t.match(request('-np', '3', ...own, '--rdzv-endpoint', '[fd00::1]:7000', 'train.ts').nodes, { host: 'fd00::1', port: 7000 });
+  t.match(refusal('-np', '3', ...own.slice(0, 4), 'train.ts'), /needs all of/);
+  t.match(refusal('-np', '3', ...own.slice(0, 6), 'train.ts'), /needs --key-file/);
+  t.match(refusal('-np', '3', ...own, '--node-rank', '2', 'train.ts'), /--node-rank is 2, but must be 0 to 1/);
+  t.match(refusal('-np', '3', ...own, '--rdzv-endpoint', 'h1', 'train.ts'), /must be HOST:PORT/);
+  t.match(refusal('-np', '3', ...own, '-H', 'h1', 'train.ts'), /no place beside it/);
+});
+
+t.test('inside an allocation the hosts, the slots and the way to them are Slurm’s; what is said on the line wins', async (t) => {
+  const slurm = { SLURM_JOB_ID: '7', SLURM_JOB_NODELIST: 'n[1-2]', SLURM_TASKS_PER_NODE: '3,1' };
+  const inside = (...words: string[]): RunRequest => {
+    const line = parseCommandLine(words, { ...outside, env: { ...outside.env, ...slurm } }, '/pkg/allreduce.js');
+    if (line.kind !== 'run') throw new Error(`it is ${line.kind}`);
+    return line.request;
+  };
+  const all = inside('train.ts');
+  t.equal(all.np, 4);
+  t.same(all.hosts, [
+    { host: 'n1', slots: 3 },
+    { host: 'n2', slots: 1 },
+  ]);
+  t.equal(all.rsh!('n2')![0], 'srun');
+  t.equal(inside('-np', '2', 'train.ts').np, 2);
+  const named = inside('-np', '2', '-H', 'n2,far', 'train.ts');
+  t.equal(named.rsh!('n2')![0], 'srun');
+  t.equal(named.rsh!('far'), undefined, 'by ssh');
+  t.same(inside('-np', '2', '--rsh', 'ssh -q', 'train.ts').rsh!('n2'), ['ssh', '-q', 'n2']);
+  t.match(refusal('-H', 'h1:4', 'train.ts'), /how many processes/);
 });

@@ -1,0 +1,230 @@
+/**
+ * What is wrong with the hosts of a job, from what was learnt of each: findings, and the exit code that the job would have. Pure; doctor.ts asks the hosts.
+ *
+ * A check that cannot be made because an earlier one failed says nothing: a host that is not reached has one finding.
+ */
+import { FIT_NODES, isFitNode, lackOf, quoted } from '../agent_command';
+import { HOST_KEY_REFUSED, LaunchError, USER_KEY_REFUSED } from '../errors';
+import type { Assignment } from '../hosts';
+import { type Devices, type PinningOptions, pinningOf } from '../pinning';
+
+const MOST_CLOCK_MS = 5000;
+const FEWEST_BYTES = 100e6;
+
+export type Check =
+  | 'options'
+  | 'slots'
+  | 'name'
+  | 'ssh'
+  | 'host key'
+  | 'key'
+  | 'node'
+  | 'package'
+  | 'agent'
+  | 'working folder'
+  | 'interfaces'
+  | 'network'
+  | 'ports'
+  | 'devices'
+  | 'backends'
+  | 'clock'
+  | 'disk';
+
+export interface Finding {
+  /** Empty: the job as a whole. */
+  readonly host: string;
+  readonly check: Check;
+  readonly level: 'ok' | 'warning' | 'error';
+  readonly text: string;
+  /** The command or the change that mends it. */
+  readonly mend?: string;
+  /** Of an error: what the job would end with. */
+  readonly exitCode?: 3 | 4;
+}
+
+/** What an agent says of its host. */
+export interface Answer {
+  readonly version: string;
+  readonly node: string;
+  readonly devices: Devices;
+  readonly interfaces: ReadonlyArray<{ readonly name: string; readonly address: string }>;
+}
+
+export interface Examined {
+  /** Ahead of this machine's; `uncertainMs`: by how much that may be wrong. */
+  readonly clockAheadMs: number;
+  readonly uncertainMs: number;
+  /** −1: not known. */
+  readonly tmpFreeBytes: number;
+  readonly tmpProblem: string;
+  readonly wdirFreeBytes: number;
+  readonly wdirProblem: string;
+  readonly triedPorts: number;
+  readonly freePorts: number;
+  readonly backends: readonly string[];
+}
+
+export interface HostFacts {
+  readonly host: string;
+  /** This machine needs no ssh. */
+  readonly isHere: boolean;
+  /** How ssh names it: [user@]host. */
+  readonly sshName: string;
+  /** Its ranks. */
+  readonly ranks: readonly Assignment[];
+  readonly refusal?: { readonly message: string; readonly cause?: unknown; readonly mend?: string };
+  /** How its agent ended, or that it did not answer. */
+  readonly gone?: string;
+  readonly answer?: Answer;
+  readonly examined?: Examined;
+  /** Has none that other hosts could use. */
+  readonly interfaceProblem?: string;
+  /** No address of it is reached by the other hosts. */
+  readonly networkProblem?: string;
+  /** On which its ranks would listen; undefined: not tried, or the problem above. */
+  readonly address?: string;
+}
+
+export interface Question {
+  /** This machine's package. */
+  readonly version: string;
+  readonly wdir: string;
+  /** Options that `ssh` needs to reach the hosts as this job does. */
+  readonly sshOptions: readonly string[];
+  readonly portRange?: { readonly first: number; readonly last: number };
+  readonly pinning: PinningOptions;
+}
+
+export function findingsOf(hosts: readonly HostFacts[], question: Question): Finding[] {
+  return hosts.flatMap((facts) => findingsOfHost(facts, question, hosts.length));
+}
+
+/** 0: the job would start. What the hosts refuse is noticed before what they lack; the slots are counted before any host is asked. */
+export function exitCodeOf(findings: readonly Finding[]): 0 | 3 | 4 {
+  if (findings.some(({ check, level }) => check === 'slots' && level === 'error')) return 4;
+  if (findings.some(({ exitCode }) => exitCode === 3)) return 3;
+  return findings.some(({ exitCode }) => exitCode === 4) ? 4 : 0;
+}
+
+function findingsOfHost(facts: HostFacts, question: Question, hosts: number): Finding[] {
+  const { host, isHere, sshName, refusal, gone, answer, examined } = facts;
+  const found: Finding[] = [];
+  const ok = (check: Check, text: string): void => void found.push({ host, check, level: 'ok', text });
+  const warn = (check: Check, text: string, mend?: string): void => void found.push({ host, check, level: 'warning', text, mend });
+  const fail = (check: Check, text: string, mend?: string, exitCode: 3 | 4 = 3): void =>
+    void found.push({ host, check, level: 'error', text, mend, exitCode });
+  const there = (command: string): string => (isHere ? command : ['ssh', ...question.sshOptions, sshName, quoted(command)].join(' '));
+  const install = there(`cd ${quoted(question.wdir)} && npm install khorovod@${question.version}`);
+
+  if (refusal) {
+    const { check, mend } = sshFault(refusal.cause, sshName, question.sshOptions);
+    fail(check, refusal.message, refusal.mend ?? mend);
+    return found;
+  }
+  const lack = gone === undefined ? undefined : lackOf(gone);
+  const mends = { 'working folder': there(`mkdir -p ${quoted(question.wdir)}`), package: install, node: `install Node ${FIT_NODES}` };
+  if (gone !== undefined && !answer) {
+    fail(lack ?? 'agent', `the agent ${gone}`, lack && mends[lack]);
+    return found;
+  }
+  if (!answer) return found;
+  if (!isHere) ok('ssh', 'reached');
+  if (isFitNode(answer.node)) ok('node', `Node ${answer.node}`);
+  else fail('node', `Node ${answer.node} does not fit`, mends.node);
+  if (answer.version !== question.version) {
+    fail('package', `khorovod ${answer.version}, here is ${question.version}`, install);
+    return found;
+  }
+  ok('package', `khorovod ${answer.version}`);
+  if (gone !== undefined) fail('agent', `the agent ${gone}`);
+
+  if (facts.interfaceProblem !== undefined)
+    fail('interfaces', facts.interfaceProblem, 'name one that every host has with --network-interface');
+  else ok('interfaces', answer.interfaces.map(({ name, address }) => `${name} ${address}`).join(', ') || 'none beside loopback');
+  if (facts.networkProblem !== undefined) {
+    const { portRange } = question;
+    const ports = portRange ? `TCP ports ${portRange.first}-${portRange.last}` : 'all TCP ports (or --port-range A-B and those)';
+    fail('network', facts.networkProblem, `open ${ports} between the hosts`);
+  } else if (facts.address !== undefined) ok('network', `the other hosts reach it at ${facts.address}`);
+  else if (hosts > 1 && examined) warn('network', 'not tried: there is no other host that is fit');
+
+  devicesOf(facts.ranks, answer.devices, question.pinning, ok, fail);
+  if (examined) examinedOf(examined);
+  return found;
+
+  function examinedOf(one: Examined): void {
+    if (one.wdirProblem !== '') fail('working folder', one.wdirProblem, mends['working folder']);
+    else ok('working folder', question.wdir);
+    if (question.portRange) {
+      const { first, last } = question.portRange;
+      // Where there is one host, its store listens beside the ranks.
+      const needed = facts.ranks.length + (hosts === 1 ? 1 : 0);
+      const isWhole = one.triedPorts === last - first + 1;
+      const text = `${one.freePorts} of ${isWhole ? 'the' : 'the first'} ${one.triedPorts} ports from ${first} on are free, ${needed} are needed`;
+      if (one.freePorts >= needed) ok('ports', text);
+      else if (isWhole || one.freePorts === 0) fail('ports', text, 'give a wider or another --port-range');
+      else warn('ports', text, 'give another --port-range');
+    }
+    if (one.backends.length > 0) ok('backends', one.backends.join(', '));
+    else
+      warn(
+        'backends',
+        'no TensorFlow.js is installed',
+        there(`cd ${quoted(question.wdir)} && npm install @tensorflow/tfjs @tensorflow/tfjs-backend-wasm`),
+      );
+    const aheadMs = Math.abs(one.clockAheadMs);
+    const clock = `${(aheadMs / 1000).toFixed(1)} s ${one.clockAheadMs < 0 ? 'behind' : 'ahead of'} this machine`;
+    if (aheadMs - one.uncertainMs > MOST_CLOCK_MS) warn('clock', clock, there('sudo timedatectl set-ntp true'));
+    else ok('clock', clock);
+    diskOf(one);
+  }
+
+  function diskOf({ tmpProblem, tmpFreeBytes, wdirFreeBytes }: Examined): void {
+    if (tmpProblem !== '') {
+      fail('disk', `the job's folder cannot be made: ${tmpProblem}`, there(`df -h "\${TMPDIR:-/tmp}"`));
+      return;
+    }
+    const known = [
+      { what: 'for temporary files', bytes: tmpFreeBytes },
+      { what: 'in the working folder', bytes: wdirFreeBytes },
+    ].filter(({ bytes }) => bytes >= 0);
+    const text = known.map(({ what, bytes }) => `${Math.floor(bytes / 1e6)} MB free ${what}`).join(', ');
+    if (known.some(({ bytes }) => bytes < FEWEST_BYTES)) warn('disk', text, there(`df -h "\${TMPDIR:-/tmp}" ${quoted(question.wdir)}`));
+    else ok('disk', text);
+  }
+}
+
+/** @param cause the system's code, or whose key was refused */
+function sshFault(cause: unknown, sshName: string, options: readonly string[]): { check: Check; mend: string } {
+  switch (cause) {
+    case USER_KEY_REFUSED:
+      return { check: 'key', mend: ['ssh-copy-id', ...options, sshName].join(' ') };
+    case HOST_KEY_REFUSED:
+      return { check: 'host key', mend: ['ssh', ...options, sshName].join(' ') };
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return { check: 'name', mend: 'spell it as DNS does, or give it a HostName in ~/.ssh/config' };
+    default:
+      return { check: 'ssh', mend: ['ssh', '-v', ...options, sshName, 'true'].join(' ') };
+  }
+}
+
+function devicesOf(
+  ranks: readonly Assignment[],
+  devices: Devices,
+  pinning: PinningOptions,
+  ok: (check: Check, text: string) => void,
+  fail: (check: Check, text: string, mend?: string, exitCode?: 3 | 4) => void,
+): void {
+  try {
+    for (const rank of ranks) pinningOf(rank, devices, pinning);
+    const { gpus, cpus } = devices;
+    ok(
+      'devices',
+      `${gpus.length} GPUs, ${cpus.length === 0 ? 'ranks cannot be bound to processors' : `${cpus.length} processors`}, ${ranks.length} ranks`,
+    );
+  } catch (error) {
+    if (!(error instanceof LaunchError)) throw error;
+    fail('devices', error.message, 'nvidia-smi -L lists the GPUs of a host; CUDA_VISIBLE_DEVICES narrows them', 4);
+  }
+}

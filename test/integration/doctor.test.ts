@@ -1,0 +1,88 @@
+/** `tsrun doctor` on this machine and on hosts reached by a real sshd: what it finds, and what it ends with. */
+import { writeFileSync } from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import t from 'tap';
+import { Sshd, whyNoSshd } from '../helpers/sshd';
+import { runJob } from '../helpers/tsrun';
+
+const root = path.join(__dirname, '..', '..', '..');
+
+interface Told {
+  exitCode: number;
+  findings: Array<{ host: string; check: string; level: string; text: string; mend?: string }>;
+}
+async function doctor(...args: string[]) {
+  const { status, out, err, left } = await runJob(['doctor', ...args, '--json']);
+  t.same(left, [], 'nothing is left');
+  const told: Told = out.startsWith('{') ? JSON.parse(out) : { exitCode: -1, findings: [] };
+  t.equal(told.exitCode, status, err);
+  return { status, bad: told.findings.filter(({ level }) => level !== 'ok'), ...told };
+}
+
+t.test('this machine', async (t) => {
+  const { status, out, err } = await runJob(['doctor', '-np', '2', '--wdir', root]);
+  t.equal(status, 0, err);
+  t.match(out, /^localhost: ok +package: khorovod \d/m);
+  t.match(out, /^a job would start \(0 errors, /m);
+  const missing = await doctor('--wdir', '/no/such/folder');
+  t.equal(missing.status, 3);
+  t.match(missing.bad, [{ host: 'localhost', check: 'working folder', level: 'error', mend: "mkdir -p '/no/such/folder'" }]);
+  t.equal((await doctor('-np', '3', '-H', 'localhost:2')).status, 4, 'too few slots');
+  const gpus = await doctor('-np', '2', '--gpus-per-process', '64');
+  t.equal(gpus.status, 4);
+  t.match(gpus.bad, [{ check: 'devices', level: 'error', text: /64/ }]);
+});
+
+t.test('a port range that is taken', async (t) => {
+  const server = net.createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const { port } = server.address() as net.AddressInfo;
+  const { status, bad } = await doctor('-np', '1', '--port-range', `${port}-${port}`, '--wdir', root);
+  t.equal(status, 3);
+  t.match(bad, [{ check: 'ports', level: 'error', text: /^0 of the 1 ports/ }]);
+});
+
+t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
+  const sshd = await Sshd.start();
+  t.teardown(() => sshd.stop());
+  const far = (hosts: string, ...more: string[]) => doctor('-H', hosts, '--ssh-config', sshd.config, ...more);
+
+  t.test('all is well, and the hosts try each other', async (t) => {
+    const { status, bad, findings } = await far('far1:1,far2:1', '--wdir', root);
+    t.same(bad, []);
+    t.equal(status, 0);
+    for (const host of ['far1', 'far2']) t.ok(findings.some((one) => one.host === host && one.check === 'network' && one.level === 'ok'));
+  });
+
+  t.test('a host without the working folder does not keep the other from being asked', async (t) => {
+    const { status, bad, findings } = await far('far,localhost', '--wdir', '/no/such/folder');
+    t.equal(status, 3);
+    t.match(
+      bad.filter(({ level }) => level === 'error').map(({ host, check }) => `${host} ${check}`),
+      ['far working folder', 'localhost working folder'],
+    );
+    t.ok(findings.some(({ host, check }) => host === 'localhost' && check === 'disk'));
+  });
+
+  t.test('a refused key', async (t) => {
+    sshd.makeKey('stranger');
+    const config = path.join(sshd.folder, 'config.stranger');
+    writeFileSync(
+      config,
+      `Host far\n  HostName 127.0.0.1\n  Port ${sshd.port}\n  IdentityFile ${sshd.folder}/stranger\n  IdentitiesOnly yes\n  HostKeyAlias far\n  UserKnownHostsFile ${sshd.knownHosts}\n`,
+    );
+    const { status, bad } = await doctor('-H', 'far', '--ssh-config', config, '--wdir', root);
+    t.equal(status, 3);
+    t.match(bad, [{ host: 'far', check: 'key', level: 'error', mend: `ssh-copy-id -F ${config} far` }]);
+  });
+
+  t.test('a changed host key', async (t) => {
+    sshd.learn(sshd.makeKey('other'));
+    const { status, bad } = await far('far', '--wdir', root);
+    sshd.learn();
+    t.equal(status, 3);
+    t.match(bad, [{ host: 'far', check: 'host key', level: 'error', mend: `ssh-keygen -R 'far' -f ${sshd.knownHosts}` }]);
+  });
+});

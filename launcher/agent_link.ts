@@ -30,6 +30,7 @@ const answerKinds = ['ready', 'prepared', 'probed', 'examined'] as const;
 
 export class AgentLink {
   private stderr = '';
+  private hasBegun = false;
   private readonly silence = new Silence(performance.now());
   private readonly answers = new Map<keyof Answers, { promise: Promise<unknown>; resolve(value: unknown): void }>();
 
@@ -58,6 +59,7 @@ export class AgentLink {
       }
       const first = preamble.subarray(at + BEGIN_MARK.length);
       preamble = undefined;
+      this.hasBegun = true;
       hear(first);
     });
     // After the last frame was read.
@@ -79,10 +81,11 @@ export class AgentLink {
     return this.answerOf(kind).promise as Promise<Answers[K]>;
   }
 
-  /** Every BEAT_MS. @returns so long it has been silent */
+  /** Every BEAT_MS. @returns so long it has been silent; 0 until it has begun: a login shell may take its time */
   beat(): number {
     this.send({ heartbeat: {} });
-    return this.silence.tick(performance.now());
+    const silentMs = this.silence.tick(performance.now());
+    return this.hasBegun ? silentMs : 0;
   }
 
   private take(message: khorovod.FromAgent): void {

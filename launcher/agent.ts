@@ -28,8 +28,6 @@ const MAX_FRAME_BYTES = 1 << 26;
 const GIVE_UP_MS = 4000;
 const EXIT_FLUSH_MS = 1000;
 const TRIAL_MS = 2000;
-/** Until the launcher has said what the job's limit is. */
-const START_MS = 60_000;
 
 class Agent implements RankOwner {
   private readonly ranks = new Map<string, RankProcess>();
@@ -50,7 +48,8 @@ class Agent implements RankOwner {
   private prober?: Prober;
   private specs: RankSpec[] = [];
   private silence = new Silence(performance.now());
-  private silenceMs = START_MS;
+  /** 0: an agent of the launcher's own machine only sees its pipe close. */
+  private readonly silenceMs = Number(process.argv[2] ?? 0);
 
   begin(): void {
     process.stdin.on('data', (chunk: Buffer) => {
@@ -130,7 +129,6 @@ class Agent implements RankOwner {
     if (this.isEnding) return;
     const { key, size } = job;
     const place = job.place ?? 0;
-    this.silenceMs = job.silenceMs ?? 0;
     this.part = job.part ?? '';
     this.reaper.watchJob(this.part);
     const secret = { jobId: job.jobId ?? '', key: key ?? new Uint8Array() };

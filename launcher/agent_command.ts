@@ -4,6 +4,7 @@
  * By the user's login shell, so that node is found as it is in a terminal; the package is that of the working folder, or stands where it stands here.
  */
 import path from 'node:path';
+import type { Program } from './agent_channel';
 import { LaunchError } from './errors';
 
 const agentFile = path.join(__dirname, 'agent.js');
@@ -25,15 +26,15 @@ export function isFitNode(version: string): boolean {
 /** For a POSIX shell. */
 export const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** What a POSIX shell of the host is to run. @param file of launcher/ */
-export function remoteCommand(wdir: string, file = 'agent.js'): string {
+/** What a POSIX shell of the host is to run. @param file of launcher/ @param silenceMs an agent that hears nothing for so long takes its launcher for gone */
+export function remoteCommand(wdir: string, file: Program, silenceMs: number): string {
   const here = path.join(path.dirname(agentFile), file);
   const program =
     `if(!(${isFitNode.toString()})(process.version)){process.stderr.write('Node '+process.version);process.exitCode=${UNFIT_NODE}}else{` +
     `const {createRequire}=require('module'),p=require('path');let a;` +
     `try{a=p.join(p.dirname(createRequire(process.cwd()+'/x.js').resolve('khorovod')),'..','launcher',${JSON.stringify(file)})}catch(e){a=${JSON.stringify(here)}}` +
     `if(require('fs').existsSync(a)){process.argv[1]=a;require(a)}else process.exitCode=${NO_PACKAGE}}`;
-  const script = `cd ${quoted(wdir)} || exit ${NO_FOLDER}; exec node -e ${quoted(program)}`;
+  const script = `cd ${quoted(wdir)} || exit ${NO_FOLDER}; exec node -e ${quoted(program)} - ${silenceMs}`;
   return `exec "\${SHELL:-/bin/sh}" -lc ${quoted(script)}`;
 }
 

@@ -20,7 +20,7 @@ export interface AgentEvents {
 }
 
 /** What an agent says once, on the way to the start of its ranks. */
-interface Answers {
+export interface Answers {
   ready: khorovod.AgentReady.$Properties;
   prepared: khorovod.AgentPrepared.$Properties;
   probed: khorovod.Probed.$Properties;
@@ -29,6 +29,8 @@ interface Answers {
 const answerKinds = ['ready', 'prepared', 'probed', 'examined'] as const;
 
 export class AgentLink {
+  /** On its host; undefined until it is ready. */
+  pid?: number;
   private stderr = '';
   private hasBegun = false;
   private readonly silence = new Silence(performance.now());
@@ -63,7 +65,7 @@ export class AgentLink {
       hear(first);
     });
     // After the last frame was read.
-    channel.onEnd((how) =>
+    void channel.ended.then((how) =>
       events.onGone(this.stderr === '' ? how : `${how}; it said: ${this.stderr.trim().split('\n').slice(-5).join(' | ')}`),
     );
   }
@@ -89,6 +91,7 @@ export class AgentLink {
   }
 
   private take(message: khorovod.FromAgent): void {
+    this.pid ??= message.ready?.pid ?? undefined;
     for (const kind of answerKinds) if (message[kind]) this.answerOf(kind).resolve(message[kind]);
     this.events.onMessage(message);
   }

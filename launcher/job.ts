@@ -10,17 +10,16 @@ import { HOSTS_KEY } from '../src/rendezvous/join';
 import { StoreServer } from '../src/rendezvous/server';
 import { version } from '../src/version';
 import type { khorovod } from '../src/wire/generated/messages';
-import type { AgentChannel } from './agent_channel';
-import { AgentLink } from './agent_link';
+import type { AgentLink } from './agent_link';
+import { Agents } from './agents';
 import type { RunRequest } from './args';
 import { Console } from './console';
 import { LaunchError } from './errors';
 import type { Assignment } from './hosts';
-import { partOf, removeJobFolder } from './key_file';
+import { partOf } from './key_file';
 import { candidatesOf, chooseAddresses, type HostNetworks, targetsOf } from './networks';
 import { Nodes } from './nodes';
 import { type Devices, pinningOf } from './pinning';
-import { endCarriers, jobMark } from './process';
 import type { Place, Reached } from './reach';
 import {
   blamed,
@@ -35,7 +34,7 @@ import {
   reportLines,
   waitBeforeEndingMs,
 } from './report';
-import { BEAT_MS } from './silence';
+import { silenceLimitMs } from './silence';
 import { StdinFeed } from './stdin_feed';
 import { StoreLinks } from './store_links';
 
@@ -59,25 +58,19 @@ export class Job {
   private readonly display: Console;
   /** By label: the processors it was bound to. */
   private readonly cpusOf = new Map<string, readonly number[]>();
-  /** Those that have not ended. */
-  private readonly agents = new Map<AgentLink, Place>();
+  private readonly agents: Agents;
   private readonly stdin?: StdinFeed;
   private readonly ends: RankEnd[] = [];
   private reached?: Reached;
   private nodes?: Nodes;
   private readonly store = new StoreServer((rank, json) => this.display.say(reportLine(rank, json)));
   private readonly storeLinks = new Map<AgentLink, StoreLinks>();
-  /** Those that the start waits for. */
-  private awaited = new Set<AgentLink>();
   private hasStarted = false;
   private isEnding = false;
   private isOver = false;
   private ending?: Ending;
   private endingTimer?: NodeJS.Timeout;
   private lastSignalMs = Number.NEGATIVE_INFINITY;
-  private beating?: NodeJS.Timeout;
-  /** Being cleaned up after. */
-  private readonly lost = new Set<AgentLink>();
   private readonly timers = new Set<NodeJS.Timeout>();
   private resolve!: () => void;
 
@@ -90,7 +83,23 @@ export class Job {
   ) {
     const labels = assignments.map(({ rank }) => String(rank));
     this.display = new Console({ labels, prefix: request.hasPrefix, timestamp: request.hasTimestamp, outputFolder: request.outputFolder });
-    if (request.forwardsStdin) this.stdin = new StdinFeed((data, end) => this.sendAll({ stdin: { data, end } }));
+    this.agents = new Agents(
+      {
+        partOf: ({ index }) => partOf(this.name, index),
+        onMessage: (agent, message) => this.hear(agent, message),
+        onGone: (agent, how) => {
+          const kind = this.hasStarted ? 'agent' : 'cannot-start';
+          this.endBy({ kind, text: `the agent on host ${agent.host} (${agent.where}) ${how}` }, 0);
+        },
+        onForgotten: (agent) => {
+          this.storeLinks.get(agent)?.close();
+          this.finishWhenOver();
+        },
+        onLeft: (pids) => this.display.say(`tsrun: processes ${pids.join(', ')} do not end`),
+      },
+      silenceLimitMs(request.peerTimeoutSeconds),
+    );
+    if (request.forwardsStdin) this.stdin = new StdinFeed((data, end) => this.agents.sendAll({ stdin: { data, end } }));
   }
 
   /** @returns the exit code of tsrun */
@@ -122,14 +131,14 @@ export class Job {
     this.store.put(HOSTS_KEY, Buffer.from(JSON.stringify(this.assignments.map(({ host }) => this.hostName(host)))));
     this.reached = await this.reach();
     const { places } = this.reached;
-    const agents = await this.startAgents(places);
-    const timer = this.after(this.request.startTimeoutSeconds * 1000, () => this.endByLateAgents());
-    const readies = await this.answers(agents, 'ready');
+    const timer = this.after(startTimeoutSeconds * 1000, () => this.endByLateAgents());
+    const agents = await this.agents.open(places);
+    const readies = await this.agents.answers(agents, 'ready');
     this.compareVersions(agents, readies);
     const networks = places.map(({ host, address }, i) => ({ host, interfaces: interfacesOf(readies[i]!), reachedBy: address }));
     const candidates = places.length === 1 ? [[]] : networks.map((host) => candidatesOf(host, this.request.networkInterface));
     for (const [i, agent] of agents.entries()) agent.send({ start: this.startJob(places[i]!, readies[i]!, candidates[i]!) });
-    const prepared = await this.answers(agents, 'prepared');
+    const prepared = await this.agents.answers(agents, 'prepared');
     const addresses = places.length === 1 ? [this.nodes?.address ?? LOOPBACK] : await this.meet(agents, networks, candidates, prepared);
     clearTimeout(timer);
     this.hasStarted = true;
@@ -150,7 +159,7 @@ export class Job {
     const ports = prepared.map((one) => one.ports ?? []);
     const targets = agents.map((_, from) => targetsOf(from, candidates, ports));
     for (const [from, agent] of agents.entries()) agent.send({ probe: { targets: targets[from] } });
-    const probed = await this.answers(agents, 'probed');
+    const probed = await this.agents.answers(agents, 'probed');
     const trials = agents.flatMap((_, from) =>
       targets[from]!.map(({ place, address }, i) => ({ from, to: place, address, isReached: probed[from]!.reached?.[i] ?? false })),
     );
@@ -167,59 +176,15 @@ export class Job {
   }
 
   forward(signal: 'SIGUSR1' | 'SIGUSR2' | 'SIGTSTP' | 'SIGCONT'): void {
-    this.sendAll({ signal: { signal } });
+    this.agents.sendAll({ signal: { signal } });
   }
 
   // ───── agents ─────
 
-  /** In the order of the places. */
-  private async startAgents(places: readonly Place[]): Promise<AgentLink[]> {
-    const opened = await Promise.allSettled(places.map((place) => place.open()));
-    const refusal = opened.find((one) => one.status === 'rejected');
-    if (this.isEnding || refusal) {
-      for (const one of opened) if (one.status === 'fulfilled') one.value.kill();
-      throw refusal?.reason ?? new LaunchError('the job was ended while it started', 3);
-    }
-    const agents = places.map((place, i): AgentLink => {
-      const agent: AgentLink = new AgentLink(place.host, (opened[i] as PromiseFulfilledResult<AgentChannel>).value, {
-        onMessage: (message) => this.hear(agent, message),
-        onGone: (how) => void this.onAgentGone(agent, how),
-      });
-      this.agents.set(agent, place);
-      this.storeLinks.set(agent, new StoreLinks(this.store, (store) => agent.send({ store })));
-      return agent;
-    });
-    this.beating = setInterval(() => this.beat(), BEAT_MS);
-    return agents;
-  }
-
-  /** What each of them says next. */
-  private answers<K extends 'ready' | 'prepared' | 'probed'>(agents: readonly AgentLink[], kind: K) {
-    this.awaited = new Set(agents);
-    return Promise.all(
-      agents.map(async (agent) => {
-        const answer = await agent.answer(kind);
-        this.awaited.delete(agent);
-        return answer;
-      }),
-    );
-  }
-
   private endByLateAgents(): void {
-    const late = [...this.awaited];
-    const text = `the agent on host ${late.map(({ host }) => host).join(', ')} did not answer within ${this.request.startTimeoutSeconds} s`;
+    const text = `the agent on host ${this.agents.late.join(', ')} did not answer within ${this.request.startTimeoutSeconds} s`;
     this.endBy({ kind: 'cannot-start', text }, 0);
-    for (const agent of late) agent.kill();
-  }
-
-  /** An agent of this machine closes its pipe whatever ends it; one on another host may be cut off. */
-  private beat(): void {
-    for (const [agent, { isHere }] of this.agents) {
-      const silentMs = agent.beat();
-      if (isHere || silentMs <= this.request.peerTimeoutSeconds * 1000) continue;
-      void this.onAgentGone(agent, `said nothing for ${(silentMs / 1000).toFixed(1)} s: the host has lost its power or its network`);
-      agent.kill();
-    }
+    this.agents.killLate();
   }
 
   private hear(agent: AgentLink, message: khorovod.FromAgent): void {
@@ -236,10 +201,19 @@ export class Job {
     } else if (cannotStart) {
       const who = cannotStart.label ? `${nameOf(cannotStart.label)} on host ${agent.host}` : `host ${agent.host}`;
       this.endBy({ kind: 'cannot-start', text: `${who}: ${cannotStart.reason}` }, 0);
-    } else if (store) this.storeLinks.get(agent)?.take(store);
+    } else if (store) this.storeLinksOf(agent).take(store);
     else if (done?.trouble) this.endBy({ kind: 'agent', text: `the agent on host ${agent.host} ended the job: ${done.trouble}` }, 0);
-    if (done) this.forget(agent);
+    if (done) this.agents.forget(agent);
     this.finishWhenOver();
+  }
+
+  private storeLinksOf(agent: AgentLink): StoreLinks {
+    let links = this.storeLinks.get(agent);
+    if (!links) {
+      links = new StoreLinks(this.store, (store) => agent.send({ store }));
+      this.storeLinks.set(agent, links);
+    }
+    return links;
   }
 
   /** @throws LaunchError (exit 3) names all hosts that have another one */
@@ -257,7 +231,7 @@ export class Job {
 
   /** @throws LaunchError (exit 4) the host has too few GPUs, or cannot bind */
   private startJob(place: Place, ready: khorovod.AgentReady.$Properties, addresses: readonly string[]): khorovod.StartJob.$Properties {
-    const { env, addedEnv, wdir, command, isScript, isOwn, portRange, peerTimeoutSeconds } = this.request;
+    const { env, addedEnv, wdir, command, isScript, isOwn, portRange } = this.request;
     const { gpus, cpus, numaNodes } = ready;
     const devices = { gpus: gpus ?? [], cpus: cpus ?? [], numaNodes: (numaNodes ?? []).map((node) => node.cpus ?? []) };
     const own = this.assignments.filter(({ host, user }) => host === place.host && user === place.user);
@@ -274,7 +248,6 @@ export class Job {
       command: [...command],
       script: isScript,
       own: isOwn,
-      silenceMs: place.isHere ? 0 : peerTimeoutSeconds * 1000,
       size: this.assignments.length,
       firstPort: portRange?.first ?? 0,
       lastPort: portRange?.last ?? 0,
@@ -319,32 +292,6 @@ export class Job {
     return this.nodes?.hostnames[Number(host.replace('node', ''))] ?? host;
   }
 
-  private async onAgentGone(agent: AgentLink, how: string): Promise<void> {
-    const place = this.agents.get(agent);
-    if (!place || this.lost.has(agent)) return; // it had said that it is done
-    this.lost.add(agent);
-    const text = `the agent on host ${agent.host} (${agent.where}) ${how}`;
-    this.endBy({ kind: this.hasStarted ? 'agent' : 'cannot-start', text }, 0);
-    if (place.isHere) {
-      // Its reaper ends the ranks; where both were killed, this does.
-      const part = partOf(this.name, place.index);
-      const left = await endCarriers(jobMark(part).entry);
-      if (left.length > 0) this.display.say(`tsrun: processes ${left.join(', ')} do not end`);
-      removeJobFolder(part);
-    }
-    this.forget(agent);
-    this.finishWhenOver();
-  }
-
-  private forget(agent: AgentLink): void {
-    this.agents.delete(agent);
-    this.storeLinks.get(agent)?.close();
-  }
-
-  private sendAll(message: khorovod.ToAgent.$Properties): void {
-    for (const agent of this.agents.keys()) agent.send(message);
-  }
-
   // ───── ends ─────
 
   private onRankEnded({ label, code, signal, error, endedByUs }: khorovod.RankEnded.$Properties): void {
@@ -378,19 +325,17 @@ export class Job {
 
   private endRanks(graceMs: number): void {
     this.isEnding = true;
-    this.sendAll({ end: { graceMs } });
+    this.agents.close();
+    this.agents.sendAll({ end: { graceMs } });
     this.finishWhenOver();
-    this.after(graceMs + AGENT_END_MS, () => {
-      for (const agent of this.agents.keys()) agent.kill();
-    });
+    this.after(graceMs + AGENT_END_MS, () => this.agents.killAll());
   }
 
   private finishWhenOver(): void {
-    if (this.agents.size === 0) this.resolve();
+    if (this.agents.isEmpty) this.resolve();
   }
 
   private async conclude(): Promise<number> {
-    clearInterval(this.beating);
     this.isOver = true;
     // A pager holds the output for as long as its user reads; a signal ends that wait.
     if (this.ending?.kind === 'signal') this.after(GRACE_MS, () => this.display.abandon());

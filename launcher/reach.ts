@@ -4,7 +4,7 @@
  * For a job either all are reached or none stays connected; for `tsrun doctor` each counts for itself.
  */
 import os from 'node:os';
-import { type AgentChannel, localChannel, programChannel, sshChannel } from './agent_channel';
+import { type AgentChannel, localChannel, type Program, programChannel, sshChannel } from './agent_channel';
 import { remoteCommand } from './agent_command';
 import { LaunchError } from './errors';
 import { isThisMachine } from './local_hosts';
@@ -27,8 +27,8 @@ export interface Place extends HostName {
   /** By which it was reached, where that is known. */
   readonly address?: string;
   readonly isHere: boolean;
-  /** Starts the agent. */
-  open(): Promise<AgentChannel>;
+  /** Starts it there. */
+  open(program: Program): Promise<AgentChannel>;
 }
 
 export interface Reached {
@@ -46,6 +46,8 @@ export interface ReachOptions {
   readonly files: Files;
   readonly wdir: string;
   readonly timeoutMs: number;
+  /** Agents of other hosts that hear nothing for so long take this tsrun for gone. */
+  readonly silenceMs: number;
 }
 
 /** @throws LaunchError (exit 3, or 2 for a wrong option) every host that is not reached, a line each */
@@ -63,19 +65,26 @@ export async function reach(hosts: readonly HostName[], options: ReachOptions): 
 /** Each for itself: some may be reached and others not. In the order of the hosts. */
 export async function reachEach(
   hosts: readonly HostName[],
-  { rsh, awaitsHosts, ssh, files, wdir, timeoutMs }: ReachOptions,
+  { rsh, awaitsHosts, ssh, files, wdir, timeoutMs, silenceMs }: ReachOptions,
 ): Promise<{ attempts: Array<PromiseSettledResult<Place>>; close(): void }> {
-  const command = remoteCommand(wdir);
+  const command = (file: Program): string => remoteCommand(wdir, file, silenceMs);
   const dialer = new Dialer({ ...ssh, timeoutMs, awaitsHost: awaitsHosts }, (hop) =>
     resolveTarget(hop, { configFile: ssh.configFile }, files),
   );
   const reachOne = async (name: HostName, index: number): Promise<Place> => {
     const { host, user } = name;
-    if (isHere(name)) return { host, user, index, isHere: true, open: async () => localChannel() };
+    if (isHere(name)) return { host, user, index, isHere: true, open: async (file) => localChannel(file) };
     const program = rsh?.(sshName(name));
-    if (program) return { host, user, index, isHere: false, open: async () => programChannel([...program, command]) };
+    if (program) return { host, user, index, isHere: false, open: async (file) => programChannel([...program, command(file)]) };
     const connection = await dialer.connect(resolveTarget(sshName(name), ssh, files));
-    return { host, user, index, address: connection.remoteAddress, isHere: false, open: () => sshChannel(connection, host, command) };
+    return {
+      host,
+      user,
+      index,
+      address: connection.remoteAddress,
+      isHere: false,
+      open: (file) => sshChannel(connection, host, command(file)),
+    };
   };
   const attempts = await Promise.allSettled(hosts.map(reachOne));
   return { attempts, close: () => dialer.close() };
@@ -83,7 +92,7 @@ export async function reachEach(
 
 /** This machine, as one host of a job in which every host has a tsrun of its own. */
 export function reachHere(host: string, index: number): Reached {
-  return { places: [{ host, index, isHere: true, open: async () => localChannel() }], close: () => {} };
+  return { places: [{ host, index, isHere: true, open: async (file) => localChannel(file) }], close: () => {} };
 }
 
 /** Connects to hosts, through others where their configuration says so. A host that others lie behind is connected to once. */

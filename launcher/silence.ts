@@ -6,6 +6,11 @@
 export const BEAT_MS = 500;
 /** A beat this late: this process itself did not run. */
 const STOPPED_MS = 4 * BEAT_MS;
+/** Fewer beats than these may be lost by chance. */
+const FEWEST_BEATS = 3;
+
+/** After so long a silence the other end counts as gone. @param peerTimeoutSeconds `--peer-timeout` */
+export const silenceLimitMs = (peerTimeoutSeconds: number): number => Math.max(peerTimeoutSeconds * 1000, FEWEST_BEATS * BEAT_MS);
 
 export class Silence {
   private heardMs: number;

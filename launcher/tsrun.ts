@@ -15,6 +15,7 @@ import { Job } from './job';
 import { formatMap } from './map';
 import { runToEnd } from './process';
 import { reach, reachHere } from './reach';
+import { silenceLimitMs } from './silence';
 import { files } from './ssh/files';
 
 const CHECK_BUILD_MS = 60_000;
@@ -38,10 +39,11 @@ async function run(request: RunRequest): Promise<number> {
   }
   const hosts = assignments.filter(({ localRank }) => localRank === 0);
   const timeoutMs = request.startTimeoutSeconds * 1000;
+  const silenceMs = silenceLimitMs(request.peerTimeoutSeconds);
   const { rsh, awaitsHosts, ssh } = request;
   const job = new Job(request, assignments, async () => {
     if (request.nodes) return reachHere(`node${request.nodes.nodeRank}`, request.nodes.nodeRank);
-    return reach(hosts, { rsh, awaitsHosts, ssh, files, wdir, timeoutMs });
+    return reach(hosts, { rsh, awaitsHosts, ssh, files, wdir, timeoutMs, silenceMs });
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => job.signal(signal));
   for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => job.forward(signal));

@@ -13,7 +13,7 @@ import { LaunchError } from '../errors';
 import { type Assignment, assign, type HostSpec } from '../hosts';
 import { candidatesOf, chooseAddress, type HostNetworks, targetsOf } from '../networks';
 import { type Place, reachEach, sshName } from '../reach';
-import { BEAT_MS } from '../silence';
+import { BEAT_MS, silenceLimitMs } from '../silence';
 import { files } from '../ssh/files';
 import { type Answer, type Examined, exitCodeOf, type Finding, findingsOf, type HostFacts } from './findings';
 
@@ -88,7 +88,15 @@ async function examineAll(patients: readonly Patient[], request: RunRequest): Pr
   const { rsh, awaitsHosts, ssh, wdir, networkInterface, portRange } = request;
   const timeoutMs = request.startTimeoutSeconds * 1000;
   const names = patients.map(({ facts }) => facts.ranks[0]!);
-  const { attempts, close } = await reachEach(names, { rsh, awaitsHosts, ssh, files, wdir, timeoutMs });
+  const { attempts, close } = await reachEach(names, {
+    rsh,
+    awaitsHosts,
+    ssh,
+    files,
+    wdir,
+    timeoutMs,
+    silenceMs: silenceLimitMs(request.peerTimeoutSeconds),
+  });
   const beating = setInterval(() => {
     for (const { agent } of patients) agent?.beat();
   }, BEAT_MS);
@@ -116,7 +124,7 @@ async function startAgent(patient: Patient, attempt: PromiseSettledResult<Place>
     if (attempt.status === 'rejected') throw attempt.reason;
     patient.place = attempt.value;
     facts.isHere = attempt.value.isHere;
-    const channel = await attempt.value.open();
+    const channel = await attempt.value.open('agent.js');
     patient.over = new Promise((resolve) => {
       patient.agent = new AgentLink(facts.host, channel, {
         onMessage: () => {},

@@ -22,8 +22,10 @@ export interface Ending {
   /** @returns what the last lines of tsrun must name; undefined: tsrun cannot say anything any more */
   act(scene: Scene): Promise<RegExp | undefined> | RegExp | undefined;
   readonly status: number;
-  /** Silence: it is noticed by its length. */
+  /** Nobody can reach the host: it is noticed by the length of the silence. */
   readonly isCutOff?: true;
+  /** It is noticed by its length, though the host is there. */
+  readonly isSilent?: true;
   /** Needs a job that runs already. */
   readonly needsRanks?: true;
 }
@@ -94,6 +96,26 @@ export const endings: readonly Ending[] = [
     },
   },
   {
+    name: 'SIGKILL of an agent and of its reaper',
+    status: 1,
+    needsRanks: true,
+    act: ({ host }) => {
+      const both = [host.pidOf(/^\S*node [\s\S]*\bagent\.js/), host.pidOf(/^\S*node .*reaper\.js/)];
+      for (const pid of both) kill(pid);
+      return names(host, 'SIGKILL|reaper');
+    },
+  },
+  {
+    name: 'SIGSTOP of an agent',
+    status: 1,
+    needsRanks: true,
+    isSilent: true,
+    act: ({ host }) => {
+      kill(host.pidOf(/^\S*node [\s\S]*\bagent\.js/), 'SIGSTOP');
+      return names(host);
+    },
+  },
+  {
     name: 'SIGKILL of an ssh session on its host',
     status: 1,
     needsRanks: true,
@@ -133,7 +155,7 @@ export async function endBy(ending: Ending, scene: Scene, { isStarting = false }
   if (!right.includes(status)) wrong.push(`exit code ${status}, not ${right.join(' or ')}`);
   const last = job.err.trimEnd().split('\n').slice(-12).join('\n');
   if (cause && !isStarting && !cause.test(last)) wrong.push(`its last lines do not say ${cause}`);
-  const waitMs = Math.max(5000, ending.isCutOff ? fromMs + CUT_OFF_MS - performance.now() : 0);
+  const waitMs = Math.max(5000, ending.isCutOff || ending.isSilent ? fromMs + CUT_OFF_MS - performance.now() : 0);
   // A session of sshd on a host that was cut off waits for its client; that is sshd's own business.
   const left = await bed.leftAfter(waitMs, bed.hosts, ending.isCutOff ? isSshSession : undefined);
   if (left.length > 0) wrong.push(`left behind: ${left.join(', ')}`);

@@ -31,7 +31,14 @@ t.test('endings', { skip: whyNoBed ?? false, timeout: 0 }, async (t) => {
     });
   }
 
-  for (const name of ['SIGKILL of tsrun', 'SIGKILL of an agent', 'SIGKILL of a reaper', 'a cut of a host']) {
+  for (const name of [
+    'SIGKILL of tsrun',
+    'SIGKILL of an agent',
+    'SIGKILL of a reaper',
+    'SIGKILL of an agent and of its reaper',
+    'SIGSTOP of an agent',
+    'a cut of a host',
+  ]) {
     t.test(`${name}, of ranks that ignore every signal and have left processes in sessions of their own`, async (t) => {
       const job = await start(t, holds, '@', 'deaf', 'child', 'orphan');
       t.ok(await until(() => !Number.isNaN(h1.pidOf(/^sleep 300/)) && !Number.isNaN(h2.pidOf(/^sleep 300/)), 5000));

@@ -82,10 +82,10 @@ t.test('without a key every rank says so at once, with the command that makes on
 t.test('whoever is missing is named, to all who have come', { skip: outer ? false : 'needs a network interface' }, async (t) => {
   const port = await freePort();
   const env = { MASTER_ADDR: outer!, MASTER_PORT: port, TSRUN_KEY_FILE: keyFile };
-  const ended = await ranks(4, (rank) => ({ ...env, TSRUN_START_TIMEOUT: rank === 0 ? '6' : '60' }), 1, [0, 1, 3]);
+  const ended = await ranks(4, (rank) => ({ ...env, TSRUN_START_TIMEOUT: rank === 0 ? '12' : '60' }), 1, [0, 1, 3]);
   for (const { status, err } of ended) {
     t.equal(status, 1);
-    t.match(err, /RendezvousError: .*After 6.0 s rank 2 of 4 had not come to the rendezvous/);
+    t.match(err, /RendezvousError: .*After 12.0 s rank 2 of 4 had not come to the rendezvous/);
   }
 });
 

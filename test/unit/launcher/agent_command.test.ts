@@ -31,7 +31,7 @@ t.test('the words of --rsh', async (t) => {
 });
 
 t.test('folders with any name, and what exit codes mean', async (t) => {
-  t.match(remoteCommand(`/a/it's here`), /cd '\\''\/a\/it/);
+  t.match(remoteCommand(`/a/it's here`, 'agent.js', 10_000), /cd '\\''\/a\/it/);
   t.match(describeExit(91), /npm install khorovod/);
   t.equal(describeExit(5), 'ended with exit code 5');
 });

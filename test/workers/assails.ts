@@ -154,6 +154,7 @@ async function short(target: Target, transcripts: readonly Transcript[]): Promis
     () => connect(target, huge),
     () => connect(target, request),
     () => connect(target, pick([record, longHello, plainHello])),
+    () => connect(target, hello, { onReply: () => Buffer.concat([record, Buffer.alloc(16_000)]) }),
     () => replay(target, pick(transcripts)),
   ])();
 }

@@ -25,7 +25,7 @@ export function buildInfo(): Record<string, unknown> {
     collectives: ['allreduce', 'allgather', 'broadcast', 'barrier'],
     dtypes: [...dtypes],
     simd: true,
-    tls: false,
+    tls: true,
     elastic: false,
   };
 }

@@ -164,7 +164,10 @@ export const knobs = {
 } as const;
 
 type Value<K> = K extends Knob<infer T> ? T : never;
-export type Config = { readonly [name in keyof typeof knobs]: Value<(typeof knobs)[name]> };
+export type Config = { readonly [name in keyof typeof knobs]: Value<(typeof knobs)[name]> } & {
+  /** No variable sets it, so that nobody loses encryption by one: the benchmark does, to show what TLS costs. */
+  readonly isClearBetweenRanks?: true;
+};
 
 /** The whole configuration from an environment. @throws UsageError a variable that does not parse: its name, its value, what it expects */
 export function readConfig(env: Record<string, string | undefined> = process.env): Config {

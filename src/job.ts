@@ -27,8 +27,15 @@ const onLeave: Array<() => void> = [];
  * @throws RendezvousError a peer did not appear in time (names the missing ranks), or there is no key; UsageError a variable does not parse
  */
 export function init(): void {
-  if (engine) return;
-  const given = readConfig();
+  if (!engine) join(readConfig());
+}
+
+/** For the benchmark, not in the package's API: of a job with --tls, what runs between ranks is not encrypted until they leave; all ranks must call it. */
+export function initInTheClear(): void {
+  join(Object.freeze({ ...readConfig(), isClearBetweenRanks: true }));
+}
+
+function join(given: Config): void {
   const job = identify(environment(), factsOfThisProcess, given.portRange);
   const config = job ? withIdentity(given, job) : given;
   if (config.rank >= config.size)
@@ -72,6 +79,8 @@ const joined = (what: string): Engine => {
 /** The engine, for what runs on it. @throws NotInitializedError */
 export const currentEngine = joined;
 
+/** For the benchmark, not in the package's API. */
+export const isEncrypted = (): boolean => joined('isEncrypted()').config.tls;
 export const rank = (): number => joined('rank()').config.rank;
 export const size = (): number => joined('size()').config.size;
 export const localRank = (): number => joined('localRank()').config.localRank;

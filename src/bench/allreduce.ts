@@ -4,17 +4,23 @@
  * Three forms: out of place (typed arrays), in place on an array from `allocate` (nothing is copied), and, with --tensors, tensors of the wasm backend. Every size is verified
  * before and after it is timed; timed buffers hold zeros, so that sums stay finite. Time is the median over the iterations on rank 0, each begun together by a barrier.
  * algbw = bytes / time; busbw = algbw · 2(n−1)/n, to be compared with the link's rate whatever n is (nccl-tests, PERFORMANCE.md).
+ *
+ * With --tls all sizes are measured by turns in the clear and encrypted; what is printed is TLS's, and beside it stand the time in the clear and the ratio of both. Each turn forms the
+ * job anew (its rendezvous stays encrypted) and goes through the sizes as a run without --tls does: compiled code is as warm, and a change of the machine's pace meets both.
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { UsageError } from '../errors';
 import * as hvd from '../index';
+import { initInTheClear, isEncrypted } from '../job';
 import { version } from '../version';
 
 interface Row {
   bytes: number;
   form: string;
   samplesUs: number[];
+  /** With --tls: of the turns in the clear. */
+  plainUs?: number[];
   wrong: number;
 }
 
@@ -46,7 +52,9 @@ const pattern = (rank: number, i: number): number => (rank + 1) * ((i % 7) + 1);
 
 type Form = { name: string; reduce: () => ArrayLike<number>; fill: (at: (i: number) => number) => void; dispose: () => void };
 
-function forms(elems: number, tensors: typeof import('@tensorflow/tfjs') | undefined): Form[] {
+type Tensors = typeof import('@tensorflow/tfjs');
+
+function forms(elems: number, tensors: Tensors | undefined): Form[] {
   const plain = new Float32Array(elems);
   const placed = hvd.allocate(Float32Array, elems);
   const list: Form[] = [
@@ -100,6 +108,7 @@ function wrongElems(form: Form): number {
   return wrong;
 }
 
+/** One turn of one form. */
 function measure(bytes: number, form: Form, iterations: number): Row {
   let wrong = wrongElems(form);
   form.fill(() => 0);
@@ -115,13 +124,62 @@ function measure(bytes: number, form: Form, iterations: number): Row {
   return { bytes, form: form.name, samplesUs, wrong: all };
 }
 
-const quantile = (samples: number[], q: number): number =>
-  [...samples].sort((a, b) => a - b)[Math.min(samples.length - 1, Math.floor(q * samples.length))]!;
+/** All forms of one size, in the job as it is. */
+function measureAll(bytes: number, iterations: number, tensors: Tensors | undefined): Row[] {
+  const elems = Math.max(1, Math.floor(bytes / 4));
+  const list = forms(elems, tensors);
+  const rows = list.map((form) => measure(elems * 4, form, iterations));
+  for (const form of list) form.dispose();
+  return rows;
+}
+
+/** With --tls, of each kind. */
+const TURNS = 2;
+
+/** Samples of all turns together. */
+const joined = (turns: readonly Row[]): Row => ({
+  ...turns[0]!,
+  samplesUs: turns.flatMap(({ samplesUs }) => samplesUs),
+  wrong: turns.reduce((sum, { wrong }) => sum + wrong, 0),
+});
+
+/** One size: what was measured encrypted, beside what was in the clear. */
+function compared(encrypted: readonly Row[], plain: readonly Row[]): Row {
+  const [own, other] = [joined(encrypted), joined(plain)];
+  return { ...own, plainUs: other.samplesUs, wrong: own.wrong + other.wrong };
+}
+
+/** Sizes are shown in the last turn. */
+function compareBySweeps(sizes: readonly number[], measured: (bytes: number) => Row[], show: (bytes: number, rows: Row[]) => void): void {
+  /** By size: a row of rows for each turn. */
+  const plain: Row[][][] = sizes.map(() => []);
+  const encrypted: Row[][][] = sizes.map(() => []);
+  for (let turn = 1; turn <= TURNS; turn += 1) {
+    hvd.shutdown();
+    initInTheClear();
+    for (const [i, bytes] of sizes.entries()) plain[i]!.push(measured(bytes));
+    hvd.shutdown();
+    hvd.init();
+    for (const [i, bytes] of sizes.entries()) {
+      encrypted[i]!.push(measured(bytes));
+      const of = (turns: Row[][], form: number): Row[] => turns.map((rows) => rows[form]!);
+      if (turn === TURNS)
+        show(
+          bytes,
+          encrypted[i]![0]!.map((_, form) => compared(of(encrypted[i]!, form), of(plain[i]!, form))),
+        );
+    }
+  }
+}
+
+const median = (samples: number[]): number => [...samples].sort((a, b) => a - b)[Math.floor(samples.length / 2)]!;
 const cell = (value: number | string, width: number): string => String(value).padStart(width);
-const figures = ({ bytes, samplesUs, wrong }: Row, size: number): string => {
-  const us = quantile(samplesUs, 0.5);
+const columns = (texts: readonly (number | string)[]): string => texts.map((text, i) => cell(text, i === 0 ? 12 : 8)).join('');
+const figures = ({ bytes, samplesUs, plainUs, wrong }: Row, size: number): string => {
+  const us = median(samplesUs);
   const algbw = bytes / us / 1e3;
-  return `${cell(us.toFixed(1), 12)}${cell(algbw.toFixed(2), 8)}${cell(((algbw * 2 * (size - 1)) / size).toFixed(2), 8)}${cell(wrong, 8)}`;
+  const own = columns([us.toFixed(1), algbw.toFixed(2), ((algbw * 2 * (size - 1)) / size).toFixed(2), wrong]);
+  return plainUs ? own + columns([median(plainUs).toFixed(1), (us / median(plainUs)).toFixed(2)]) : own;
 };
 
 async function main(): Promise<void> {
@@ -140,25 +198,24 @@ async function main(): Promise<void> {
   hvd.init();
   const tensors = values.tensors ? (await hvd.selectBackend('wasm')).tf : undefined;
   const names = forms(0, tensors).map(({ name }) => name);
+  const isCompared = isEncrypted();
+  const head = (own: string[], compared: string[]): string =>
+    names.map(() => columns(own) + (isCompared ? columns(compared) : '')).join('');
   say(
     `# khorovod ${version}, Node ${process.version}, ${hvd.size()} ranks on ${hvd.size() / hvd.localSize()} host(s), float32, sum; time: median; every size verified before and after`,
   );
-  say(`#${cell('', 24)}${names.map((name) => cell(name, 36)).join('')}`);
-  say(
-    `#${cell('size', 11)}${cell('count', 13)}${names.map(() => `${cell('time', 12)}${cell('algbw', 8)}${cell('busbw', 8)}${cell('#wrong', 8)}`).join('')}`,
-  );
-  say(
-    `#${cell('(B)', 11)}${cell('(elements)', 13)}${names.map(() => `${cell('(us)', 12)}${cell('(GB/s)', 8)}${cell('(GB/s)', 8)}${cell('', 8)}`).join('')}`,
-  );
+  if (isCompared) say(`# TLS 1.3; plain: the same without it, measured by turns; ratio: time / plain`);
+  say(`#${cell('', 24)}${names.map((name) => cell(name, isCompared ? 56 : 36)).join('')}`);
+  say(`#${cell('size', 11)}${cell('count', 13)}${head(['time', 'algbw', 'busbw', '#wrong'], ['plain', 'ratio'])}`);
+  say(`#${cell('(B)', 11)}${cell('(elements)', 13)}${head(['(us)', '(GB/s)', '(GB/s)', ''], ['(us)', ''])}`);
+  const measured = (bytes: number): Row[] => measureAll(bytes, Number(values.iterations ?? iterationsFor(bytes)), tensors);
   const rows: Row[] = [];
-  for (const bytes of sizes) {
-    const elems = Math.max(1, Math.floor(bytes / 4));
-    const list = forms(elems, tensors);
-    const measured = list.map((form) => measure(elems * 4, form, Number(values.iterations ?? iterationsFor(bytes))));
-    for (const form of list) form.dispose();
-    rows.push(...measured);
-    say(` ${cell(bytes, 11)}${cell(elems, 13)}${measured.map((row) => figures(row, hvd.size())).join('')}`);
-  }
+  const show = (bytes: number, found: readonly Row[]): void => {
+    rows.push(...found);
+    say(` ${cell(bytes, 11)}${cell(found[0]!.bytes / 4, 13)}${found.map((row) => figures(row, hvd.size())).join('')}`);
+  };
+  if (!isCompared) for (const bytes of sizes) show(bytes, measured(bytes));
+  else compareBySweeps(sizes, measured, show);
   const wrong = rows.reduce((sum, row) => sum + row.wrong, 0);
   say(wrong === 0 ? '# all results right' : `# WRONG RESULTS: ${wrong} elements`);
   if (values.json && hvd.rank() === 0)

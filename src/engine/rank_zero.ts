@@ -123,7 +123,7 @@ async function placeByName(config: Config, job: JobIdentity, jobId: string): Pro
     throw new RendezvousError(
       `Rank 0 is to serve the rendezvous, but this host has no address that another host could reach. ${job.remedy}`,
     );
-  return { ...common, hosts: [address], server: await serve({ jobId, key, host: address, port, size: job.size }) };
+  return { ...common, hosts: [address], server: await serve({ jobId, key, tls: config.tls, host: address, port, size: job.size }) };
 }
 
 /** @throws RendezvousError there is none, or it is refused */
@@ -140,7 +140,14 @@ function keyOf(config: Config, job: JobIdentity): Uint8Array {
   throw new RendezvousError(`${why} ${how}.${besides}`);
 }
 
-async function serve(options: { jobId: string; key: Uint8Array; host: string; port: number; size: number }): Promise<StoreServer> {
+async function serve(options: {
+  jobId: string;
+  key: Uint8Array;
+  tls: boolean;
+  host: string;
+  port: number;
+  size: number;
+}): Promise<StoreServer> {
   const untilMs = performance.now() + PORT_MS;
   for (;;) {
     try {
@@ -174,7 +181,7 @@ async function reachRankZero({ hosts, port, deadlineMs }: Place, identity: Ident
         // In a later generation it may be the rank 0 of the one before.
         if (last.cause instanceof WireError && identity.generation === 1)
           throw new RendezvousError(
-            `${last.message} The key file must be the same on every host, and no other job may use this port (MASTER_PORT).`,
+            `${last.message} The key file and TSRUN_TLS must be the same on every host, and no other job may use this port (MASTER_PORT).`,
             {
               cause: last,
             },

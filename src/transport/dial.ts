@@ -6,8 +6,9 @@
  * the middle of the handshake, a few times (a listener that strangers besiege closes the oldest). Never after the proof is sent: the listener may have accepted it.
  */
 import net from 'node:net';
-import { type HvdError, PeerError, RendezvousError } from '../errors';
+import { type HvdError, PeerError, RendezvousError, WireError } from '../errors';
 import { type Channel, DialerHandshake, type Identity, LAUNCHER_RANK, REPLY_BYTES } from '../wire/handshake';
+import { alerts } from './client_hello';
 import { addressText } from './socket';
 import { connectTls } from './tls';
 
@@ -32,6 +33,8 @@ export interface DialOptions {
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 500;
 const MOST_BROKEN_HANDSHAKES = 5;
+/** How OpenSSL says what `alerts.noTls` said. */
+const NO_TLS_CODE = 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION';
 
 /**
  * An open link; paused, unless `onread` is given. No byte behind the handshake is lost.
@@ -99,17 +102,21 @@ function attempt({ identity, to, host, port, channel, onread, signal }: DialOpti
     };
     const onTimeout = (): void =>
       fail(new Error(socket.connecting ? 'there was no answer to the connection' : 'connected, but the handshake was not answered'));
-    const onError = (error: Error): void =>
-      fail(
-        isReset(error)
-          ? new BrokenHandshake(`the handshake broke off: ${error.message}${identity.tls ? ' (does the other end have --tls?)' : ''}`)
-          : error,
-      );
+    const onError = (error: Error): void => {
+      const { code = '' } = error as NodeJS.ErrnoException;
+      if (code === NO_TLS_CODE) fail(oneSided('this end has --tls, the other has not'));
+      else if (code.startsWith('ERR_SSL_'))
+        fail(
+          new WireError(`TLS found no secret that both ends have (${code}): the other end did not prove that it holds the key of this job`),
+        );
+      else if (isReset(error)) onClose();
+      else fail(error);
+    };
     const onClose = (): void =>
       fail(
-        new BrokenHandshake(
-          'it closed the connection in the handshake: it may belong to another job, generation or version, or only one of the two has --tls',
-        ),
+        !identity.tls && bytes === alerts.refused.length && alerts.refused.equals(reply.subarray(0, bytes))
+          ? oneSided('the other end has --tls, this one has not')
+          : new BrokenHandshake('it closed the connection in the handshake: it may belong to another job, generation or version'),
       );
     const onAbort = (): void => fail(signal!.reason as Error);
     const onData = (chunk: Buffer): void => {
@@ -144,10 +151,14 @@ function attempt({ identity, to, host, port, channel, onread, signal }: DialOpti
     if (!onread) socket.on('data', onData);
     if (signal?.aborted) return onAbort();
     signal?.addEventListener('abort', onAbort);
-    socket.write(handshake.begin());
+    const begin = (): void => void socket.write(handshake.begin());
+    // While a write waits for TLS, an alert would be the error of that write, without its code.
+    if (identity.tls) socket.once('secureConnect', begin);
+    else begin();
   });
 }
 
+const oneSided = (how: string): WireError => new WireError(`${how}. Start all ranks with --tls (TSRUN_TLS=1), or none`);
 const isReset = (error: Error): boolean => ['ECONNRESET', 'EPIPE'].includes((error as NodeJS.ErrnoException).code ?? '');
 
 function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {

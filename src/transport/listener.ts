@@ -10,8 +10,9 @@
 import net from 'node:net';
 import { RendezvousError } from '../errors';
 import { type Channel, HELLO_BYTES, type Identity, ListenerHandshake, PROOF_BYTES } from '../wire/handshake';
+import { alerts, beginsAsTls } from './client_hello';
 import { addressText } from './socket';
-import { acceptTls } from './tls';
+import { acceptTls, closeWithAlert } from './tls';
 
 /** Gets a paused socket: resume() it once its events are listened to. */
 export type LinkHandler = (from: number, socket: net.Socket) => void;
@@ -51,7 +52,7 @@ export class Listener {
     private readonly server: net.Server,
     private readonly options: ListenerOptions,
   ) {
-    server.on('connection', (socket) => this.greet(options.identity.tls ? acceptTls(options.identity, socket) : socket));
+    server.on('connection', (socket) => this.greet(socket));
     // A connection that could not be accepted (no file descriptor left); the port goes on listening.
     server.on('error', () => {});
   }
@@ -82,6 +83,7 @@ export class Listener {
     for (const socket of [...this.strangers, ...[...this.unclaimed].map(({ socket }) => socket)]) socket.destroy();
   }
 
+  /** One deadline and one place among the strangers, from the first byte to the proof. */
   private greet(socket: net.Socket): void {
     const { identity, size, handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS, maxStrangers = Math.max(MOST_STRANGERS, size ?? 0) } = this.options;
     const timer = setTimeout(() => socket.destroy(), handshakeTimeoutMs);
@@ -99,34 +101,46 @@ export class Listener {
       this.strangers.delete(oldest);
       oldest.destroy();
     }
+    const onProved = (): void => {
+      leave();
+      socket.removeListener('close', leave);
+    };
+    if (identity.tls) acceptTls(identity, socket, (secured) => this.challenge(secured, onProved));
+    else this.challenge(socket, onProved);
+  }
 
+  private challenge(socket: net.Socket, onProved: () => void): void {
+    const { identity, size } = this.options;
     const handshake = new ListenerHandshake(identity, size);
     const message = Buffer.alloc(HELLO_BYTES);
     let bytes = 0;
     let isProving = false;
+    // Not said to the stranger why, unless it is a rank that has --tls where this one has not.
+    const fail = (): void => {
+      socket.removeListener('data', onData);
+      if (!isProving && beginsAsTls(message)) closeWithAlert(socket, alerts.noTls);
+      else socket.destroy();
+    };
     const onData = (chunk: Buffer): void => {
       const due = isProving ? PROOF_BYTES : HELLO_BYTES;
       const taken = chunk.copy(message, bytes, 0, due - bytes);
       bytes += taken;
       // Nobody who keeps to the protocol goes on before the reply to the hello.
-      if (!isProving && chunk.length > taken) return void socket.destroy();
+      if (!isProving && chunk.length > taken) return void fail();
       if (bytes < due) return;
       try {
         if (isProving) handshake.verify(message.subarray(0, PROOF_BYTES));
         else socket.write(handshake.reply(message));
       } catch {
-        // Not said to the stranger why.
-        socket.destroy();
-        return;
+        return void fail();
       }
       bytes = 0;
       if (!isProving) {
         isProving = true;
         return;
       }
-      leave();
+      onProved();
       socket.removeListener('data', onData);
-      socket.removeListener('close', leave);
       socket.pause();
       // What came right behind the proof is the first of the link.
       if (chunk.length > taken) socket.unshift(chunk.subarray(taken));

@@ -36,7 +36,8 @@ export interface Identity {
 export const KEY_BYTES = 32;
 const NONCE_BYTES = 32;
 const MAC_BYTES = 32;
-const MAGIC = 'KHVD';
+/** A hello begins with it. */
+export const MAGIC = 'KHVD';
 const VERSION = 1;
 /** Byte offsets in the hello. */
 const AT = { magic: 0, version: 4, channel: 5, zero: 6, generation: 8, from: 12, to: 16, nonce: 20 } as const;

@@ -82,10 +82,10 @@ t.test('without a key every rank says so at once, with the command that makes on
 t.test('whoever is missing is named, to all who have come', { skip: outer ? false : 'needs a network interface' }, async (t) => {
   const port = await freePort();
   const env = { MASTER_ADDR: outer!, MASTER_PORT: port, TSRUN_KEY_FILE: keyFile };
-  const ended = await ranks(4, (rank) => ({ ...env, TSRUN_START_TIMEOUT: rank === 0 ? '12' : '60' }), 1, [0, 1, 3]);
+  const ended = await ranks(4, (rank) => ({ ...env, TSRUN_START_TIMEOUT: rank === 0 ? '6' : '60' }), 1, [0, 1, 3]);
   for (const { status, err } of ended) {
     t.equal(status, 1);
-    t.match(err, /RendezvousError: .*After 12.0 s rank 2 of 4 had not come to the rendezvous/);
+    t.match(err, /RendezvousError: .*After \d+\.\d s rank 2 of 4 had not come to the rendezvous/);
   }
 });
 
@@ -102,6 +102,28 @@ t.test('a rank 0 that never comes is an error that says where it was expected', 
   t.match(other!.err, /RendezvousError: After 1.0 s rank 0 had not left the job key in .*khorovod-/);
 });
 
+t.test(
+  'with TSRUN_TLS on every rank, all of it is encrypted; a rank that has it not says so at once',
+  { skip: outer ? false : 'needs a network interface' },
+  async (t) => {
+    const port = await freePort();
+    const env = { MASTER_ADDR: outer!, MASTER_PORT: port, TSRUN_KEY_FILE: keyFile };
+    const ended = await ranks(2, () => ({ ...env, TSRUN_TLS: '1' }));
+    t.same(
+      met(ended).map(({ sum }) => sum),
+      [3, 3],
+      errors(ended),
+    );
+    for (const [zero, one, message] of [
+      ['1', '0', /RendezvousError: .*the other end has --tls, this one has not\. Start all ranks with --tls/],
+      ['0', '1', /RendezvousError: .*this end has --tls, the other has not\. Start all ranks with --tls/],
+    ] as const) {
+      const mixed = await ranks(2, (rank) => ({ ...env, TSRUN_TLS: rank === 0 ? zero : one, TSRUN_START_TIMEOUT: '6' }));
+      t.match(mixed[1]!.err, message);
+    }
+  },
+);
+
 t.test('another key keeps out', { skip: outer ? false : 'needs a network interface' }, async (t) => {
   const port = await freePort();
   const other = path.join(folder, 'other');
@@ -112,7 +134,7 @@ t.test('another key keeps out', { skip: outer ? false : 'needs a network interfa
     TSRUN_KEY_FILE: rank === 0 ? keyFile : other,
     TSRUN_START_TIMEOUT: '6',
   }));
-  t.match(ended[1]!.err, /did not prove that it holds the key of this job.*The key file must be the same on every host/);
+  t.match(ended[1]!.err, /did not prove that it holds the key of this job.*The key file and TSRUN_TLS must be the same on every host/);
   t.match(ended[0]!.err, /rank 1 of 2 had not come/);
 });
 

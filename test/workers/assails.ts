@@ -1,13 +1,14 @@
 /**
  * A stranger: makes hostile connections to ports of a job, and says in one line of JSON what came of them. Runs on a host of the test bed.
  *
- * Arguments: as JSON {targets: [{host, port}], jobId, keyFile, short, long, atOnce}. The key only serves to record handshakes that some rank could have made, as a spy on the wire would: what is
+ * Arguments: as JSON {targets: [{host, port}], jobId, keyFile, tls, short, long, atOnce}. The key only serves to record handshakes that some rank could have made, as a spy on the wire would: what is
  * sent afterwards is made without it.
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
-import { type Channel, channels, DialerHandshake, LAUNCHER_RANK, REPLY_BYTES } from '../../src/wire/handshake';
+import { acceptTls, connectTls } from '../../src/transport/tls';
+import { type Channel, channels, DialerHandshake, type Identity, LAUNCHER_RANK, REPLY_BYTES } from '../../src/wire/handshake';
 
 interface Target {
   host: string;
@@ -17,6 +18,7 @@ interface Orders {
   targets: Target[];
   jobId: string;
   keyFile: string;
+  tls: boolean;
   short: number;
   long: number;
   atOnce: number;
@@ -72,8 +74,33 @@ function connect({ host, port }: Target, bytes: Uint8Array, { onReply, heldMs = 
   });
 }
 
+/** With TLS: what a dialer sends first, and what it sends after the answer. Of a handshake with itself; any listener of the job would have answered the hello. */
+async function recordTls(): Promise<Transcript> {
+  const identity: Identity = { jobId: orders.jobId, key: readFileSync(orders.keyFile), generation: 0, rank: 0, tls: true };
+  const sent: Buffer[] = [];
+  const server = net.createServer((near) => {
+    const { port } = inner.address() as net.AddressInfo;
+    const far = net.connect(port, '127.0.0.1');
+    near.on('error', () => {}).on('close', () => far.destroy());
+    far.on('error', () => {}).on('close', () => near.destroy());
+    near.on('data', (data) => {
+      sent.push(data as Buffer);
+      far.write(data);
+    });
+    far.on('data', (data) => near.write(data));
+  });
+  const inner = net.createServer((socket) => acceptTls(identity, socket, (secured) => secured.resume()));
+  for (const one of [inner, server]) await new Promise<void>((resolve) => one.listen(0, '127.0.0.1', resolve));
+  const dialer = connectTls(identity, { host: '127.0.0.1', port: (server.address() as net.AddressInfo).port });
+  await new Promise((resolve) => dialer.once('secureConnect', () => dialer.write('hello', resolve)));
+  while (sent.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+  dialer.destroy();
+  for (const one of [inner, server]) one.close();
+  return { hello: sent[0]!, proof: Buffer.concat(sent.slice(1)) };
+}
+
 /** Handshakes that this listener answers. */
-async function record(target: Target): Promise<Transcript[]> {
+async function recordPlain(target: Target): Promise<Transcript[]> {
   const key = readFileSync(orders.keyFile);
   const found: Transcript[] = [];
   const ranks = [0, 1, 2];
@@ -108,6 +135,10 @@ async function replay(target: Target, { hello, proof }: Transcript): Promise<voi
 
 const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)]!;
 const huge = Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
+/** TLS's own: a record as long as one may be, which never ends; a hello that says it is longer than all that is taken; one of a dialer without --tls. */
+const record = Buffer.from([23, 3, 3, 0x40, 0x00, 1]);
+const longHello = Buffer.from([22, 3, 1, 0x3f, 0xff, 1, 0, 0x3f, 0xfb, 3, 3]);
+const plainHello = Buffer.from('KHVD\x01\x01\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0', 'latin1');
 const request = Buffer.from('GET / HTTP/1.1\r\nHost: job\r\n\r\n');
 
 async function short(target: Target, transcripts: readonly Transcript[]): Promise<unknown> {
@@ -122,6 +153,8 @@ async function short(target: Target, transcripts: readonly Transcript[]): Promis
     () => connect(target, Buffer.concat([hello, proof])),
     () => connect(target, huge),
     () => connect(target, request),
+    () => connect(target, pick([record, longHello, plainHello])),
+    () => connect(target, hello, { onReply: () => Buffer.concat([record, Buffer.alloc(16_000)]) }),
     () => replay(target, pick(transcripts)),
   ])();
 }
@@ -134,12 +167,14 @@ async function long(target: Target, transcripts: readonly Transcript[]): Promise
     () => connect(target, Buffer.concat([huge, bulk])),
     () => connect(target, Buffer.concat([hello, bulk])),
     () => connect(target, hello, { onReply: () => Buffer.concat([proof, bulk]) }),
+    () => connect(target, Buffer.concat([pick([record, longHello]), bulk])),
+    () => connect(target, hello, { onReply: () => Buffer.concat([record, bulk]) }),
   ])();
 }
 
 async function main(): Promise<void> {
   for (const target of orders.targets) {
-    const transcripts = await record(target);
+    const transcripts = orders.tls ? [await recordTls()] : await recordPlain(target);
     if (transcripts.length === 0) throw new Error(`${target.host}:${target.port} answers no handshake`);
     const acts = [...Array.from({ length: orders.short }, () => short), ...Array.from({ length: orders.long }, () => long)];
     const work = async () => {

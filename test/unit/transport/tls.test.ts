@@ -108,15 +108,21 @@ t.test('bytes land in the memory of whoever waits for them', async (t) => {
 t.test('never in the clear: both ends have it, or there is no link', async (t) => {
   const encrypted = await listening(t);
   const plain = await listening(t, identity(0, { tls: false }));
-  await t.rejects(dial(to(plain.listener.port)), { message: /does the other end have --tls\?|has --tls/ });
-  await t.rejects(dial(to(encrypted.listener.port, identity(1, { tls: false }))), { message: /only one of the two has --tls|broke off/ });
+  const unsecured = identity(1, { tls: false });
+  const onread = { room: () => Buffer.alloc(100), took: () => true };
+  for (const more of [{}, { onread }]) {
+    await t.rejects(dial({ ...to(plain.listener.port), ...more }), { message: /: this end has --tls, the other has not\. Start all/ });
+    await t.rejects(dial({ ...to(encrypted.listener.port, unsecured), ...more }), {
+      message: /: the other end has --tls, this one has not\. Start all/,
+    });
+  }
   t.equal(encrypted.links.length + plain.links.length, 0);
 });
 
 t.test('strangers: another key, another job, a certificate, garbage, halves, huge records; the port goes on', async (t) => {
   const { listener, links } = await listening(t);
   for (const other of [identity(1, { key: Buffer.alloc(32, 4) }), identity(1, { jobId: 'other' })])
-    await t.rejects(dial(to(listener.port, other)), { code: 'ERR_HVD_PEER' });
+    await t.rejects(dial(to(listener.port, other)), { code: 'ERR_HVD_PEER', message: /did not prove that it holds the key of this job/ });
   const hello = Buffer.from([22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]);
   for (const bytes of [Buffer.alloc(3000, 0xa5), hello, Buffer.from([22, 3, 3, 0xff, 0xff, 1]), Buffer.from('KHVD')]) {
     const stranger = net.connect(listener.port, '127.0.0.1');
@@ -131,4 +137,37 @@ t.test('strangers: another key, another job, a certificate, garbage, halves, hug
   const socket = await dial(to(listener.port));
   t.ok(socket.writable);
   socket.destroy();
+});
+
+t.test('what begins well and goes no further gives way: to the next stranger, and at its deadline', async (t) => {
+  const own = identity(0);
+  const listener = await Listener.open({ identity: own, size: 4, host: '127.0.0.1', handshakeTimeoutMs: 1000, maxStrangers: 2 });
+  t.teardown(() => listener.close());
+  const hello = await new Promise<Buffer>((resolve) => {
+    const spy = net.createServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', (data) => {
+        resolve(data as Buffer);
+        socket.destroy();
+        spy.close();
+      });
+    });
+    spy.listen(0, '127.0.0.1', () => void dial({ ...to((spy.address() as net.AddressInfo).port) }).catch(() => {}));
+  });
+  let closed = 0;
+  const strangers = await Promise.all(
+    Array.from({ length: 3 }, async () => {
+      const stranger = net.connect(listener.port, '127.0.0.1');
+      const answered = new Promise<void>((resolve) => stranger.once('data', () => resolve()).once('close', resolve));
+      const end = new Promise<void>((resolve) => stranger.once('close', () => resolve(void (closed += 1))));
+      stranger.on('error', () => {});
+      for (const byte of hello) stranger.write(Buffer.from([byte]));
+      await answered;
+      return { stranger, end };
+    }),
+  );
+  await Promise.race(strangers.map(({ end }) => end));
+  t.ok(closed >= 1, 'the third puts the first out');
+  await Promise.all(strangers.map(({ end }) => end));
+  t.equal(closed, 3);
 });

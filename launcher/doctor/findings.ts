@@ -143,12 +143,16 @@ function findingsOfHost(facts: HostFacts, question: Question, hosts: number): Fi
   else ok('interfaces', answer.interfaces.map(({ name, address }) => `${name} ${address}`).join(', ') || 'none beside loopback');
   if (facts.networkProblem !== undefined) {
     const { portRange } = question;
-    const ports = portRange ? `TCP ports ${portRange.first}-${portRange.last}` : 'all TCP ports (or --port-range A-B and those)';
-    fail('network', facts.networkProblem, `open ${ports} between the hosts`);
+    // Never a command that opens a host to everybody: only the job's own ports.
+    const mend = portRange
+      ? `open TCP ports ${portRange.first}-${portRange.last} between the hosts: ${there(`sudo iptables -I INPUT -p tcp --dport ${portRange.first}:${portRange.last} -j ACCEPT`)}`
+      : `put the hosts on one network, and open all TCP ports (or --port-range A-B and those) between them; its routes: ${there('ip route')}`;
+    fail('network', facts.networkProblem, mend);
   } else if (facts.address !== undefined) ok('network', `the other hosts reach it at ${facts.address}`);
-  else if (hosts > 1 && examined) warn('network', 'not tried: there is no other host that is fit');
 
-  devicesOf(facts.ranks, answer.devices, question.pinning, ok, fail);
+  devicesOf(facts.ranks, answer.devices, question.pinning, ok, (text) =>
+    fail('devices', text, there(question.pinning.gpusPerProcess === undefined ? 'command -v taskset' : 'nvidia-smi -L'), 4),
+  );
   if (examined) examinedOf(examined);
   return found;
 
@@ -214,7 +218,7 @@ function devicesOf(
   devices: Devices,
   pinning: PinningOptions,
   ok: (check: Check, text: string) => void,
-  fail: (check: Check, text: string, mend?: string, exitCode?: 3 | 4) => void,
+  fail: (text: string) => void,
 ): void {
   try {
     for (const rank of ranks) pinningOf(rank, devices, pinning);
@@ -225,6 +229,6 @@ function devicesOf(
     );
   } catch (error) {
     if (!(error instanceof LaunchError)) throw error;
-    fail('devices', error.message, 'nvidia-smi -L lists the GPUs of a host; CUDA_VISIBLE_DEVICES narrows them', 4);
+    fail(error.message);
   }
 }

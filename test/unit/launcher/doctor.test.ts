@@ -83,7 +83,6 @@ t.test('what is wrong, how bad it is, what mends it', async (t) => {
     ['no such interface', { ...well, interfaceProblem: 'none' }, 'interfaces', 'error', 3, /--network-interface/],
     ['no common network', { ...well, networkProblem: 'none' }, 'network', 'error', 3, /all TCP ports/],
     ['a range that a firewall blocks', { ...well, networkProblem: 'none' }, 'network', 'error', 3, /TCP ports 5000-5003/, range],
-    ['nobody to try it with', { ...well, address: undefined }, 'network', 'warning', 0, undefined],
     ['a range that is taken', seen({ triedPorts: 4, freePorts: 1 }), 'ports', 'error', 3, /--port-range/, range],
     ['as many ports as ranks', seen({ triedPorts: 4, freePorts: 2 }), 'ports', 'ok', 0, undefined, range],
     ['most of a wide range is not tried', seen({ triedPorts: 64, freePorts: 1 }), 'ports', 'warning', 0, /--port-range/, wide],
@@ -118,6 +117,12 @@ t.test('what is wrong, how bad it is, what mends it', async (t) => {
     if (mend) t.match(finding?.mend, mend, what);
     else t.equal(finding?.mend, undefined, what);
   }
+});
+
+t.test('a host that had no other to try its network with says nothing of it', async (t) => {
+  const found = findingsOf([{ ...well, address: undefined }, refused('ECONNREFUSED')], question);
+  t.notOk(found.some(({ check }) => check === 'network'));
+  t.equal(found.filter(({ level }) => level !== 'ok').length, 1);
 });
 
 t.test('one host has its store beside its ranks', async (t) => {

@@ -1,4 +1,5 @@
 /** `tsrun doctor` on this machine and on hosts reached by a real sshd: what it finds, and what it ends with. */
+import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
@@ -84,5 +85,21 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
     sshd.learn();
     t.equal(status, 3);
     t.match(bad, [{ host: 'far', check: 'host key', level: 'error', mend: `ssh-keygen -R 'far' -f ${sshd.knownHosts}` }]);
+  });
+
+  t.test('a changed host key of a host that has no alias, on a port of its own: what mends it does', async (t) => {
+    const config = path.join(sshd.folder, 'config.plain');
+    writeFileSync(
+      config,
+      `Host far\n  HostName 127.0.0.1\n  Port ${sshd.port}\n  IdentityFile ${sshd.folder}/user\n  IdentitiesOnly yes\n  UserKnownHostsFile ${sshd.knownHosts}\n`,
+    );
+    writeFileSync(sshd.knownHosts, `[127.0.0.1]:${sshd.port} ${sshd.makeKey('another')}`);
+    t.teardown(() => sshd.learn());
+    const { bad } = await doctor('-H', 'far', '--ssh-config', config, '--wdir', root);
+    const mend = bad[0]?.mend ?? '';
+    t.equal(mend, `ssh-keygen -R '[127.0.0.1]:${sshd.port}' -f ${sshd.knownHosts}`);
+    t.equal(spawnSync('sh', ['-c', mend]).status, 0);
+    const mended = await doctor('-H', 'far', '--ssh-config', config, '--wdir', root, '--accept-new-host-keys');
+    t.equal(mended.status, 0, JSON.stringify(mended.bad));
   });
 });

@@ -16,6 +16,7 @@ import { type Place, reachEach, sshName } from '../reach';
 import { BEAT_MS, silenceLimitMs } from '../silence';
 import { files } from '../ssh/files';
 import { type Answer, type Examined, exitCodeOf, type Finding, findingsOf, type HostFacts } from './findings';
+import { examineOutput } from './output';
 
 /** Until an agent that was told to end is ended. */
 const AGENT_END_MS = 3000;
@@ -52,6 +53,7 @@ export async function doctor(request: RunRequest, isJson: boolean): Promise<numb
   const asked = patients.filter(({ facts }) => facts.ranks.length > 0);
   for (const { facts } of patients)
     if (facts.ranks.length === 0) findings.push({ host: facts.host, check: 'slots', level: 'ok', text: 'gets no rank: not asked' });
+  if (request.outputFolder !== undefined) findings.push(examineOutput(request.outputFolder));
   await examineAll(asked, request);
   const { wdir, portRange, pinning } = request;
   const question = { version, wdir, sshOptions: sshOptionsOf(request), portRange, pinning };
@@ -249,6 +251,11 @@ function textOf(findings: readonly Finding[], exitCode: number): string {
     return `${host || 'job'}: ${level.padEnd(7)} ${check}: ${said}${mend === undefined || said.includes(mend) ? '' : ` → ${mend}`}`;
   });
   const count = (level: Finding['level']): number => findings.filter((finding) => finding.level === level).length;
-  const verdicts: Record<number, string> = { 0: 'a job would start', 3: 'a job cannot be launched', 4: 'there are too few slots or GPUs' };
+  const verdicts: Record<number, string> = {
+    0: 'a job would start',
+    2: 'the output of a job cannot be kept',
+    3: 'a job cannot be launched',
+    4: 'there are too few slots or GPUs',
+  };
   return `${lines.join('\n')}\n${verdicts[exitCode]} (${count('error')} errors, ${count('warning')} warnings)\n`;
 }

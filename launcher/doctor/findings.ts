@@ -14,6 +14,7 @@ const FEWEST_BYTES = 100e6;
 export type Check =
   | 'options'
   | 'slots'
+  | 'output'
   | 'name'
   | 'ssh'
   | 'host key'
@@ -39,7 +40,7 @@ export interface Finding {
   /** The command or the change that mends it. */
   readonly mend?: string;
   /** Of an error: what the job would end with. */
-  readonly exitCode?: 3 | 4;
+  readonly exitCode?: 2 | 3 | 4;
 }
 
 /** What an agent says of its host. */
@@ -99,9 +100,10 @@ export function findingsOf(hosts: readonly HostFacts[], question: Question): Fin
   return hosts.flatMap((facts) => findingsOfHost(facts, question, hosts.length));
 }
 
-/** 0: the job would start. What the hosts refuse is noticed before what they lack; the slots are counted before any host is asked. */
-export function exitCodeOf(findings: readonly Finding[]): 0 | 3 | 4 {
+/** 0: the job would start. What the hosts refuse is noticed before what they lack; the slots are counted, and files of the output opened, before any host is asked. */
+export function exitCodeOf(findings: readonly Finding[]): 0 | 2 | 3 | 4 {
   if (findings.some(({ check, level }) => check === 'slots' && level === 'error')) return 4;
+  if (findings.some(({ exitCode }) => exitCode === 2)) return 2;
   if (findings.some(({ exitCode }) => exitCode === 3)) return 3;
   return findings.some(({ exitCode }) => exitCode === 4) ? 4 : 0;
 }

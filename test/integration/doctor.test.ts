@@ -1,7 +1,8 @@
 /** `tsrun doctor` on this machine and on hosts reached by a real sshd: what it finds, and what it ends with. */
 import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
+import os from 'node:os';
 import path from 'node:path';
 import t from 'tap';
 import { Sshd, whyNoSshd } from '../helpers/sshd';
@@ -33,6 +34,26 @@ t.test('this machine', async (t) => {
   const gpus = await doctor('-np', '2', '--gpus-per-process', '64');
   t.equal(gpus.status, 4);
   t.match(gpus.bad, [{ check: 'devices', level: 'error', text: /64/ }]);
+});
+
+t.test('where the output is to be kept', async (t) => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-output-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const output = (name: string) => doctor('-np', '1', '--wdir', root, '--output-filename', name);
+  const well = await output(path.join(folder, 'a', 'b'));
+  t.same(well.bad, []);
+  t.match(
+    well.findings.find(({ check }) => check === 'output'),
+    { host: '', level: 'ok' },
+  );
+  t.same(readdirSync(folder), [], 'nothing is left of the trial');
+  writeFileSync(path.join(folder, 'file'), '');
+  for (const name of ['/proc/logs', path.join(folder, 'file'), path.join(folder, 'file', 'in')]) {
+    const { status, bad } = await output(name);
+    t.equal(status, 2, name);
+    t.match(bad, [{ host: '', check: 'output', level: 'error', mend: /--output-filename/ }], name);
+    t.match(bad[0]?.text, name);
+  }
 });
 
 t.test('a port range that is taken', async (t) => {

@@ -138,7 +138,7 @@ t.test('on this machine no command goes by ssh', async (t) => {
 });
 
 t.test('the exit code is what a job meets first', async (t) => {
-  const finding = (check: Finding['check'], exitCode?: 3 | 4): Finding => ({
+  const finding = (check: Finding['check'], exitCode?: 2 | 3 | 4): Finding => ({
     host: '',
     check,
     level: exitCode ? 'error' : 'ok',
@@ -151,6 +151,8 @@ t.test('the exit code is what a job meets first', async (t) => {
     [[finding('devices', 4)], 4],
     [[finding('devices', 4), finding('key', 3)], 3],
     [[finding('slots', 4), finding('key', 3)], 4],
+    [[finding('output', 2), finding('key', 3)], 2],
+    [[finding('slots', 4), finding('output', 2)], 4],
   ];
   for (const [findings, code] of table) t.equal(exitCodeOf(findings), code);
 });

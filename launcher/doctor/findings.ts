@@ -46,6 +46,8 @@ export interface Finding {
 /** What an agent says of its host. */
 export interface Answer {
   readonly version: string;
+  /** As the host itself says it. */
+  readonly hostname: string;
   readonly node: string;
   readonly devices: Devices;
   readonly interfaces: ReadonlyArray<{ readonly name: string; readonly address: string }>;
@@ -62,6 +64,7 @@ export interface Examined {
   readonly wdirProblem: string;
   readonly triedPorts: number;
   readonly freePorts: number;
+  readonly relayProblem: string;
   readonly backends: readonly string[];
 }
 
@@ -97,8 +100,11 @@ export interface Question {
 }
 
 export function findingsOf(hosts: readonly HostFacts[], question: Question): Finding[] {
-  return hosts.flatMap((facts) => findingsOfHost(facts, question, hosts.length));
+  return hosts.flatMap((facts) => findingsOfHost(facts, question, hosts));
 }
+
+/** Alike for two names of one machine, whose ports both need. */
+export const machineOf = ({ hostname, interfaces }: Answer): string => [hostname, ...interfaces.map(({ address }) => address)].join(' ');
 
 /** 0: the job would start. What the hosts refuse is noticed before what they lack; the slots are counted, and files of the output opened, before any host is asked. */
 export function exitCodeOf(findings: readonly Finding[]): 0 | 2 | 3 | 4 {
@@ -108,7 +114,7 @@ export function exitCodeOf(findings: readonly Finding[]): 0 | 2 | 3 | 4 {
   return findings.some(({ exitCode }) => exitCode === 4) ? 4 : 0;
 }
 
-function findingsOfHost(facts: HostFacts, question: Question, hosts: number): Finding[] {
+function findingsOfHost(facts: HostFacts, question: Question, hosts: readonly HostFacts[]): Finding[] {
   const { host, isHere, sshName, refusal, gone, answer, examined } = facts;
   const found: Finding[] = [];
   const ok = (check: Check, text: string): void => void found.push({ host, check, level: 'ok', text });
@@ -161,16 +167,7 @@ function findingsOfHost(facts: HostFacts, question: Question, hosts: number): Fi
   function examinedOf(one: Examined): void {
     if (one.wdirProblem !== '') fail('working folder', one.wdirProblem, mends['working folder']);
     else ok('working folder', question.wdir);
-    if (question.portRange) {
-      const { first, last } = question.portRange;
-      // Where there is one host, its store listens beside the ranks.
-      const needed = facts.ranks.length + (hosts === 1 ? 1 : 0);
-      const isWhole = one.triedPorts === last - first + 1;
-      const text = `${one.freePorts} of ${isWhole ? 'the' : 'the first'} ${one.triedPorts} ports from ${first} on are free, ${needed} are needed`;
-      if (one.freePorts >= needed) ok('ports', text);
-      else if (isWhole || one.freePorts === 0) fail('ports', text, 'give a wider or another --port-range');
-      else warn('ports', text, 'give another --port-range');
-    }
+    if (question.portRange) portsOf(one, question.portRange);
     if (one.backends.length > 0) ok('backends', one.backends.join(', '));
     else
       warn(
@@ -183,6 +180,29 @@ function findingsOfHost(facts: HostFacts, question: Question, hosts: number): Fi
     if (aheadMs - one.uncertainMs > MOST_CLOCK_MS) warn('clock', clock, there('sudo timedatectl set-ntp true'));
     else ok('clock', clock);
     diskOf(one);
+  }
+
+  function portsOf(one: Examined, { first, last }: { first: number; last: number }): void {
+    const names = hosts.filter(
+      (other) =>
+        other === facts ||
+        (other.examined && other.answer && machineOf(other.answer) === machineOf(answer!) && other.address === facts.address),
+    );
+    // Where there is one host, its store listens beside the ranks.
+    const needed = names.reduce((sum, { ranks }) => sum + ranks.length, hosts.length === 1 ? 1 : 0);
+    // The first to be asked saw no port that is held for another name's trial.
+    const free = Math.max(...names.map(({ examined: other }) => other!.freePorts));
+    const isWhole = one.triedPorts === last - first + 1;
+    const text = `${free} of ${isWhole ? 'the' : 'the first'} ${one.triedPorts} ports from ${first} on are free, ${needed} are needed`;
+    if (free < needed && (isWhole || free === 0)) fail('ports', text, 'give a wider or another --port-range');
+    else if (one.relayProblem !== '')
+      fail(
+        'ports',
+        `its ranks cannot reach the store: ${one.relayProblem}`,
+        `give another --port-range: ${there('ss -ltn src 127.0.0.1')}`,
+      );
+    else if (free < needed) warn('ports', text, 'give another --port-range');
+    else ok('ports', text);
   }
 
   function diskOf({ tmpProblem, tmpFreeBytes, wdirFreeBytes }: Examined): void {

@@ -126,6 +126,14 @@ t.test('doctor on three hosts', { skip: whyNoBed ?? false, timeout: 0 }, async (
     await finds(t, bed, { host: h2, check: 'network', says: /not from h1/, mend, exitCode: 3, options: ['--port-range', RANGE] });
   });
 
+  t.test('a port range that is taken on loopback, where the store is passed on', async (t) => {
+    t.teardown(await h2.occupy('127.0.0.1', 31000));
+    await finds(t, bed, {
+      ...{ host: h2, check: 'ports', says: /cannot reach the store: .*31000/, mend: 'give another --port-range', exitCode: 3 },
+      options: ['--port-range', '31000-31000'],
+    });
+  });
+
   t.test('a clock that is 5 minutes off is a warning: a job starts nevertheless', { skip: whyNoFaketime ?? false }, async (t) => {
     const folder = path.join(bed.folder, 'fast');
     mkdirSync(folder);

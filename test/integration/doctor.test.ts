@@ -78,6 +78,20 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
     for (const host of ['far1', 'far2']) t.ok(findings.some((one) => one.host === host && one.check === 'network' && one.level === 'ok'));
   });
 
+  t.test('two names of one machine need the ports of both', async (t) => {
+    // Below those that the system gives to others.
+    const first = 20_000 + ((process.pid * 8) % 12_000);
+    const ranks = ['-np', '4', '--wdir', root, '--port-range'];
+    const enough = await far('far1:2,far2:2', ...ranks, `${first}-${first + 3}`);
+    t.same(enough.bad, []);
+    const few = await far('far1:2,far2:2', ...ranks, `${first}-${first + 2}`);
+    t.equal(few.status, 3);
+    t.match(few.bad, [
+      { host: 'far1', check: 'ports', text: /^3 of the 3 ports .* 4 are needed/ },
+      { host: 'far2', check: 'ports' },
+    ]);
+  });
+
   t.test('a host without the working folder does not keep the other from being asked', async (t) => {
     const { status, bad, findings } = await far('far,localhost', '--wdir', '/no/such/folder');
     t.equal(status, 3);

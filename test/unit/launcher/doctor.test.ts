@@ -7,6 +7,7 @@ import { assign } from '../../../launcher/hosts';
 const question: Question = { version: '1.2.3', wdir: '/job', sshOptions: ['-p', '22'], pinning: { pinsGpus: true, oversubscribe: false } };
 const answer = {
   version: '1.2.3',
+  hostname: 'one',
   node: 'v22.12.0',
   devices: { gpus: ['0'], cpus: [0, 1], numaNodes: [] },
   interfaces: [{ name: 'eth0', address: '10.0.0.1' }],
@@ -20,11 +21,12 @@ const examined = {
   wdirProblem: '',
   triedPorts: 0,
   freePorts: 0,
+  relayProblem: '',
   backends: ['@tensorflow/tfjs 4.22.0'],
 };
 const ranks = assign(2, [{ host: 'h1', slots: 2 }], { oversubscribe: false });
 const well: HostFacts = { host: 'h1', isHere: false, sshName: 'ann@h1', ranks, answer, examined, address: '10.0.0.1' };
-const other: HostFacts = { ...well, host: 'h2', sshName: 'h2' };
+const other: HostFacts = { ...well, host: 'h2', sshName: 'h2', answer: { ...answer, hostname: 'two' } };
 const refused = (cause: string, mend?: string): HostFacts => ({
   ...well,
   answer: undefined,
@@ -87,6 +89,15 @@ t.test('what is wrong, how bad it is, what mends it', async (t) => {
     ['as many ports as ranks', seen({ triedPorts: 4, freePorts: 2 }), 'ports', 'ok', 0, undefined, range],
     ['most of a wide range is not tried', seen({ triedPorts: 64, freePorts: 1 }), 'ports', 'warning', 0, /--port-range/, wide],
     ['none of a wide range is free', seen({ triedPorts: 64, freePorts: 0 }), 'ports', 'error', 3, /--port-range/, wide],
+    [
+      'no port for the store',
+      seen({ triedPorts: 4, freePorts: 4, relayProblem: 'taken' }),
+      'ports',
+      'error',
+      3,
+      /--port-range.*ss -ltn/,
+      range,
+    ],
     ['a clock ahead by 5 minutes', seen({ clockAheadMs: 300_000 }), 'clock', 'warning', 0, /set-ntp/],
     ['a clock behind', seen({ clockAheadMs: -300_000 }), 'clock', 'warning', 0, /set-ntp/],
     ['a clock that may be right', seen({ clockAheadMs: 5500, uncertainMs: 600 }), 'clock', 'ok', 0, undefined],
@@ -129,6 +140,24 @@ t.test('one host has its store beside its ranks', async (t) => {
   const [one] = findingsOf([seen({ triedPorts: 4, freePorts: 2 })], { ...question, ...range }).filter(({ check }) => check === 'ports');
   t.equal(one?.level, 'error');
   t.match(one?.text, /2 of the 4 ports from 5000 on are free, 3 are needed/);
+});
+
+t.test('two names of one machine share its ports', async (t) => {
+  // The one asked second sees a port that is held for the first.
+  const first = seen({ triedPorts: 4, freePorts: 4 });
+  const second = { ...seen({ triedPorts: 4, freePorts: 3 }), host: 'h2' };
+  const ports = (hosts: HostFacts[]) => findingsOf(hosts, { ...question, ...range }).filter(({ check }) => check === 'ports');
+  t.match(ports([first, second]), [
+    { level: 'ok', text: /^4 of the 4 ports .* 4 are needed/ },
+    { level: 'ok', text: /^4 of the 4 ports .* 4 are needed/ },
+  ]);
+  const more = { ...second, ranks: [...ranks, ...ranks] };
+  t.match(ports([first, more]), [{ level: 'error', text: /6 are needed/ }, { level: 'error' }]);
+  t.match(
+    ports([first, { ...more, answer: { ...answer, hostname: 'two' } }]),
+    [{ level: 'ok' }, { level: 'error' }],
+    'two machines do not',
+  );
 });
 
 t.test('on this machine no command goes by ssh', async (t) => {

@@ -55,8 +55,8 @@ export async function doctor(request: RunRequest, isJson: boolean): Promise<numb
     if (facts.ranks.length === 0) findings.push({ host: facts.host, check: 'slots', level: 'ok', text: 'gets no rank: not asked' });
   if (request.outputFolder !== undefined) findings.push(examineOutput(request.outputFolder));
   await examineAll(asked, request);
-  const { wdir, portRange, pinning } = request;
-  const question = { version, wdir, sshOptions: sshOptionsOf(request), portRange, pinning };
+  const { wdir, portRange, pinning, rsh } = request;
+  const question = { version, wdir, sshOptions: sshOptionsOf(request), rsh, portRange, pinning };
   findings.push(
     ...findingsOf(
       asked.map(({ facts }) => facts),

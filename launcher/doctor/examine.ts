@@ -85,7 +85,8 @@ async function freeBytes(folder: string): Promise<number> {
 
 async function whyNotEntered(folder: string): Promise<string> {
   try {
-    await access(path.join(folder, '.'), constants.X_OK);
+    // Not by path.join, which takes the dot away: it is what a file has not.
+    await access(`${folder}/.`, constants.X_OK);
     return '';
   } catch (error) {
     return (error as Error).message;

@@ -3,10 +3,11 @@
  *
  * A check that cannot be made because an earlier one failed says nothing: a host that is not reached has one finding.
  */
-import { FIT_NODES, isFitNode, lackOf, quoted } from '../agent_command';
+import { FIT_NODES, isFitNode, type Lack, lackOf, quoted } from '../agent_command';
 import { HOST_KEY_REFUSED, LaunchError, USER_KEY_REFUSED } from '../errors';
 import type { Assignment } from '../hosts';
 import { type Devices, type PinningOptions, pinningOf } from '../pinning';
+import type { ReachOptions } from '../reach';
 
 const MOST_CLOCK_MS = 5000;
 const FEWEST_BYTES = 100e6;
@@ -17,6 +18,7 @@ export type Check =
   | 'output'
   | 'name'
   | 'ssh'
+  | 'rsh'
   | 'host key'
   | 'key'
   | 'node'
@@ -95,6 +97,8 @@ export interface Question {
   readonly wdir: string;
   /** Options that `ssh` needs to reach the hosts as this job does. */
   readonly sshOptions: readonly string[];
+  /** Instead of ssh: the words that run a command on that host; undefined: ssh. */
+  readonly rsh?: ReachOptions['rsh'];
   readonly portRange?: { readonly first: number; readonly last: number };
   readonly pinning: PinningOptions;
 }
@@ -121,7 +125,9 @@ function findingsOfHost(facts: HostFacts, question: Question, hosts: readonly Ho
   const warn = (check: Check, text: string, mend?: string): void => void found.push({ host, check, level: 'warning', text, mend });
   const fail = (check: Check, text: string, mend?: string, exitCode: 3 | 4 = 3): void =>
     void found.push({ host, check, level: 'error', text, mend, exitCode });
-  const there = (command: string): string => (isHere ? command : ['ssh', ...question.sshOptions, sshName, quoted(command)].join(' '));
+  const rsh = question.rsh?.(sshName);
+  const way = rsh?.map(word) ?? ['ssh', ...question.sshOptions, sshName];
+  const there = (command: string): string => (isHere ? command : [...way, quoted(command)].join(' '));
   const install = there(`cd ${quoted(question.wdir)} && npm install khorovod@${question.version}`);
 
   if (refusal) {
@@ -130,13 +136,25 @@ function findingsOfHost(facts: HostFacts, question: Question, hosts: readonly Ho
     return found;
   }
   const lack = gone === undefined ? undefined : lackOf(gone);
-  const mends = { 'working folder': there(`mkdir -p ${quoted(question.wdir)}`), package: install, node: `install Node ${FIT_NODES}` };
+  const mends: Record<Lack, string> = {
+    'no folder': there(`mkdir -p ${quoted(question.wdir)}`),
+    'not a folder': 'name a folder with --wdir',
+    'closed folder': there(`chmod u+rx ${quoted(question.wdir)}`),
+    package: install,
+    node: `install Node ${FIT_NODES}`,
+  };
   if (gone !== undefined && !answer) {
-    fail(lack ?? 'agent', `the agent ${gone}`, lack && mends[lack]);
+    // Of a program that is not ours, only trying it alone says more.
+    const mend = lack ? mends[lack] : rsh && there('true');
+    fail(
+      lack ? checkOf(lack) : rsh ? 'rsh' : 'agent',
+      rsh && !lack ? `${rsh[0]}, which is to start the agent, ${gone}` : `the agent ${gone}`,
+      mend,
+    );
     return found;
   }
   if (!answer) return found;
-  if (!isHere) ok('ssh', 'reached');
+  if (!isHere) ok(rsh ? 'rsh' : 'ssh', 'reached');
   if (isFitNode(answer.node)) ok('node', `Node ${answer.node}`);
   else fail('node', `Node ${answer.node} does not fit`, mends.node);
   if (answer.version !== question.version) {
@@ -165,7 +183,7 @@ function findingsOfHost(facts: HostFacts, question: Question, hosts: readonly Ho
   return found;
 
   function examinedOf(one: Examined): void {
-    if (one.wdirProblem !== '') fail('working folder', one.wdirProblem, mends['working folder']);
+    if (one.wdirProblem !== '') fail('working folder', one.wdirProblem, mends[folderLack(one.wdirProblem)]);
     else ok('working folder', question.wdir);
     if (question.portRange) portsOf(one, question.portRange);
     if (one.backends.length > 0) ok('backends', one.backends.join(', '));
@@ -219,6 +237,17 @@ function findingsOfHost(facts: HostFacts, question: Question, hosts: readonly Ho
     else ok('disk', text);
   }
 }
+
+const checkOf = (lack: Lack): Check => (lack === 'package' || lack === 'node' ? lack : 'working folder');
+
+/** @param problem the system's words, its code first */
+function folderLack(problem: string): Lack {
+  if (problem.startsWith('ENOTDIR')) return 'not a folder';
+  return /^(EACCES|EPERM)/.test(problem) ? 'closed folder' : 'no folder';
+}
+
+/** For a shell. */
+const word = (text: string): string => (/^[\w@%+=:,./-]+$/.test(text) ? text : quoted(text));
 
 /** @param cause the system's code, or whose key was refused */
 function sshFault(cause: unknown, sshName: string, options: readonly string[]): { check: Check; mend: string } {

@@ -30,6 +30,9 @@ t.test('this machine', async (t) => {
   const missing = await doctor('--wdir', '/no/such/folder');
   t.equal(missing.status, 3);
   t.match(missing.bad, [{ host: 'localhost', check: 'working folder', level: 'error', mend: "mkdir -p '/no/such/folder'" }]);
+  const file = await doctor('--wdir', process.execPath);
+  t.equal(file.status, 3);
+  t.match(file.bad[0], { check: 'working folder', level: 'error', mend: /--wdir/ }, 'a file that may be executed is no folder');
   t.equal((await doctor('-np', '3', '-H', 'localhost:2')).status, 4, 'too few slots');
   const gpus = await doctor('-np', '2', '--gpus-per-process', '64');
   t.equal(gpus.status, 4);
@@ -100,6 +103,31 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
       ['far working folder', 'localhost working folder'],
     );
     t.ok(findings.some(({ host, check }) => host === 'localhost' && check === 'disk'));
+  });
+
+  t.test('a working folder that is a file', async (t) => {
+    const { status, bad } = await far('far', '--wdir', sshd.config);
+    t.equal(status, 3);
+    t.match(bad, [{ host: 'far', check: 'working folder', level: 'error', text: /found a file there/, mend: 'name a folder with --wdir' }]);
+  });
+
+  t.test('by another program: what mends goes by that program', async (t) => {
+    // Runs its last word here, whatever the host.
+    const program = path.join(sshd.folder, 'reach');
+    writeFileSync(program, '#!/bin/sh\nshift\nexec sh -c "$1"\n', { mode: 0o755 });
+    const by = (...more: string[]) => doctor('-H', 'pod1:1,pod2:1', '--rsh', program, ...more);
+    const well = await by('--wdir', root);
+    t.equal(well.status, 0, JSON.stringify(well.bad));
+    const missing = await by('--wdir', '/no/such/folder');
+    t.equal(missing.status, 3);
+    t.match(
+      missing.bad.map(({ mend }) => mend),
+      ['pod1', 'pod2'].map((pod) => `${program} ${pod} 'mkdir -p '\\''/no/such/folder'\\'''`),
+    );
+    const none = await doctor('-H', 'pod1', '--rsh', '/no/such/program', '--wdir', root);
+    t.equal(none.status, 3);
+    t.match(none.bad, [{ host: 'pod1', check: 'rsh', mend: "/no/such/program pod1 'true'" }]);
+    for (const { findings } of [well, missing, none]) t.notMatch(JSON.stringify(findings), / ssh|"ssh/);
   });
 
   t.test('a refused key', async (t) => {

@@ -68,6 +68,8 @@ t.test('what is wrong, how bad it is, what mends it', async (t) => {
     ['an unknown name', refused('ENOTFOUND'), 'name', 'error', 3, /HostName/],
     ['no sshd', refused('ECONNREFUSED'), 'ssh', 'error', 3, /^ssh -v -p 22 ann@h1 true$/],
     ['no folder', gone(90), 'working folder', 'error', 3, /^ssh -p 22 ann@h1 'mkdir -p .*\/job/],
+    ['a file for a folder', gone(93), 'working folder', 'error', 3, /^name a folder with --wdir$/],
+    ['a folder that may not be entered', gone(94), 'working folder', 'error', 3, /^ssh -p 22 ann@h1 'chmod u\+rx .*\/job/],
     ['no package', gone(91), 'package', 'error', 3, /npm install khorovod@1\.2\.3/],
     ['an old Node', gone(92), 'node', 'error', 3, /install Node/],
     ['no node', gone(127), 'node', 'error', 3, /install Node/],
@@ -105,7 +107,9 @@ t.test('what is wrong, how bad it is, what mends it', async (t) => {
     ['a nearly full working folder', seen({ wdirFreeBytes: 0 }), 'disk', 'warning', 0, /df -h/],
     ['a file system that does not tell', seen({ wdirFreeBytes: -1 }), 'disk', 'ok', 0, undefined],
     ['a full disk', seen({ tmpFreeBytes: 0, tmpProblem: 'ENOSPC' }), 'disk', 'error', 3, /df -h/],
-    ['a folder nobody may enter', seen({ wdirProblem: 'EACCES' }), 'working folder', 'error', 3, /mkdir/],
+    ['a folder nobody may enter', seen({ wdirProblem: 'EACCES: no' }), 'working folder', 'error', 3, /chmod u\+rx/],
+    ['a file there', seen({ wdirProblem: 'ENOTDIR: no' }), 'working folder', 'error', 3, /^name a folder with --wdir$/],
+    ['nothing there', seen({ wdirProblem: 'ENOENT: no' }), 'working folder', 'error', 3, /mkdir/],
     ['no TensorFlow.js', seen({ backends: [] }), 'backends', 'warning', 0, /npm install @tensorflow\/tfjs /],
     ['too few GPUs', well, 'devices', 'error', 4, /nvidia-smi/, { pinning: { ...question.pinning, gpusPerProcess: 1 } }],
     [
@@ -164,6 +168,31 @@ t.test('on this machine no command goes by ssh', async (t) => {
   const found = findingsOf([{ ...seen({ wdirProblem: 'ENOENT' }), isHere: true }], question);
   t.equal(found.find(({ check }) => check === 'working folder')?.mend, "mkdir -p '/job'");
   t.notOk(found.some(({ check }) => check === 'ssh'));
+});
+
+t.test('by another program than ssh no line speaks of ssh', async (t) => {
+  const rsh = (host: string) => ['kubectl', 'exec', '-i', host, '--', 'sh', '-c'];
+  const bad = [
+    seen({ wdirProblem: 'ENOENT: no', backends: [], clockAheadMs: 300_000, tmpFreeBytes: 0 }),
+    gone(91),
+    gone(1),
+    gone(127),
+    well,
+  ];
+  for (const facts of bad) {
+    const found = findingsOf([{ ...facts, sshName: 'pod' }], { ...question, rsh }).filter(({ level }) => level !== 'ok');
+    for (const { check, text, mend } of found) t.notMatch(`${check} ${text} ${mend}`, /ssh/);
+  }
+  const [well1] = findingsOf([well], { ...question, rsh });
+  t.match(well1, { check: 'rsh', level: 'ok', text: 'reached' });
+  const [failed] = findingsOf([{ ...gone(1), sshName: 'pod' }], { ...question, rsh });
+  t.match(failed, {
+    check: 'rsh',
+    text: /^kubectl, which is to start the agent, ended with exit code 1/,
+    mend: "kubectl exec -i pod -- sh -c 'true'",
+  });
+  const [folder] = findingsOf([{ ...gone(90), sshName: 'my pod' }], { ...question, rsh });
+  t.equal(folder?.mend, `kubectl exec -i 'my pod' -- sh -c 'mkdir -p '\\''/job'\\'''`);
 });
 
 t.test('the exit code is what a job meets first', async (t) => {

@@ -155,9 +155,10 @@ class Agent implements RankOwner {
   }
 
   private async examine(asked: khorovod.Examine.$Properties): Promise<void> {
-    const { prober, probePorts, examined } = await examine(asked);
+    const { prober, probePorts, relay, examined } = await examine(asked);
     this.prober = prober;
     this.probePorts.push(...probePorts);
+    this.relay = relay;
     if (!this.isEnding) this.send({ examined });
   }
 

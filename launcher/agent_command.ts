@@ -12,6 +12,8 @@ const agentFile = path.join(__dirname, 'agent.js');
 const NO_FOLDER = 90;
 const NO_PACKAGE = 91;
 const UNFIT_NODE = 92;
+const NOT_A_FOLDER = 93;
+const CLOSED_FOLDER = 94;
 /** As package.json's engines has it. */
 export const FIT_NODES = '^20.19 || ^22.12 || >=24';
 
@@ -34,15 +36,23 @@ export function remoteCommand(wdir: string, file: Program, silenceMs: number): s
     `const {createRequire}=require('module'),p=require('path');let a;` +
     `try{a=p.join(p.dirname(createRequire(process.cwd()+'/x.js').resolve('khorovod')),'..','launcher',${JSON.stringify(file)})}catch(e){a=${JSON.stringify(here)}}` +
     `if(require('fs').existsSync(a)){process.argv[1]=a;require(a)}else process.exitCode=${NO_PACKAGE}}`;
-  const script = `cd ${quoted(wdir)} || exit ${NO_FOLDER}; exec node -e ${quoted(program)} - ${silenceMs}`;
+  const folder = quoted(wdir);
+  // Words that fish understands too.
+  const enter = `test ! -e ${folder} || test -d ${folder} || exit ${NOT_A_FOLDER}; test ! -d ${folder} || test -x ${folder} || exit ${CLOSED_FOLDER}; cd ${folder} || exit ${NO_FOLDER}`;
+  const script = `${enter}; exec node -e ${quoted(program)} - ${silenceMs}`;
   return `exec "\${SHELL:-/bin/sh}" -lc ${quoted(script)}`;
 }
 
-export type Lack = 'working folder' | 'package' | 'node';
+export type Lack = 'no folder' | 'not a folder' | 'closed folder' | 'package' | 'node';
 
 /** By exit code: what the host lacks, and the sentence about it. */
 const meanings: Readonly<Record<number, { lack: Lack; text: string }>> = {
-  [NO_FOLDER]: { lack: 'working folder', text: 'found no such working folder there: make it, or name another one with --wdir' },
+  [NO_FOLDER]: { lack: 'no folder', text: 'found no such working folder there: make it, or name another one with --wdir' },
+  [NOT_A_FOLDER]: { lack: 'not a folder', text: 'found a file there in place of the working folder: name a folder with --wdir' },
+  [CLOSED_FOLDER]: {
+    lack: 'closed folder',
+    text: 'may not enter the working folder there: let this user into it, or name another one with --wdir',
+  },
   [NO_PACKAGE]: {
     lack: 'package',
     text: 'found no khorovod there, neither in the working folder nor where it is here: npm install khorovod in the working folder of that host',

@@ -4,9 +4,10 @@
  * Invariant: `write` calls back once what it was given has left this process, on the screen and in the file, however slow they are: that is the credit on which agents may
  * send more, so tsrun holds a bounded amount. A reader that is gone, and a file that cannot be written, hold nothing back: the job goes on, one warning says so.
  */
-import { createWriteStream, fstatSync, mkdirSync, type WriteStream } from 'node:fs';
+import { createWriteStream, fstatSync, type WriteStream } from 'node:fs';
 import path from 'node:path';
 import { LaunchError } from './errors';
+import { makeFolder } from './folder';
 import { LineAssembler, Screen, type ScreenOptions, Tail } from './output';
 import { TAIL_LINE_CHARS, TAIL_LINES } from './report';
 
@@ -140,7 +141,7 @@ export class Console {
     const width = Math.max(...labels.filter((one) => /^\d+$/.test(one)).map((one) => one.length));
     const folder = path.join(outputFolder, /^\d+$/.test(label) ? `rank.${label.padStart(width, '0')}` : label);
     try {
-      mkdirSync(folder, { recursive: true });
+      makeFolder(folder);
     } catch (error) {
       throw new LaunchError(`--output-filename: the folder ${folder} cannot be made: ${(error as Error).message}`);
     }

@@ -15,7 +15,8 @@ import { candidatesOf, chooseAddress, type HostNetworks, targetsOf } from '../ne
 import { type Place, reachEach, sshName } from '../reach';
 import { BEAT_MS, silenceLimitMs } from '../silence';
 import { files } from '../ssh/files';
-import { type Answer, type Examined, exitCodeOf, type Finding, findingsOf, type HostFacts } from './findings';
+import { type Answer, type Examined, exitCodeOf, type Finding, findingsOf, type HostFacts, machineOf } from './findings';
+import { examineOutput } from './output';
 
 /** Until an agent that was told to end is ended. */
 const AGENT_END_MS = 3000;
@@ -52,9 +53,10 @@ export async function doctor(request: RunRequest, isJson: boolean): Promise<numb
   const asked = patients.filter(({ facts }) => facts.ranks.length > 0);
   for (const { facts } of patients)
     if (facts.ranks.length === 0) findings.push({ host: facts.host, check: 'slots', level: 'ok', text: 'gets no rank: not asked' });
+  if (request.outputFolder !== undefined) findings.push(examineOutput(request.outputFolder));
   await examineAll(asked, request);
-  const { wdir, portRange, pinning } = request;
-  const question = { version, wdir, sshOptions: sshOptionsOf(request), portRange, pinning };
+  const { wdir, portRange, pinning, rsh } = request;
+  const question = { version, wdir, sshOptions: sshOptionsOf(request), rsh, portRange, pinning };
   findings.push(
     ...findingsOf(
       asked.map(({ facts }) => facts),
@@ -109,13 +111,24 @@ async function examineAll(patients: readonly Patient[], request: RunRequest): Pr
     // Those that try each other have the first places.
     const triers = fit.filter(({ networks }) => networks !== undefined);
     const ordered = [...triers, ...fit.filter(({ networks }) => networks === undefined)];
-    await Promise.all(ordered.map((patient, place) => examine(patient, { ...job, place, addresses: [...patient.candidates] }, timeoutMs)));
+    const machines = new Map<string, Array<() => Promise<void>>>();
+    for (const [place, patient] of ordered.entries()) {
+      const ask = () => examine(patient, { ...job, place, addresses: [...patient.candidates] }, timeoutMs);
+      const machine = machineOf(patient.facts.answer!);
+      machines.set(machine, [...(machines.get(machine) ?? []), ask]);
+    }
+    await Promise.all([...machines.values()].map(inTurn));
     if (triers.length > 1) await tryNetworks(triers, timeoutMs);
   } finally {
     await Promise.all(patients.map(endAgent));
     clearInterval(beating);
     close();
   }
+}
+
+/** Names of one machine would take each other's ports for taken while those are counted. */
+async function inTurn(asks: ReadonlyArray<() => Promise<void>>): Promise<void> {
+  for (const ask of asks) await ask();
 }
 
 async function startAgent(patient: Patient, attempt: PromiseSettledResult<Place>, timeoutMs: number): Promise<void> {
@@ -217,8 +230,9 @@ async function endAgent({ agent, over, facts }: Patient): Promise<void> {
 /** By us. */
 const ENDED = '';
 
-const answerFrom = ({ version: theirs, node, gpus, cpus, numaNodes, interfaces }: khorovod.AgentReady.$Properties): Answer => ({
+const answerFrom = ({ version: theirs, host, node, gpus, cpus, numaNodes, interfaces }: khorovod.AgentReady.$Properties): Answer => ({
   version: theirs ?? '',
+  hostname: host ?? '',
   node: node ?? '',
   devices: { gpus: gpus ?? [], cpus: cpus ?? [], numaNodes: (numaNodes ?? []).map((one) => one.cpus ?? []) },
   interfaces: (interfaces ?? []).map(({ name, address }) => ({ name: name ?? '', address: address ?? '' })),
@@ -233,6 +247,7 @@ const examinedFrom = (answer: khorovod.Examined.$Properties, clockAheadMs: numbe
   wdirProblem: answer.wdirProblem ?? '',
   triedPorts: answer.triedPorts ?? 0,
   freePorts: answer.freePorts ?? 0,
+  relayProblem: answer.relayProblem ?? '',
   backends: answer.backends ?? [],
 });
 
@@ -249,6 +264,11 @@ function textOf(findings: readonly Finding[], exitCode: number): string {
     return `${host || 'job'}: ${level.padEnd(7)} ${check}: ${said}${mend === undefined || said.includes(mend) ? '' : ` → ${mend}`}`;
   });
   const count = (level: Finding['level']): number => findings.filter((finding) => finding.level === level).length;
-  const verdicts: Record<number, string> = { 0: 'a job would start', 3: 'a job cannot be launched', 4: 'there are too few slots or GPUs' };
+  const verdicts: Record<number, string> = {
+    0: 'a job would start',
+    2: 'the output of a job cannot be kept',
+    3: 'a job cannot be launched',
+    4: 'there are too few slots or GPUs',
+  };
   return `${lines.join('\n')}\n${verdicts[exitCode]} (${count('error')} errors, ${count('warning')} warnings)\n`;
 }

@@ -1,7 +1,8 @@
 /**
  * What `tsrun doctor` asks of a host that only a process there can say: clock, disk, ports, packages of TensorFlow.js. Agent process, instead of a job.
  *
- * Nothing stays behind: the folder that is made is removed at once, the ports on which the other hosts may try this one are the caller's to close.
+ * Nothing stays behind: the folder that is made is removed at once, the ports on which the other hosts may try this one, and that of the store, are the caller's to close. They stay open
+ * until then: an agent of the same machine under another name needs ports of its own.
  */
 import { constants } from 'node:fs';
 import { access, statfs } from 'node:fs/promises';
@@ -9,6 +10,8 @@ import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { openProbe, type ProbePort, type Prober } from '../../src/rendezvous/probe';
+import { StoreRelay } from '../../src/rendezvous/relay';
+import type { PortRange } from '../../src/transport/listener';
 import type { khorovod } from '../../src/wire/generated/messages';
 import { makeJobFolder, partOf, removeJobFolder } from '../key_file';
 
@@ -21,6 +24,7 @@ export interface Examination {
   readonly examined: khorovod.Examined.$Properties;
   readonly prober: Prober;
   readonly probePorts: ProbePort[];
+  readonly relay?: StoreRelay;
 }
 
 export async function examine(asked: khorovod.Examine.$Properties): Promise<Examination> {
@@ -29,12 +33,14 @@ export async function examine(asked: khorovod.Examine.$Properties): Promise<Exam
   const prober = { jobId: jobId!, key: key!, place: place! };
   const portRange = firstPort ? { first: firstPort, last: lastPort ?? 0 } : undefined;
   const ports = portRange ? await freePorts(prober, addresses![0] ?? LOOPBACK, portRange) : { tried: 0, free: 0 };
+  const { relay, problem: relayProblem } = await openRelay(prober, portRange);
   const probePorts: ProbePort[] = [];
   for (const address of addresses!) probePorts.push(await openProbe(prober, address, portRange));
   const [tmpFreeBytes, wdirFreeBytes, wdirProblem] = await Promise.all([freeBytes(os.tmpdir()), freeBytes(wdir!), whyNotEntered(wdir!)]);
   return {
     prober,
     probePorts,
+    relay,
     examined: {
       clockMs,
       tmpFreeBytes,
@@ -44,17 +50,27 @@ export async function examine(asked: khorovod.Examine.$Properties): Promise<Exam
       ports: probePorts.map(({ port }) => port),
       triedPorts: ports.tried,
       freePorts: ports.free,
+      relayProblem,
       backends: packages.flatMap((name) => installed(name, wdir!)),
     },
   };
 }
 
 /** As listeners of ranks would take them. */
-async function freePorts(prober: Prober, address: string, { first, last }: { first: number; last: number }) {
+async function freePorts(prober: Prober, address: string, { first, last }: PortRange) {
   const tried = Array.from({ length: Math.min(MOST_TRIED_PORTS, last - first + 1) }, (_, i) => first + i);
   const opened = await Promise.all(tried.map((port) => openProbe(prober, address, { first: port, last: port })));
   for (const { close } of opened) close();
   return { tried: tried.length, free: opened.filter(({ port }) => port !== 0).length };
+}
+
+/** As a job does, before any other port of it is opened. */
+async function openRelay({ jobId, key }: Prober, portRange?: PortRange): Promise<{ relay?: StoreRelay; problem: string }> {
+  try {
+    return { relay: await StoreRelay.open({ jobId, key, size: 0, portRange, onBytes: () => {} }), problem: '' };
+  } catch (error) {
+    return { problem: (error as Error).message };
+  }
 }
 
 /** −1: not known. */
@@ -69,7 +85,8 @@ async function freeBytes(folder: string): Promise<number> {
 
 async function whyNotEntered(folder: string): Promise<string> {
   try {
-    await access(path.join(folder, '.'), constants.X_OK);
+    // Not by path.join, which takes the dot away: it is what a file has not.
+    await access(`${folder}/.`, constants.X_OK);
     return '';
   } catch (error) {
     return (error as Error).message;

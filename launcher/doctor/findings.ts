@@ -3,10 +3,11 @@
  *
  * A check that cannot be made because an earlier one failed says nothing: a host that is not reached has one finding.
  */
-import { FIT_NODES, isFitNode, lackOf, quoted } from '../agent_command';
+import { FIT_NODES, isFitNode, type Lack, lackOf, quoted } from '../agent_command';
 import { HOST_KEY_REFUSED, LaunchError, USER_KEY_REFUSED } from '../errors';
 import type { Assignment } from '../hosts';
 import { type Devices, type PinningOptions, pinningOf } from '../pinning';
+import type { ReachOptions } from '../reach';
 
 const MOST_CLOCK_MS = 5000;
 const FEWEST_BYTES = 100e6;
@@ -14,8 +15,10 @@ const FEWEST_BYTES = 100e6;
 export type Check =
   | 'options'
   | 'slots'
+  | 'output'
   | 'name'
   | 'ssh'
+  | 'rsh'
   | 'host key'
   | 'key'
   | 'node'
@@ -39,12 +42,14 @@ export interface Finding {
   /** The command or the change that mends it. */
   readonly mend?: string;
   /** Of an error: what the job would end with. */
-  readonly exitCode?: 3 | 4;
+  readonly exitCode?: 2 | 3 | 4;
 }
 
 /** What an agent says of its host. */
 export interface Answer {
   readonly version: string;
+  /** As the host itself says it. */
+  readonly hostname: string;
   readonly node: string;
   readonly devices: Devices;
   readonly interfaces: ReadonlyArray<{ readonly name: string; readonly address: string }>;
@@ -61,6 +66,7 @@ export interface Examined {
   readonly wdirProblem: string;
   readonly triedPorts: number;
   readonly freePorts: number;
+  readonly relayProblem: string;
   readonly backends: readonly string[];
 }
 
@@ -91,29 +97,37 @@ export interface Question {
   readonly wdir: string;
   /** Options that `ssh` needs to reach the hosts as this job does. */
   readonly sshOptions: readonly string[];
+  /** Instead of ssh: the words that run a command on that host; undefined: ssh. */
+  readonly rsh?: ReachOptions['rsh'];
   readonly portRange?: { readonly first: number; readonly last: number };
   readonly pinning: PinningOptions;
 }
 
 export function findingsOf(hosts: readonly HostFacts[], question: Question): Finding[] {
-  return hosts.flatMap((facts) => findingsOfHost(facts, question, hosts.length));
+  return hosts.flatMap((facts) => findingsOfHost(facts, question, hosts));
 }
 
-/** 0: the job would start. What the hosts refuse is noticed before what they lack; the slots are counted before any host is asked. */
-export function exitCodeOf(findings: readonly Finding[]): 0 | 3 | 4 {
+/** Alike for two names of one machine, whose ports both need. */
+export const machineOf = ({ hostname, interfaces }: Answer): string => [hostname, ...interfaces.map(({ address }) => address)].join(' ');
+
+/** 0: the job would start. What the hosts refuse is noticed before what they lack; the slots are counted, and files of the output opened, before any host is asked. */
+export function exitCodeOf(findings: readonly Finding[]): 0 | 2 | 3 | 4 {
   if (findings.some(({ check, level }) => check === 'slots' && level === 'error')) return 4;
+  if (findings.some(({ exitCode }) => exitCode === 2)) return 2;
   if (findings.some(({ exitCode }) => exitCode === 3)) return 3;
   return findings.some(({ exitCode }) => exitCode === 4) ? 4 : 0;
 }
 
-function findingsOfHost(facts: HostFacts, question: Question, hosts: number): Finding[] {
+function findingsOfHost(facts: HostFacts, question: Question, hosts: readonly HostFacts[]): Finding[] {
   const { host, isHere, sshName, refusal, gone, answer, examined } = facts;
   const found: Finding[] = [];
   const ok = (check: Check, text: string): void => void found.push({ host, check, level: 'ok', text });
   const warn = (check: Check, text: string, mend?: string): void => void found.push({ host, check, level: 'warning', text, mend });
   const fail = (check: Check, text: string, mend?: string, exitCode: 3 | 4 = 3): void =>
     void found.push({ host, check, level: 'error', text, mend, exitCode });
-  const there = (command: string): string => (isHere ? command : ['ssh', ...question.sshOptions, sshName, quoted(command)].join(' '));
+  const rsh = question.rsh?.(sshName);
+  const way = rsh?.map(word) ?? ['ssh', ...question.sshOptions, sshName];
+  const there = (command: string): string => (isHere ? command : [...way, quoted(command)].join(' '));
   const install = there(`cd ${quoted(question.wdir)} && npm install khorovod@${question.version}`);
 
   if (refusal) {
@@ -122,13 +136,25 @@ function findingsOfHost(facts: HostFacts, question: Question, hosts: number): Fi
     return found;
   }
   const lack = gone === undefined ? undefined : lackOf(gone);
-  const mends = { 'working folder': there(`mkdir -p ${quoted(question.wdir)}`), package: install, node: `install Node ${FIT_NODES}` };
+  const mends: Record<Lack, string> = {
+    'no folder': there(`mkdir -p ${quoted(question.wdir)}`),
+    'not a folder': 'name a folder with --wdir',
+    'closed folder': there(`chmod u+rx ${quoted(question.wdir)}`),
+    package: install,
+    node: `install Node ${FIT_NODES}`,
+  };
   if (gone !== undefined && !answer) {
-    fail(lack ?? 'agent', `the agent ${gone}`, lack && mends[lack]);
+    // Of a program that is not ours, only trying it alone says more.
+    const mend = lack ? mends[lack] : rsh && there('true');
+    fail(
+      lack ? checkOf(lack) : rsh ? 'rsh' : 'agent',
+      rsh && !lack ? `${rsh[0]}, which is to start the agent, ${gone}` : `the agent ${gone}`,
+      mend,
+    );
     return found;
   }
   if (!answer) return found;
-  if (!isHere) ok('ssh', 'reached');
+  if (!isHere) ok(rsh ? 'rsh' : 'ssh', 'reached');
   if (isFitNode(answer.node)) ok('node', `Node ${answer.node}`);
   else fail('node', `Node ${answer.node} does not fit`, mends.node);
   if (answer.version !== question.version) {
@@ -143,28 +169,23 @@ function findingsOfHost(facts: HostFacts, question: Question, hosts: number): Fi
   else ok('interfaces', answer.interfaces.map(({ name, address }) => `${name} ${address}`).join(', ') || 'none beside loopback');
   if (facts.networkProblem !== undefined) {
     const { portRange } = question;
-    const ports = portRange ? `TCP ports ${portRange.first}-${portRange.last}` : 'all TCP ports (or --port-range A-B and those)';
-    fail('network', facts.networkProblem, `open ${ports} between the hosts`);
+    // Never a command that opens a host to everybody: only the job's own ports.
+    const mend = portRange
+      ? `open TCP ports ${portRange.first}-${portRange.last} between the hosts: ${there(`sudo iptables -I INPUT -p tcp --dport ${portRange.first}:${portRange.last} -j ACCEPT`)}`
+      : `put the hosts on one network, and open all TCP ports (or --port-range A-B and those) between them; its routes: ${there('ip route')}`;
+    fail('network', facts.networkProblem, mend);
   } else if (facts.address !== undefined) ok('network', `the other hosts reach it at ${facts.address}`);
-  else if (hosts > 1 && examined) warn('network', 'not tried: there is no other host that is fit');
 
-  devicesOf(facts.ranks, answer.devices, question.pinning, ok, fail);
+  devicesOf(facts.ranks, answer.devices, question.pinning, ok, (text) =>
+    fail('devices', text, there(question.pinning.gpusPerProcess === undefined ? 'command -v taskset' : 'nvidia-smi -L'), 4),
+  );
   if (examined) examinedOf(examined);
   return found;
 
   function examinedOf(one: Examined): void {
-    if (one.wdirProblem !== '') fail('working folder', one.wdirProblem, mends['working folder']);
+    if (one.wdirProblem !== '') fail('working folder', one.wdirProblem, mends[folderLack(one.wdirProblem)]);
     else ok('working folder', question.wdir);
-    if (question.portRange) {
-      const { first, last } = question.portRange;
-      // Where there is one host, its store listens beside the ranks.
-      const needed = facts.ranks.length + (hosts === 1 ? 1 : 0);
-      const isWhole = one.triedPorts === last - first + 1;
-      const text = `${one.freePorts} of ${isWhole ? 'the' : 'the first'} ${one.triedPorts} ports from ${first} on are free, ${needed} are needed`;
-      if (one.freePorts >= needed) ok('ports', text);
-      else if (isWhole || one.freePorts === 0) fail('ports', text, 'give a wider or another --port-range');
-      else warn('ports', text, 'give another --port-range');
-    }
+    if (question.portRange) portsOf(one, question.portRange);
     if (one.backends.length > 0) ok('backends', one.backends.join(', '));
     else
       warn(
@@ -177,6 +198,29 @@ function findingsOfHost(facts: HostFacts, question: Question, hosts: number): Fi
     if (aheadMs - one.uncertainMs > MOST_CLOCK_MS) warn('clock', clock, there('sudo timedatectl set-ntp true'));
     else ok('clock', clock);
     diskOf(one);
+  }
+
+  function portsOf(one: Examined, { first, last }: { first: number; last: number }): void {
+    const names = hosts.filter(
+      (other) =>
+        other === facts ||
+        (other.examined && other.answer && machineOf(other.answer) === machineOf(answer!) && other.address === facts.address),
+    );
+    // Where there is one host, its store listens beside the ranks.
+    const needed = names.reduce((sum, { ranks }) => sum + ranks.length, hosts.length === 1 ? 1 : 0);
+    // The first to be asked saw no port that is held for another name's trial.
+    const free = Math.max(...names.map(({ examined: other }) => other!.freePorts));
+    const isWhole = one.triedPorts === last - first + 1;
+    const text = `${free} of ${isWhole ? 'the' : 'the first'} ${one.triedPorts} ports from ${first} on are free, ${needed} are needed`;
+    if (free < needed && (isWhole || free === 0)) fail('ports', text, 'give a wider or another --port-range');
+    else if (one.relayProblem !== '')
+      fail(
+        'ports',
+        `its ranks cannot reach the store: ${one.relayProblem}`,
+        `give another --port-range: ${there('ss -ltn src 127.0.0.1')}`,
+      );
+    else if (free < needed) warn('ports', text, 'give another --port-range');
+    else ok('ports', text);
   }
 
   function diskOf({ tmpProblem, tmpFreeBytes, wdirFreeBytes }: Examined): void {
@@ -193,6 +237,17 @@ function findingsOfHost(facts: HostFacts, question: Question, hosts: number): Fi
     else ok('disk', text);
   }
 }
+
+const checkOf = (lack: Lack): Check => (lack === 'package' || lack === 'node' ? lack : 'working folder');
+
+/** @param problem the system's words, its code first */
+function folderLack(problem: string): Lack {
+  if (problem.startsWith('ENOTDIR')) return 'not a folder';
+  return /^(EACCES|EPERM)/.test(problem) ? 'closed folder' : 'no folder';
+}
+
+/** For a shell. */
+const word = (text: string): string => (/^[\w@%+=:,./-]+$/.test(text) ? text : quoted(text));
 
 /** @param cause the system's code, or whose key was refused */
 function sshFault(cause: unknown, sshName: string, options: readonly string[]): { check: Check; mend: string } {
@@ -214,7 +269,7 @@ function devicesOf(
   devices: Devices,
   pinning: PinningOptions,
   ok: (check: Check, text: string) => void,
-  fail: (check: Check, text: string, mend?: string, exitCode?: 3 | 4) => void,
+  fail: (text: string) => void,
 ): void {
   try {
     for (const rank of ranks) pinningOf(rank, devices, pinning);
@@ -225,6 +280,6 @@ function devicesOf(
     );
   } catch (error) {
     if (!(error instanceof LaunchError)) throw error;
-    fail('devices', error.message, 'nvidia-smi -L lists the GPUs of a host; CUDA_VISIBLE_DEVICES narrows them', 4);
+    fail(error.message);
   }
 }

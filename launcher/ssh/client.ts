@@ -20,7 +20,7 @@ import { resolveHosts } from '../../src/rendezvous/resolve';
 import { HOST_KEY_REFUSED, LaunchError, USER_KEY_REFUSED } from '../errors';
 import { pause } from '../process';
 import type { SshTarget } from './config';
-import { fingerprintOf, judgeHostKey, type KnownHost, keyTypeOf, knownKeyTypes, lineFor, parseKnownHosts } from './known_hosts';
+import { fingerprintOf, judgeHostKey, type KnownHost, keyTypeOf, knownKeyTypes, knownName, lineFor, parseKnownHosts } from './known_hosts';
 
 export interface ConnectOptions {
   readonly timeoutMs: number;
@@ -199,7 +199,7 @@ class HostKey {
         this.refusal = `its key (${shown}) is revoked by ${verdict.entry.file}, line ${verdict.entry.line}`;
         return false;
       case 'changed':
-        this.mend = `ssh-keygen -R '${hostKeyName}' -f ${verdict.entry.file}`;
+        this.mend = `ssh-keygen -R '${knownName(hostKeyName, port)}' -f ${verdict.entry.file}`;
         this.refusal =
           `its key has CHANGED: it shows ${shown}, but ${verdict.entry.file}, line ${verdict.entry.line}, has another one. Somebody may be between you and the host; ` +
           `if it was set up anew: ${this.mend}`;

@@ -181,6 +181,17 @@ export class BedHost {
     return listenersSeenBy(this.pid).filter(({ port }) => port !== 22);
   }
 
+  /** Takes a port of it, by no process of its own. @returns gives it back */
+  async occupy(address: string, port: number): Promise<() => void> {
+    const listen = `require('net').createServer().listen(${port}, '${address}')`;
+    const words = ['--pdeathsig', 'KILL', 'nsenter', '-t', String(this.pid), '--net', process.execPath, '-e', listen];
+    const child = spawn('setpriv', words, { stdio: ['ignore', 'ignore', 'inherit'] });
+    const isTaken = (): boolean => this.listeners().some((one) => one.address === address && one.port === port);
+    if (await until(isTaken, 10_000)) return () => child.kill('SIGKILL');
+    child.kill('SIGKILL');
+    throw new Error(`port ${port} of ${address} on ${this.name} is not taken`);
+  }
+
   private connect(cable: Cable): void {
     const { number, switchPid } = this.setting;
     const port = this.portOf(cable);

@@ -69,9 +69,13 @@ export class TestBed {
     return hosts.map((host) => String(host).replace(/^\d+/, (number) => this.hosts[Number(number)]!.name)).join(',');
   }
 
-  /** tsrun on the first host. */
+  /** tsrun on the first host. A command of it (`doctor`) stands first. */
   job(args: readonly string[], options: Options = {}): Job {
-    return new Job(['--ssh-config', this.sshConfig, ...args], { ...options, under: (words) => this.here.enter(words) });
+    const command = args.slice(0, args[0]?.startsWith('-') ? 0 : 1);
+    return new Job([...command, '--ssh-config', this.sshConfig, ...args.slice(command.length)], {
+      ...options,
+      under: (words) => this.here.enter(words),
+    });
   }
   /** A whole job, and what it leaves. */
   async run(args: readonly string[], options: Options = {}, timeoutMs = 60_000) {

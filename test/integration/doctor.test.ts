@@ -1,6 +1,8 @@
 /** `tsrun doctor` on this machine and on hosts reached by a real sshd: what it finds, and what it ends with. */
-import { writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
+import os from 'node:os';
 import path from 'node:path';
 import t from 'tap';
 import { Sshd, whyNoSshd } from '../helpers/sshd';
@@ -28,10 +30,33 @@ t.test('this machine', async (t) => {
   const missing = await doctor('--wdir', '/no/such/folder');
   t.equal(missing.status, 3);
   t.match(missing.bad, [{ host: 'localhost', check: 'working folder', level: 'error', mend: "mkdir -p '/no/such/folder'" }]);
+  const file = await doctor('--wdir', process.execPath);
+  t.equal(file.status, 3);
+  t.match(file.bad[0], { check: 'working folder', level: 'error', mend: /--wdir/ }, 'a file that may be executed is no folder');
   t.equal((await doctor('-np', '3', '-H', 'localhost:2')).status, 4, 'too few slots');
   const gpus = await doctor('-np', '2', '--gpus-per-process', '64');
   t.equal(gpus.status, 4);
   t.match(gpus.bad, [{ check: 'devices', level: 'error', text: /64/ }]);
+});
+
+t.test('where the output is to be kept', async (t) => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-output-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const output = (name: string) => doctor('-np', '1', '--wdir', root, '--output-filename', name);
+  const well = await output(path.join(folder, 'a', 'b'));
+  t.same(well.bad, []);
+  t.match(
+    well.findings.find(({ check }) => check === 'output'),
+    { host: '', level: 'ok' },
+  );
+  t.same(readdirSync(folder), [], 'nothing is left of the trial');
+  writeFileSync(path.join(folder, 'file'), '');
+  for (const name of ['/proc/logs', path.join(folder, 'file'), path.join(folder, 'file', 'in')]) {
+    const { status, bad } = await output(name);
+    t.equal(status, 2, name);
+    t.match(bad, [{ host: '', check: 'output', level: 'error', mend: /--output-filename/ }], name);
+    t.match(bad[0]?.text, name);
+  }
 });
 
 t.test('a port range that is taken', async (t) => {
@@ -56,6 +81,20 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
     for (const host of ['far1', 'far2']) t.ok(findings.some((one) => one.host === host && one.check === 'network' && one.level === 'ok'));
   });
 
+  t.test('two names of one machine need the ports of both', async (t) => {
+    // Below those that the system gives to others.
+    const first = 20_000 + ((process.pid * 8) % 12_000);
+    const ranks = ['-np', '4', '--wdir', root, '--port-range'];
+    const enough = await far('far1:2,far2:2', ...ranks, `${first}-${first + 3}`);
+    t.same(enough.bad, []);
+    const few = await far('far1:2,far2:2', ...ranks, `${first}-${first + 2}`);
+    t.equal(few.status, 3);
+    t.match(few.bad, [
+      { host: 'far1', check: 'ports', text: /^3 of the 3 ports .* 4 are needed/ },
+      { host: 'far2', check: 'ports' },
+    ]);
+  });
+
   t.test('a host without the working folder does not keep the other from being asked', async (t) => {
     const { status, bad, findings } = await far('far,localhost', '--wdir', '/no/such/folder');
     t.equal(status, 3);
@@ -64,6 +103,31 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
       ['far working folder', 'localhost working folder'],
     );
     t.ok(findings.some(({ host, check }) => host === 'localhost' && check === 'disk'));
+  });
+
+  t.test('a working folder that is a file', async (t) => {
+    const { status, bad } = await far('far', '--wdir', sshd.config);
+    t.equal(status, 3);
+    t.match(bad, [{ host: 'far', check: 'working folder', level: 'error', text: /found a file there/, mend: 'name a folder with --wdir' }]);
+  });
+
+  t.test('by another program: what mends goes by that program', async (t) => {
+    // Runs its last word here, whatever the host.
+    const program = path.join(sshd.folder, 'reach');
+    writeFileSync(program, '#!/bin/sh\nshift\nexec sh -c "$1"\n', { mode: 0o755 });
+    const by = (...more: string[]) => doctor('-H', 'pod1:1,pod2:1', '--rsh', program, ...more);
+    const well = await by('--wdir', root);
+    t.equal(well.status, 0, JSON.stringify(well.bad));
+    const missing = await by('--wdir', '/no/such/folder');
+    t.equal(missing.status, 3);
+    t.match(
+      missing.bad.map(({ mend }) => mend),
+      ['pod1', 'pod2'].map((pod) => `${program} ${pod} 'mkdir -p '\\''/no/such/folder'\\'''`),
+    );
+    const none = await doctor('-H', 'pod1', '--rsh', '/no/such/program', '--wdir', root);
+    t.equal(none.status, 3);
+    t.match(none.bad, [{ host: 'pod1', check: 'rsh', mend: "/no/such/program pod1 'true'" }]);
+    for (const { findings } of [well, missing, none]) t.notMatch(JSON.stringify(findings), / ssh|"ssh/);
   });
 
   t.test('a refused key', async (t) => {
@@ -84,5 +148,21 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
     sshd.learn();
     t.equal(status, 3);
     t.match(bad, [{ host: 'far', check: 'host key', level: 'error', mend: `ssh-keygen -R 'far' -f ${sshd.knownHosts}` }]);
+  });
+
+  t.test('a changed host key of a host that has no alias, on a port of its own: what mends it does', async (t) => {
+    const config = path.join(sshd.folder, 'config.plain');
+    writeFileSync(
+      config,
+      `Host far\n  HostName 127.0.0.1\n  Port ${sshd.port}\n  IdentityFile ${sshd.folder}/user\n  IdentitiesOnly yes\n  UserKnownHostsFile ${sshd.knownHosts}\n`,
+    );
+    writeFileSync(sshd.knownHosts, `[127.0.0.1]:${sshd.port} ${sshd.makeKey('another')}`);
+    t.teardown(() => sshd.learn());
+    const { bad } = await doctor('-H', 'far', '--ssh-config', config, '--wdir', root);
+    const mend = bad[0]?.mend ?? '';
+    t.equal(mend, `ssh-keygen -R '[127.0.0.1]:${sshd.port}' -f ${sshd.knownHosts}`);
+    t.equal(spawnSync('sh', ['-c', mend]).status, 0);
+    const mended = await doctor('-H', 'far', '--ssh-config', config, '--wdir', root, '--accept-new-host-keys');
+    t.equal(mended.status, 0, JSON.stringify(mended.bad));
   });
 });

@@ -92,9 +92,12 @@ t.test('a full disk under --output-filename is one warning and exit 1; the conso
 });
 
 t.test('a folder for --output-filename that cannot be made is refused before anything starts', { skip: linux }, async (t) => {
-  const { status, err } = await runJob(['-np', '1', '--output-filename', '/dev/null/logs', '--', 'true']);
-  t.equal(status, 2);
-  t.match(err, /\/dev\/null\/logs/);
+  // Under /proc Node's own way to make folders never returns.
+  for (const folder of ['/dev/null/logs', '/proc/logs', '/proc/logs/deep', '/dev/null']) {
+    const { status, err } = await runJob(['-np', '1', '--output-filename', folder, '--', 'true']);
+    t.equal(status, 2, folder);
+    t.match(err, `tsrun: --output-filename: the folder ${folder}/rank.0 cannot be made: `);
+  }
 });
 
 t.test('stdin goes to rank 0 byte by byte, the others read end of file', { skip: linux }, async (t) => {

@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import t from 'tap';
 import { describeExit, FIT_NODES, isFitNode, remoteCommand, splitCommand } from '../../../launcher/agent_command';
@@ -34,4 +36,21 @@ t.test('folders with any name, and what exit codes mean', async (t) => {
   t.match(remoteCommand(`/a/it's here`, 'agent.js', 10_000), /cd '\\''\/a\/it/);
   t.match(describeExit(91), /npm install khorovod/);
   t.equal(describeExit(5), 'ended with exit code 5');
+});
+
+t.test('a working folder that cannot be one ends the command with a code of its own', { skip: process.platform === 'win32' }, async (t) => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-wdir-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  chmodSync(folder, 0o755);
+  const [file, closed] = [path.join(folder, "a 'file'"), path.join(folder, 'closed')];
+  writeFileSync(file, '', { mode: 0o755 });
+  mkdirSync(closed, { mode: 0 });
+  // Nothing is closed to root.
+  const other = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
+  const env = { PATH: process.env.PATH, HOME: folder, SHELL: '/bin/sh' };
+  const statusOf = (wdir: string) =>
+    spawnSync('/bin/sh', ['-c', remoteCommand(wdir, 'agent.js', 0)], { ...other, env, cwd: '/', timeout: 20_000 }).status;
+  t.match(describeExit(statusOf(path.join(folder, 'none')) ?? 0), /found no such working folder there/);
+  t.match(describeExit(statusOf(file) ?? 0), /found a file there in place of the working folder/);
+  t.match(describeExit(statusOf(closed) ?? 0), /may not enter the working folder/);
 });

@@ -1,0 +1,44 @@
+/**
+ * Makes folders for the output of ranks. tsrun's process.
+ *
+ * One at a time: Node's own `recursive` never returns where the system says that a folder is missing which is there, as it does under /proc.
+ */
+import { mkdirSync, rmdirSync, statSync } from 'node:fs';
+import path from 'node:path';
+
+/** With those above it. @returns those that it made, the topmost first @throws the system's error; what was made before it is removed */
+export function makeFolder(folder: string): string[] {
+  const missing: string[] = [];
+  for (let at = path.resolve(folder); !statSync(at, { throwIfNoEntry: false }); at = path.dirname(at)) missing.unshift(at);
+  const made: string[] = [];
+  try {
+    for (const one of missing) if (makeOne(one)) made.push(one);
+    if (!statSync(folder).isDirectory()) throw new Error(`${folder} is no folder`);
+  } catch (error) {
+    removeFolders(made);
+    throw error;
+  }
+  return made;
+}
+
+/** Those that are empty. @param made as makeFolder returns them */
+export function removeFolders(made: readonly string[]): void {
+  for (const folder of [...made].reverse()) {
+    try {
+      rmdirSync(folder);
+    } catch {
+      return; // somebody uses it already: those above it too
+    }
+  }
+}
+
+/** @returns false: somebody else has made it meanwhile */
+function makeOne(folder: string): boolean {
+  try {
+    mkdirSync(folder);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    return false;
+  }
+}

@@ -7,7 +7,7 @@
 import { createWriteStream, fstatSync, type WriteStream } from 'node:fs';
 import path from 'node:path';
 import { LaunchError } from './errors';
-import { makeFolder } from './folder';
+import { folderOf, makeFolder } from './folder';
 import { LineAssembler, Screen, type ScreenOptions, Tail } from './output';
 import { TAIL_LINE_CHARS, TAIL_LINES } from './report';
 
@@ -138,8 +138,7 @@ export class Console {
   private openFile(label: string, kind: 'stdout' | 'stderr'): OutputFile | undefined {
     const { outputFolder, labels } = this.options;
     if (outputFolder === undefined) return undefined;
-    const width = Math.max(...labels.filter((one) => /^\d+$/.test(one)).map((one) => one.length));
-    const folder = path.join(outputFolder, /^\d+$/.test(label) ? `rank.${label.padStart(width, '0')}` : label);
+    const folder = folderOf(outputFolder, label, labels);
     try {
       makeFolder(folder);
     } catch (error) {

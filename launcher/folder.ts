@@ -1,10 +1,17 @@
 /**
- * Makes folders for the output of ranks. tsrun's process.
+ * The folders for the output of ranks: their names, and how they are made. tsrun's process.
  *
  * One at a time: Node's own `recursive` never returns where the system says that a folder is missing which is there, as it does under /proc.
  */
 import { mkdirSync, rmdirSync, statSync } from 'node:fs';
 import path from 'node:path';
+
+/** Of one process, in that of --output-filename: names sort as ranks do. @param labels of all processes */
+export function folderOf(outputFolder: string, label: string, labels: readonly string[]): string {
+  const isRank = (one: string): boolean => /^\d+$/.test(one);
+  const width = Math.max(...labels.filter(isRank).map((one) => one.length));
+  return path.join(outputFolder, isRank(label) ? `rank.${label.padStart(width, '0')}` : label);
+}
 
 /** With those above it. @returns those that it made, the topmost first @throws the system's error; what was made before it is removed */
 export function makeFolder(folder: string): string[] {

@@ -53,7 +53,13 @@ export async function doctor(request: RunRequest, isJson: boolean): Promise<numb
   const asked = patients.filter(({ facts }) => facts.ranks.length > 0);
   for (const { facts } of patients)
     if (facts.ranks.length === 0) findings.push({ host: facts.host, check: 'slots', level: 'ok', text: 'gets no rank: not asked' });
-  if (request.outputFolder !== undefined) findings.push(examineOutput(request.outputFolder));
+  if (request.outputFolder !== undefined)
+    findings.push(
+      examineOutput(
+        request.outputFolder,
+        assignments.map(({ rank }) => String(rank)),
+      ),
+    );
   await examineAll(asked, request);
   const { wdir, portRange, pinning, rsh } = request;
   const question = { version, wdir, sshOptions: sshOptionsOf(request), rsh, portRange, pinning };

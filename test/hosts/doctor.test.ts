@@ -160,6 +160,25 @@ t.test('doctor on three hosts', { skip: whyNoBed ?? false, timeout: 0 }, async (
     await finds(t, bed, { host: h2, check: 'disk', says: /ENOSPC/, mend, exitCode: 3 });
   });
 
+  t.test("a full disk under --output-filename, on the launcher's host, is a warning: a job starts nevertheless", async (t) => {
+    const kept = '/run/output';
+    t.equal(bed.here.exec(['mkdir', kept]).status, 0);
+    mount(t, bed.here, kept, '-t', 'tmpfs', '-o', 'size=64k', 'small');
+    t.not(bed.here.exec(['dd', 'if=/dev/zero', `of=${kept}/filled`, 'bs=4k']).status, 0, 'it is full');
+    const asked = ['-np', '2', '-H', bed.list(1, 2), '--wdir', root, '--output-filename', `${kept}/a/b`];
+    const { status, out, err, left } = await bed.run(['doctor', ...asked]);
+    t.equal(status, 0, err);
+    const bad = out.split('\n').filter((line) => /^\S+: (error|warning) /.test(line));
+    t.match(bad, [/^job: warning output: --output-filename: .*\/run\/output\/a\/b\/rank\.0: ENOSPC.* → df -h '\/run\/output'$/]);
+    t.equal(bad.length, 1, out);
+    t.equal(bed.here.exec(['ls', kept]).out, 'filled\n', 'nothing is left of the trial');
+    t.same(left, []);
+    const job = await bed.run([...asked, '--', 'echo', 'it runs']);
+    t.match(job.out, /it runs/);
+    t.match(job.err, /ENOSPC.*the console goes on/);
+    t.equal(job.status, 1, 'as jobs do whose output was lost');
+  });
+
   t.test('no GPU where one is asked for', async (t) => {
     // This machine may have some.
     const options = ['--gpus-per-process', '64'];

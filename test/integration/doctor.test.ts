@@ -1,6 +1,6 @@
 /** `tsrun doctor` on this machine and on hosts reached by a real sshd: what it finds, and what it ends with. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -57,6 +57,17 @@ t.test('where the output is to be kept', async (t) => {
     t.match(bad, [{ host: '', check: 'output', level: 'error', mend: /--output-filename/ }], name);
     t.match(bad[0]?.text, name);
   }
+  const used = path.join(folder, 'used');
+  mkdirSync(path.join(used, 'rank.0'), { recursive: true });
+  writeFileSync(path.join(used, 'rank.0', 'stdout'), 'of an earlier job');
+  t.same((await output(used)).bad, [], 'an earlier job may have written there');
+  t.same(readdirSync(used, { recursive: true }).sort(), ['rank.0', 'rank.0/stdout']);
+  writeFileSync(path.join(used, 'rank.1'), '');
+  const two = ['-np', '2', '--wdir', root, '--output-filename', used];
+  const { status, bad } = await doctor(...two);
+  t.equal(status, 2);
+  t.match(bad, [{ host: '', check: 'output', level: 'error', text: /used\/rank\.1 cannot be made: .* is no folder/ }]);
+  t.equal((await runJob([...two, '--', 'true'])).status, 2, 'nor does a job start');
 });
 
 t.test('a port range that is taken', async (t) => {

@@ -11,7 +11,7 @@ import { call, hostOf } from './calls';
 
 const negotiatorOf = (size: number, options: Partial<NegotiatorOptions> = {}): Negotiator =>
   new Negotiator({
-    members: Array.from({ length: size }, (_, rank) => rank),
+    size,
     hostOf,
     cacheCapacity: 16,
     fusionThresholdBytes: 0,

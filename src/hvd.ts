@@ -9,6 +9,7 @@ import type { Engine } from './engine/engine';
 import { UsageError } from './errors';
 import { completed, completedHandle, type Handle, PendingHandle } from './handle';
 import { currentEngine } from './job';
+import { memberSet } from './process_set';
 import { type CollectiveOptions, checkOptions, describeAll, forEachPart, launch, run, type Submitted } from './submit';
 import { describe, make, type Value, viewOf } from './values';
 
@@ -33,7 +34,7 @@ export interface ReduceOptions extends CollectiveOptions {
 
 // ───── allreduce ─────
 
-const reduceOptions = ['name', 'op', 'prescaleFactor', 'postscaleFactor', 'inPlace'];
+const reduceOptions = ['name', 'processSet', 'op', 'prescaleFactor', 'postscaleFactor', 'inPlace'];
 const ops: readonly ReduceOp[] = ['average', 'sum', 'min', 'max', 'product'];
 
 function reduction<T extends Value>(values: readonly T[], options: ReduceOptions, isGrouped: boolean): Submitted<T[]> {
@@ -97,11 +98,11 @@ export function groupedAllreduceAsync<T extends Value>(values: T[], options: Red
   return values.length === 0 ? completedHandle(options.name ?? 'allreduce.empty', []) : launch(submitted);
 }
 
-// ───── allgather, broadcast, barrier ─────
+// ───── allgather, broadcast ─────
 
 function gathering<T extends Value>(values: readonly T[], options: CollectiveOptions, isGrouped: boolean): Submitted<T[]> {
   const kind = 'allgather';
-  checkOptions(kind, options, ['name']);
+  checkOptions(kind, options, ['name', 'processSet']);
   const described = describeAll(kind, values);
   for (const { shape } of described) {
     if (shape.length === 0) throw new UsageError('allgather: a scalar has no axis 0 to be joined along. Reshape it to [1] first.');
@@ -130,10 +131,14 @@ export function allgatherAsync<T extends Value>(value: T, options: CollectiveOpt
 
 function broadcasting<T extends Value>(value: T, rootRank: number, options: CollectiveOptions): Submitted<T> {
   const kind = 'broadcast';
-  checkOptions(kind, options, ['name']);
-  const { size } = currentEngine(kind).config;
-  if (!Number.isInteger(rootRank) || rootRank < 0 || rootRank >= size)
-    throw new UsageError(`broadcast: rootRank is a rank from 0 to ${size - 1}, but was ${String(rootRank)}.`);
+  checkOptions(kind, options, ['name', 'processSet']);
+  const { ranks } = memberSet(kind, options.processSet);
+  if (!ranks.includes(rootRank))
+    throw new UsageError(
+      options.processSet
+        ? `broadcast: rootRank is a global rank of the process set, one of ${ranks.join(', ')}, but was ${String(rootRank)}.`
+        : `broadcast: rootRank is a rank from 0 to ${ranks.length - 1}, but was ${String(rootRank)}.`,
+    );
   const described = describe(value, kind);
   return {
     kind,
@@ -151,18 +156,6 @@ export function broadcast<T extends Value>(value: T, rootRank: number, options: 
 }
 export function broadcastAsync<T extends Value>(value: T, rootRank: number, options: CollectiveOptions = {}): Handle<T> {
   return launch(broadcasting(value, rootRank, options));
-}
-
-const barring = (options: object): Submitted<void> => {
-  checkOptions('barrier', options, []);
-  return { kind: 'barrier', values: [], options: {}, finish: () => undefined };
-};
-/** Returns when every rank has come here. */
-export function barrier(options: object = {}): void {
-  run(barring(options));
-}
-export function barrierAsync(options: object = {}): Handle<void> {
-  return launch(barring(options));
 }
 
 // ───── handles ─────

@@ -23,8 +23,6 @@ export {
   allocate,
   allreduce,
   allreduceAsync,
-  barrier,
-  barrierAsync,
   broadcast,
   broadcastAsync,
   groupedAllreduce,
@@ -53,7 +51,9 @@ export {
   shutdown,
   size,
 } from './job';
+export { addProcessSet, type BarrierOptions, barrier, barrierAsync, join, joinAsync, removeProcessSet } from './membership';
 export { allgatherObject, broadcastObject } from './objects';
+export { globalProcessSet, ProcessSet } from './process_set';
 export type { CollectiveOptions } from './submit';
 export { selectBackend } from './tensorflow/backends/select';
 export { callbacks } from './tensorflow/callbacks';

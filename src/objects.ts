@@ -8,6 +8,7 @@ import { Decoder, Encoder, ExtensionCodec } from '@msgpack/msgpack';
 import { HvdError, MismatchError, UsageError } from './errors';
 import { allgather, broadcast } from './hvd';
 import { rank } from './job';
+import { memberSet } from './process_set';
 import type { CollectiveOptions } from './submit';
 
 const codec = new ExtensionCodec();
@@ -158,9 +159,10 @@ export function allgatherObject<T>(object: T, options: CollectiveOptions = {}): 
   const sizes = allgather(Float64Array.of(own.length), suffixed(options, 'sz'));
   const bytes = allgather(own, suffixed(options, 't'));
   if ('refused' in packed) throw packed.refused;
+  const { ranks } = memberSet('allgatherObject', options.processSet);
   let at = 0;
-  return Array.from(sizes, (size, from) => {
+  return Array.from(sizes, (size, position) => {
     at += size;
-    return unpack<T>(bytes.subarray(at - size, at), from);
+    return unpack<T>(bytes.subarray(at - size, at), ranks[position]!);
   });
 }

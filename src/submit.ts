@@ -9,23 +9,43 @@ import type { Engine, Outcome } from './engine/engine';
 import { DuplicateNameError, type HvdError, UsageError } from './errors';
 import { type Handle, PendingHandle } from './handle';
 import { currentEngine, whenLeaving } from './job';
+import { memberSet, type ProcessSet } from './process_set';
 import { copyIn, type Described, describe, type Value } from './values';
 
 export interface CollectiveOptions {
-  /** Key under which the ranks meet. Default: the n-th unnamed call of this kind since `init()`. Ranks may submit names in different orders. */
+  /** Key under which the ranks meet. Default: the n-th unnamed call of this kind on this process set since `init()`. Ranks may submit names in different orders. */
   name?: string;
+  /** Default: all ranks. A rank outside the set throws ProcessSetError. */
+  processSet?: ProcessSet;
 }
 
-const inFlight = new Map<string, PendingHandle<unknown>>();
-const unnamed = new Map<string, number>();
-whenLeaving(() => {
-  inFlight.clear();
-  unnamed.clear();
-});
+/** What this rank has under way on one process set. */
+interface OnSet {
+  readonly inFlight: Map<string, PendingHandle<unknown>>;
+  /** By kind: how many calls had no name. */
+  readonly unnamed: Map<string, number>;
+  isJoining: boolean;
+}
+const sets = new Map<ProcessSet, OnSet>();
+whenLeaving(() => sets.clear());
+
+function onSet(set: ProcessSet): OnSet {
+  let found = sets.get(set);
+  if (!found) {
+    found = { inFlight: new Map(), unnamed: new Map(), isJoining: false };
+    sets.set(set, found);
+  }
+  return found;
+}
+
+/** Whether a collective is pending on it. */
+export const hasInFlight = (set: ProcessSet): boolean => [...onSet(set).inFlight.values()].some(({ isDone }) => !isDone);
+/** Ranks have made different numbers of calls when they have all joined. */
+export const restartNames = (set: ProcessSet): void => onSet(set).unnamed.clear();
 
 export type Kind = Call['kind'];
 
-function nameOf(kind: Kind, given: string | undefined): string {
+function nameOf(kind: Kind, given: string | undefined, { inFlight, unnamed }: OnSet): string {
   if (given === undefined) {
     const count = (unnamed.get(kind) ?? 0) + 1;
     unnamed.set(kind, count);
@@ -45,7 +65,7 @@ function nameOf(kind: Kind, given: string | undefined): string {
   return given;
 }
 
-const laterOptions = ['processSet', 'compression'];
+const laterOptions = ['compression'];
 export function checkOptions(kind: Kind, options: object, known: readonly string[]): void {
   for (const [name, value] of Object.entries(options)) {
     if (known.includes(name) || value === undefined) continue;
@@ -78,7 +98,12 @@ export function describeAll(kind: Kind, values: readonly Value[]): Described[] {
 
 function start<R>({ kind, values, fields, options, isGrouped, finish, placed }: Submitted<R>, isAwaited: boolean): PendingHandle<R> {
   const engine = currentEngine(kind);
-  const name = nameOf(kind, options.name);
+  const set = memberSet(kind, options.processSet);
+  const state = onSet(set);
+  const { inFlight } = state;
+  if (state.isJoining)
+    throw new UsageError(`${kind}: this rank has joined, and calls nothing on that process set until all have. Await join() first.`);
+  const name = nameOf(kind, options.name, state);
   const dtype: Dtype = values[0]?.dtype ?? 'uint8';
   const call: Call = {
     name,
@@ -89,8 +114,9 @@ function start<R>({ kind, values, fields, options, isGrouped, finish, placed }: 
     prescale: 1,
     postscale: 1,
     root: -1,
-    processSet: 0,
+    processSet: set.id!,
     grouped: isGrouped ?? false,
+    timeoutMs: 0,
     ...fields,
   };
   const bytes = values.reduce((sum, value) => sum + value.bytes, 0);
@@ -101,6 +127,7 @@ function start<R>({ kind, values, fields, options, isGrouped, finish, placed }: 
     const pending = engine.submit(call, byteOffset, bytes, isAwaited);
     const handle = new PendingHandle<R>(name, engine, pending, (outcome) => {
       if (inFlight.get(name) === handle) inFlight.delete(name);
+      if (kind === 'join') state.isJoining = false;
       try {
         if (outcome.error) throw atTheCall(outcome.error);
         return finish({ engine, byteOffset }, outcome);
@@ -109,6 +136,7 @@ function start<R>({ kind, values, fields, options, isGrouped, finish, placed }: 
       }
     });
     inFlight.set(name, handle as PendingHandle<unknown>);
+    state.isJoining = kind === 'join';
     return handle;
   } catch (error) {
     if (placed === undefined) engine.arena.release(byteOffset);

@@ -21,7 +21,7 @@ interface Entry {
   hits: number;
 }
 
-/** The coordinator's side. `position`: index in the list of members. */
+/** The coordinator's side. */
 export class ResponseCache {
   /** The least recently used first. */
   private readonly entries = new Map<number, Entry>();
@@ -32,12 +32,12 @@ export class ResponseCache {
   /** @param capacity entries; 0: off */
   constructor(private readonly capacity: number) {}
 
-  /** What the member means by `id`, and marks it as meant; undefined: forgotten since. */
-  hit(id: number, position: number): Call | undefined {
+  /** What the member means by `id`, and marks it as meant; undefined: forgotten since. @param positionIn where the member stands among those of that call */
+  hit(id: number, positionIn: (call: Call) => number): Call | undefined {
     const entry = this.entries.get(id);
     if (!entry) return undefined;
     entry.hits += 1;
-    return entry.calls[entry.calls.length === 1 ? 0 : position];
+    return entry.calls[entry.calls.length === 1 ? 0 : positionIn(entry.calls[0]!)];
   }
 
   /** All members have named the entry of this key. @returns its id */

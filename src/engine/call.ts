@@ -8,7 +8,7 @@ import { bytesPerElem, type Dtype, dtypes, elemsOf } from '../dtype';
 import { WireError } from '../errors';
 import type { khorovod } from '../wire/generated/messages';
 
-export const kinds = ['allreduce', 'allgather', 'broadcast', 'barrier'] as const;
+export const kinds = ['allreduce', 'allgather', 'broadcast', 'barrier', 'join', 'add-set', 'remove-set'] as const;
 export type Kind = (typeof kinds)[number];
 export const reduceOps = ['average', 'sum', 'min', 'max', 'product'] as const;
 export type CallOp = (typeof reduceOps)[number];
@@ -18,7 +18,7 @@ export interface Call {
   readonly name: string;
   readonly kind: Kind;
   readonly dtype: Dtype;
-  /** A shape per tensor: one unless grouped, none for a barrier. */
+  /** A shape per tensor: one unless grouped, none for barrier and join; of a process set that is added its ranks, of one that is removed its id. */
   readonly parts: readonly (readonly number[])[];
   readonly op: CallOp;
   readonly prescale: number;
@@ -28,11 +28,14 @@ export interface Call {
   readonly processSet: number;
   /** Several tensors as one unit, never fused with others: its bits depend on nothing else that is pending. */
   readonly grouped: boolean;
+  /** A barrier fails when not all have come after so long; 0: it waits. Ranks may differ. */
+  readonly timeoutMs: number;
 }
 
 export const isSameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((axis, i) => axis === b[i]);
 
+/** Of a barrier everybody keeps a time of his own. */
 export function isSameCall(a: Call, b: Call): boolean {
   return (
     a === b ||
@@ -51,10 +54,14 @@ export function isSameCall(a: Call, b: Call): boolean {
 }
 
 /** Names are unique within a process set only. */
-export const callKey = (call: Call): string => `${call.processSet}:${call.name}`;
+export const callKey = ({ processSet, name }: Pick<Call, 'processSet' | 'name'>): string => `${processSet}:${name}`;
+
+/** What the ranks settle among themselves: no data goes with it. */
+const isSettled = (kind: Kind): boolean => kind === 'barrier' || kind === 'join' || kind === 'add-set' || kind === 'remove-set';
 
 /** Bytes of this rank's tensors, without padding. */
-export const bytesOfCall = (call: Call): number => call.parts.reduce((sum, shape) => sum + elemsOf(shape), 0) * bytesPerElem(call.dtype);
+export const bytesOfCall = (call: Call): number =>
+  isSettled(call.kind) ? 0 : call.parts.reduce((sum, shape) => sum + elemsOf(shape), 0) * bytesPerElem(call.dtype);
 
 export function callToRequest(call: Call): khorovod.IRequest {
   return { ...call, parts: call.parts.map((axes) => ({ axes: [...axes] })) };
@@ -84,6 +91,7 @@ export function callFromRequest(request: khorovod.IRequest): Call {
     root: request.root ?? 0,
     processSet: request.processSet ?? 0,
     grouped: request.grouped ?? false,
+    timeoutMs: request.timeoutMs ?? 0,
   };
   checkParts(call);
   if (!Number.isFinite(call.prescale) || !Number.isFinite(call.postscale))
@@ -96,13 +104,18 @@ export function callFromRequest(request: khorovod.IRequest): Call {
 function checkParts({ name, kind, dtype, parts, grouped }: Call): void {
   if (grouped && kind !== 'allreduce' && kind !== 'allgather') refuse(name, `is a grouped ${kind}, which does not exist`);
   const isRightCount =
-    kind === 'barrier' ? parts.length === 0 : grouped ? parts.length >= 1 && parts.length <= mostParts : parts.length === 1;
+    kind === 'barrier' || kind === 'join'
+      ? parts.length === 0
+      : grouped
+        ? parts.length >= 1 && parts.length <= mostParts
+        : parts.length === 1;
   if (!isRightCount) refuse(name, `has ${parts.length} tensors for ${grouped ? 'a grouped' : 'a single'} ${kind}`);
   for (const shape of parts) {
-    if (shape.length > mostAxes) refuse(name, `has a tensor of ${shape.length} axes; ${mostAxes} are allowed`);
+    if (shape.length > mostAxes && kind !== 'add-set') refuse(name, `has a tensor of ${shape.length} axes; ${mostAxes} are allowed`);
     if (kind === 'allgather' && shape.length === 0) refuse(name, 'gathers a scalar, which has no axis 0');
     if (!shape.every((axis) => Number.isInteger(axis) && axis >= 0)) refuse(name, `has a tensor of shape [${shape.join(',')}]`);
   }
+  if (isSettled(kind)) return;
   const bytes = parts.reduce((sum, shape) => sum + elemsOf(shape), 0) * bytesPerElem(dtype);
   if (bytes > mostBytes) refuse(name, `announces ${bytes} bytes; a rank can hold ${mostBytes}`);
 }

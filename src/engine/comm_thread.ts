@@ -67,8 +67,7 @@ async function join(): Promise<void> {
     onDeparted: guarded((rank: number, reason: string) => conductor.hearDeparture(rank, reason)),
   };
   const opened = await openSession(config, job, generation, events, (_peer, error) => fail(error));
-  const members = Array.from({ length: config.size }, (_, rank) => rank);
-  conductor.begin(opened, new Operations(memory, makeKernels(memory), regions, opened.transport, members));
+  conductor.begin(opened, new Operations(memory, makeKernels(memory), regions, opened.transport, config.size));
   session = opened;
   beats = setInterval(guarded(beat), opened.control.beatMs);
   if (opened.control.isCoordinator) {
@@ -107,7 +106,7 @@ port.on(
       case 'flush':
         return conductor.flush();
       case 'await':
-        return conductor.await(message.name);
+        return conductor.await(message.key);
       case 'report':
         return session?.report(message.json);
       case 'leave':

@@ -12,7 +12,7 @@ import { log } from '../log';
 import type { khorovod } from '../wire/generated/messages';
 import type { Boundary } from './boundary';
 import { RequestCache } from './cache';
-import { type Call, callFromRequest, callToRequest } from './call';
+import { type Call, callFromRequest, callKey, callToRequest } from './call';
 import { Coordinator } from './coordinator';
 import type { FromThread, Submission } from './messages';
 import type { Decided, OperationResult, Operations } from './operations';
@@ -66,15 +66,15 @@ export class Conductor {
       this.complete(submission, { error: refusal });
       return;
     }
-    this.pending.set(submission.call.name, submission);
+    this.pending.set(callKey(submission.call), submission);
     this.outgoing.push(submission);
-    if (submission.isAwaited) this.await(submission.call.name);
+    if (submission.isAwaited) this.await(callKey(submission.call));
     else this.scheduleFlush();
   }
 
   /** The main thread blocks on this call: it is negotiated at once. */
-  await(name: string): void {
-    this.awaited = this.pending.get(name);
+  await(key: string): void {
+    this.awaited = this.pending.get(key);
     this.flush();
     if (this.awaited) this.spinner.begin();
   }
@@ -89,7 +89,7 @@ export class Conductor {
     const [gathered, stars]: [Submission[], Submission[]] = [[], []];
     for (const submission of outgoing) {
       const { isAwaited, call, bytes } = submission;
-      const isStar = isAwaited && call.kind === 'allreduce' && isStarAllreduce(this.config.size, bytes);
+      const isStar = isAwaited && call.kind === 'allreduce' && isStarAllreduce(this.operations.membersOf(call.processSet).length, bytes);
       (isStar ? stars : gathered).push(submission);
     }
     if (gathered.length > 0) this.request(gathered);
@@ -131,7 +131,7 @@ export class Conductor {
     } else if (message.responses) {
       this.takeResponses(message.responses.list ?? [], message.responses.evicted ?? []);
     } else if (message.resend) {
-      for (const { name } of this.cache.refused(message.resend.cached ?? [])) this.outgoing.push(this.pending.get(name)!);
+      for (const call of this.cache.refused(message.resend.cached ?? [])) this.outgoing.push(this.pending.get(callKey(call))!);
       this.flush();
     } else {
       throw new WireError(
@@ -153,9 +153,9 @@ export class Conductor {
           { peer: 0, host },
         ),
       );
-      const decided = new Set([...this.running, ...this.decisions.flatMap(({ names }) => names)]);
+      const decided = new Set([...this.running, ...this.decisions.flatMap(({ keys }) => keys)]);
       for (const submission of [...this.pending.values()]) {
-        if (!decided.has(submission.call.name)) this.complete(submission, { error: this.coordinatorLeft });
+        if (!decided.has(callKey(submission.call))) this.complete(submission, { error: this.coordinatorLeft });
       }
     }
     this.onChange?.();
@@ -168,15 +168,21 @@ export class Conductor {
 
   private takeResponses(list: readonly khorovod.IResponse[], evicted: readonly number[]): void {
     for (const response of list) {
-      const names = response.cached?.length ? response.cached.map((id) => this.nameOf(id)) : (response.names ?? []);
+      const processSet = response.processSet ?? 0;
+      const keys = response.cached?.length
+        ? response.cached.map((id) => this.keyOf(id))
+        : (response.names ?? []).map((name) => callKey({ processSet, name }));
       for (const [i, id] of (response.cacheAs ?? []).entries()) {
-        const call = id > 0 ? this.pending.get(names[i]!)?.call : undefined;
+        const call = id > 0 ? this.pending.get(keys[i]!)?.call : undefined;
         if (call) this.cache.remember(id, call);
       }
       const sizes = (response.sizes ?? []).map(({ rows }) => rows ?? []);
       this.decisions.push({
-        names,
+        keys,
         kind: response.kind ?? '',
+        processSet,
+        tag: response.tag ?? 0,
+        zeros: response.zeros ? callFromRequest(response.zeros) : undefined,
         error: (response.error as ErrorRecord | null | undefined) ?? undefined,
         sizes,
         result: response.result?.length ? response.result : undefined,
@@ -186,27 +192,32 @@ export class Conductor {
     if (this.running.length === 0) void this.carryOut();
   }
 
-  private nameOf(id: number): string {
+  private keyOf(id: number): string {
     const call = this.cache.callOf(id);
     if (!call)
       throw new WireError(`The coordinator named cache entry ${id}, which rank ${this.config.rank} does not hold. Please report it.`);
-    return call.name;
+    return callKey(call);
   }
 
   // ───── carrying out ─────
 
   private async carryOut(): Promise<void> {
     for (let decided = this.decisions.shift(); decided && !this.failure; decided = this.decisions.shift()) {
-      const submissions = decided.names.map((name) => this.pending.get(name)).filter((found) => found !== undefined);
+      const submissions = decided.keys.map((key) => this.pending.get(key)).filter((found) => found !== undefined);
       if (decided.error) {
         for (const submission of submissions) this.complete(submission, { error: decided.error });
         continue;
       }
-      this.running = decided.names;
+      this.running = decided.keys;
       try {
-        if (submissions.length !== decided.names.length) {
+        if (decided.zeros && submissions.length === 0) {
+          // A barrier wants nothing of those that have joined.
+          if (decided.kind === 'allreduce') await this.operations.contributeZeros(decided, decided.zeros);
+          continue;
+        }
+        if (submissions.length !== decided.keys.length) {
           throw new WireError(
-            `The coordinator decided on '${decided.names.join("', '")}', which rank ${this.config.rank} did not submit. Please report it.`,
+            `The coordinator decided on '${decided.keys.join("', '")}', which rank ${this.config.rank} did not submit. Please report it.`,
           );
         }
         if (decided.result) this.operations.place(submissions[0]!, decided.result);
@@ -214,19 +225,20 @@ export class Conductor {
         for (const [i, submission] of submissions.entries()) this.complete(submission, results[i]!);
       } catch (error) {
         this.fail(error as Error);
+      } finally {
+        this.running = [];
       }
-      this.running = [];
     }
     this.onChange?.();
   }
 
   private complete(submission: Submission, result: OperationResult | { error: ErrorRecord }): void {
     const { id, slot, call, isAwaited } = submission;
-    if (this.pending.get(call.name) === submission) this.pending.delete(call.name);
+    if (this.pending.get(callKey(call)) === submission) this.pending.delete(callKey(call));
     this.cache.answered(call);
-    const isTold = 'error' in result || result.outputs !== undefined;
+    const isTold = 'error' in result || result.rows !== undefined;
     if ('error' in result) this.tell({ kind: 'record', id, error: result.error });
-    else if (result.outputs) this.tell({ kind: 'record', id, outputs: result.outputs, rows: result.rows }, result.outputs);
+    else if (isTold) this.tell({ kind: 'record', id, outputs: result.outputs, rows: result.rows }, result.outputs);
     this.boundary.complete(slot, isTold ? 'told' : 'done');
     if (submission === this.awaited) {
       this.awaited = undefined;

@@ -2,12 +2,13 @@
  * Rank 0's second part: hears what every rank submits, itself among them, and tells all what to carry out next, or the result at once where
  * every operand has come with the requests. What is decided, and why, is the negotiator's.
  *
- * Communication thread; one a generation. Invariant: every rank is told the same responses in the same order; this rank takes them last,
- * so that the others start no later.
+ * Communication thread; one a generation. Invariants: the responses of all process sets have one order, of which every rank is told those of its sets; this rank takes them
+ * last, so that the others start no later. Numbers on the data links (`tag`) follow that order.
  */
 import type { Config } from '../config';
 import { isLogged, log } from '../log';
 import type { khorovod } from '../wire/generated/messages';
+import { callToRequest } from './call';
 import { type Decision, Negotiator, type Requests } from './negotiate';
 import type { Operations } from './operations';
 import type { Session } from './session';
@@ -22,15 +23,17 @@ interface OwnRank {
 export class Coordinator {
   private readonly negotiator: Negotiator;
   private readonly stallInspector?: StallInspector;
+  private lastTag = 0;
+  private expiry?: NodeJS.Timeout;
 
   constructor(
-    config: Config,
+    private readonly config: Config,
     private readonly session: Pick<Session, 'control' | 'hostOf'>,
     private readonly operations: Pick<Operations, 'combine'>,
     private readonly own: OwnRank,
   ) {
     this.negotiator = new Negotiator({
-      members: Array.from({ length: config.size }, (_, rank) => rank),
+      size: config.size,
       hostOf: session.hostOf,
       cacheCapacity: config.cacheCapacity,
       fusionThresholdBytes: config.fusionThresholdBytes,
@@ -47,6 +50,22 @@ export class Coordinator {
     // Never to this rank itself: it hears of an eviction in the turn in which it happens, before it names anything again.
     if (resend.length > 0) this.session.control.send(from, { resend: { cached: resend } });
     this.tell();
+    this.awaitExpiry();
+  }
+
+  /** A barrier with a time-out fails in time. */
+  private awaitExpiry(): void {
+    const deadlineMs = this.negotiator.nextDeadlineMs();
+    clearTimeout(this.expiry);
+    if (deadlineMs === undefined) return;
+    this.expiry = setTimeout(
+      () => {
+        this.negotiator.expire(performance.now());
+        this.tell();
+        this.awaitExpiry();
+      },
+      Math.max(1, deadlineMs - performance.now()),
+    );
   }
 
   /** A rank left by shutdown(): what has not been decided with it can no longer be. */
@@ -68,12 +87,28 @@ export class Coordinator {
     if (responses.length === 0 && evicted.length === 0) return;
     if (isLogged('TRACE')) for (const { why } of responses) log('TRACE', why());
     const list = responses.map((decision) => this.responseOf(decision));
-    this.session.control.sendAll({ responses: { list, evicted } });
-    this.own.takeResponses(list, evicted);
+    const { control } = this.session;
+    const ownRank = this.config.rank;
+    if (responses.every(({ processSet }) => processSet === 0)) {
+      control.sendAll({ responses: { list, evicted } });
+      this.own.takeResponses(list, evicted);
+      return;
+    }
+    const listOf = (rank: number): khorovod.IResponse[] => list.filter((_, i) => responses[i]!.members.includes(rank));
+    for (const rank of control.linkedRanks) {
+      const own = listOf(rank);
+      if (own.length > 0 || evicted.length > 0) control.send(rank, { responses: { list: own, evicted } });
+    }
+    this.own.takeResponses(listOf(ownRank), evicted);
   }
 
-  private responseOf({ names, kind, error, cached, cacheAs, sizes, star }: Decision): khorovod.IResponse {
+  private responseOf({ names, kind, processSet, error, cached, cacheAs, sizes, star, zeros }: Decision): khorovod.IResponse {
+    const tag = this.lastTag + 1;
+    this.lastTag = (this.lastTag + Math.max(1, sizes.length)) >>> 0;
     return {
+      processSet,
+      tag,
+      zeros: zeros && callToRequest(zeros),
       names: cached.length > 0 ? [] : [...names],
       kind,
       error,

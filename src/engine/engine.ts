@@ -12,7 +12,7 @@ import { Arena, createMemory } from '../memory/arena';
 import { RESOLVE_MS } from '../rendezvous/resolve';
 import type { JobIdentity } from '../schedulers/identity';
 import { Boundary, SLOT_COUNT } from './boundary';
-import type { Call } from './call';
+import { type Call, callKey } from './call';
 import { type FromThread, layOutRegions, type ThreadData, type ToThread } from './messages';
 
 /** A waiting main thread looks up this often, to see that the other thread lives. */
@@ -118,7 +118,7 @@ export class Engine {
   wait(pending: Pending): Outcome {
     if (pending.outcome) return pending.outcome;
     if (!this.isDone(pending)) {
-      if (!pending.isAwaited) this.tell({ kind: 'await', name: pending.call.name });
+      if (!pending.isAwaited) this.tell({ kind: 'await', key: callKey(pending.call) });
       this.block(pending);
     }
     return this.settle(pending);

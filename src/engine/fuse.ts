@@ -19,6 +19,8 @@ export interface Ready {
   readonly error?: object;
   /** Every member's, if they came with the requests. */
   readonly operands?: readonly Uint8Array[];
+  /** Some have joined, and contribute zeros to this call. */
+  readonly zeros?: Call;
 }
 
 export interface Batch<T extends Ready> {
@@ -70,8 +72,9 @@ function gather<T extends Ready>(ready: readonly T[], mostBytes: number) {
   return { items, skipped, until, bytes };
 }
 
-function obstacleOf({ call, error, operands }: Ready, mostBytes: number): string | undefined {
+function obstacleOf({ call, error, operands, zeros }: Ready, mostBytes: number): string | undefined {
   if (error) return 'it has failed';
+  if (zeros) return 'some ranks have joined';
   if (operands) return 'its operands came with the requests';
   if (call.kind !== 'allreduce') return `${call.kind} is not fused`;
   if (call.grouped) return 'a group is one operation already';

@@ -22,8 +22,8 @@ export type ToThread =
   | { kind: 'submit'; submission: Submission }
   /** Nothing is gathered any longer: somebody awaits a handle. */
   | { kind: 'flush' }
-  /** The main thread blocks on this call. */
-  | { kind: 'await'; name: string }
+  /** The main thread blocks on the call of this key. */
+  | { kind: 'await'; key: string }
   | { kind: 'report'; json: string }
   | { kind: 'leave'; failed: boolean; reason: string };
 

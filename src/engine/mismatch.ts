@@ -51,13 +51,15 @@ export function mismatchOf(
   calls: readonly Call[],
   members: readonly number[],
   hostOf: (rank: number) => string,
+  /** Behind the name: of which process set. */
+  ofSet = '',
 ): MismatchError | undefined {
   const first = calls[0]!;
   if (calls.every((call) => isSameCall(call, first))) return undefined;
   for (const { what, shown, todo } of checks) {
     const texts = shown(calls);
     if (texts.every((text) => text === texts[0])) continue;
-    return new MismatchError(`${what(first.kind.toUpperCase())} for '${first.name}': ${sides(texts, members, hostOf)}. ${todo}`, {
+    return new MismatchError(`${what(first.kind.toUpperCase())} for '${first.name}'${ofSet}: ${sides(texts, members, hostOf)}. ${todo}`, {
       tensor: first.name,
     });
   }

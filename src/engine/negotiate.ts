@@ -7,35 +7,44 @@
  *   b. The coordinator collects by name who has submitted. A call is complete when every member has. If all sent its operand along, all
  *      are handed out with the decision: nothing is left to be carried out but the arithmetic.
  *   c. Complete calls are compared. Ranks that disagree all get the mismatch, and the job goes on; a call that all named by its id needs
- *      no comparison.
+ *      no comparison. A member that has joined is not waited for: it will contribute zeros, which only an allreduce knows how to take.
  *   d. What became complete together is fused where that is allowed; otherwise the order of responses is the order in which calls became
  *      complete.
  *   e. All ranks are sent the same responses in the same order and carry them out one after the other. Agreed calls are remembered under
  *      a new id, said in the response; ids that were forgotten follow the responses, which may still name them.
  *
- * Invariants: every submitted call is answered by exactly one response; a name waits at most once for each rank; after a rank has left
- * nothing is complete any more: what is undecided and what comes later fails, what was complete before is still taken.
+ * All this for each process set by itself; decisions on different sets have one order too, so that two that share ranks never wait for each other.
+ *
+ * Invariants: every submitted call is answered by exactly one response; a name waits at most once for each rank; after a member of a set has left
+ * nothing of that set is complete any more: what is undecided and what comes later fails, what was complete before is still taken.
  */
 import { isStarAllreduce } from '../collective/select';
-import { type ErrorRecord, recordOf, ShutdownError, WireError } from '../errors';
+import { type ErrorRecord, MismatchError, ProcessSetError, recordOf, ShutdownError, StallError, WireError } from '../errors';
 import { ResponseCache } from './cache';
 import { bytesOfCall, type Call, callKey, type Kind } from './call';
 import { type Batch, fuse, type Ready } from './fuse';
+import { type MemberSet, MemberSets, ofSet } from './member_sets';
 import { mismatchOf } from './mismatch';
+import { ranksAndHosts } from './ranks';
 
 export interface Decision {
   /** Several: fused. */
   readonly names: readonly string[];
   readonly kind: Kind;
+  readonly processSet: number;
+  /** Who is told. */
+  readonly members: readonly number[];
   readonly error?: ErrorRecord;
   /** The ids of all the names, if all were named by their ids; else empty. */
   readonly cached: readonly number[];
   /** For each name the id under which it is remembered from now on; 0: no news. */
   readonly cacheAs: readonly number[];
-  /** Of a gather, for each part: rows of each member. */
+  /** Of a gather, for each part: rows of each member. Of a join: the last rank; of an added set: its id. */
   readonly sizes: readonly (readonly number[])[];
   /** Set if every member sent its operand along: these, in the order of members, and the call they are of. */
   readonly star?: { readonly call: Call; readonly operands: readonly Uint8Array[] };
+  /** Some have joined: what they contribute zeros to, if it takes data. */
+  readonly zeros?: Call;
   /** A sentence for the log. */
   readonly why: () => string;
 }
@@ -57,15 +66,21 @@ export interface WaitingCall {
 }
 
 interface Waiting {
+  readonly set: MemberSet;
   readonly calls: Map<number, Call>;
   readonly sinceMs: number;
   /** By rank: what came with the request. */
   readonly operands: Map<number, Uint8Array>;
   /** Members that named the remembered call. */
   hits: number;
+  /** A barrier with a time-out: the earliest. */
+  deadlineMs: number;
+  /** It has passed: whoever comes now gets this. */
+  expired?: ErrorRecord;
 }
 
 interface Complete extends Ready {
+  readonly set: MemberSet;
   readonly error?: ErrorRecord;
   /** What all named; 0: some submitted it in full. */
   readonly id: number;
@@ -74,35 +89,35 @@ interface Complete extends Ready {
 }
 
 export interface NegotiatorOptions {
-  /** Ranks, ascending. */
-  readonly members: readonly number[];
+  /** Ranks of the job. */
+  readonly size: number;
   readonly hostOf: (rank: number) => string;
   readonly cacheCapacity: number;
   readonly fusionThresholdBytes: number;
 }
 
+/** These a joined rank can take part in. */
+const takesJoined = (kind: Kind): boolean => kind === 'allreduce' || kind === 'barrier' || kind === 'join';
+
 export class Negotiator {
+  private readonly sets: MemberSets;
   /** By key, the oldest first. */
   private readonly table = new Map<string, Waiting>();
-  private readonly positions: ReadonlyMap<number, number>;
   private readonly cache: ResponseCache;
   private complete: Complete[] = [];
-  private departed?: ErrorRecord;
 
   constructor(private readonly options: NegotiatorOptions) {
-    this.positions = new Map(options.members.map((rank, position) => [rank, position]));
+    this.sets = new MemberSets(options.size);
     this.cache = new ResponseCache(options.cacheCapacity);
   }
 
   /** @returns ids to be asked for in full. @throws WireError the rank is no member, has submitted that before, or sent an operand that fits no call */
   add(rank: number, { full, cached, operand }: Requests, nowMs: number): { resend: number[] } {
-    const position = this.positions.get(rank);
-    if (position === undefined) throw new WireError(`Rank ${rank} submits collectives of which it is no member. Please report it.`);
     if (operand && full.length + cached.length !== 1)
       throw new WireError(`Rank ${rank} sent one operand for ${full.length + cached.length} calls. Please report it.`);
     const resend: number[] = [];
     for (const id of cached) {
-      const call = this.cache.hit(id, position);
+      const call = this.cache.hit(id, (known) => this.setOf(rank, known).positions.get(rank)!);
       if (call) this.put(rank, call, true, operand, nowMs);
       else resend.push(id);
     }
@@ -110,18 +125,44 @@ export class Negotiator {
     return { resend };
   }
 
-  /** A rank left by shutdown(). The first that leaves is the one that is named. */
+  /** A rank left by shutdown(). The first that leaves a set is the one that is named. */
   depart(rank: number, reason: string): void {
-    const { hostOf } = this.options;
-    this.departed ??= recordOf(
-      new ShutdownError(
-        `Rank ${rank} on host ${hostOf(rank)} has left the job (${reason}), so collectives with it are over. ` +
-          'Let every rank call shutdown() at the same place.',
-        { peer: rank, host: hostOf(rank) },
-      ),
-    );
-    for (const [key, { calls }] of this.table) this.refuse(key, calls.values().next().value!);
-    this.table.clear();
+    const host = this.options.hostOf(rank);
+    for (const set of this.sets.of(rank)) {
+      set.departed ??= recordOf(
+        new ShutdownError(
+          `Rank ${rank} on host ${host} has left the job (${reason}), so collectives with it${ofSet(set)} are over. ` +
+            'Let every rank call shutdown() at the same place.',
+          { peer: rank, host },
+        ),
+      );
+      this.refuseWaiting(set, set.departed);
+    }
+  }
+
+  /** Barriers whose time has passed fail. */
+  expire(nowMs: number): void {
+    for (const waiting of this.table.values()) {
+      if (waiting.deadlineMs > nowMs || waiting.expired) continue;
+      const { set, calls, sinceMs } = waiting;
+      const missing = set.members.filter((rank) => !calls.has(rank) && !set.joined.has(rank));
+      const call = calls.values().next().value!;
+      waiting.expired = recordOf(
+        new StallError(
+          `After ${((nowMs - sinceMs) / 1000).toFixed(1)} s ${ranksAndHosts(missing, this.options.hostOf)} had not come to the barrier${ofSet(set)} at which ` +
+            `${ranksAndHosts([...calls.keys()], this.options.hostOf)} waited. Let every rank call it, or raise its timeoutMs.`,
+          { peer: missing[0], host: this.options.hostOf(missing[0]!), tensor: call.name },
+        ),
+      );
+      this.answer(set, call, waiting.expired);
+    }
+  }
+
+  /** When the next barrier's time passes; undefined: none has one. */
+  nextDeadlineMs(): number | undefined {
+    let next = Number.POSITIVE_INFINITY;
+    for (const { deadlineMs, expired } of this.table.values()) if (!expired) next = Math.min(next, deadlineMs);
+    return Number.isFinite(next) ? next : undefined;
   }
 
   /** What became complete since the last time, and the ids forgotten since. */
@@ -133,24 +174,34 @@ export class Negotiator {
 
   /** The oldest first. */
   waiting(): WaitingCall[] {
-    const { members } = this.options;
-    return [...this.table.values()].map(({ calls, sinceMs }) => ({
-      call: calls.values().next().value!,
-      sinceMs,
-      missing: () => members.filter((rank) => !calls.has(rank)),
-      submitted: () => members.filter((rank) => calls.has(rank)),
-    }));
+    return [...this.table.values()]
+      .filter(({ expired }) => !expired)
+      .map(({ set, calls, sinceMs }) => ({
+        call: calls.values().next().value!,
+        sinceMs,
+        missing: () => set.members.filter((rank) => !calls.has(rank) && !set.joined.has(rank)),
+        submitted: () => set.members.filter((rank) => calls.has(rank)),
+      }));
+  }
+
+  /** @throws WireError there is no such set, or the rank is no member */
+  private setOf(rank: number, { processSet, name }: Call): MemberSet {
+    const set = this.sets.get(processSet);
+    if (!set?.positions.has(rank))
+      throw new WireError(`Rank ${rank} submits '${name}' on process set ${processSet}, of which it is no member. Please report it.`);
+    return set;
   }
 
   private put(rank: number, call: Call, isHit: boolean, operand: Uint8Array | undefined, nowMs: number): void {
     const key = callKey(call);
-    if (this.departed) {
-      this.refuse(key, call);
+    const set = this.setOf(rank, call);
+    if (set.departed) {
+      this.refuse(set, key, call, set.departed);
       return;
     }
     let waiting = this.table.get(key);
     if (!waiting) {
-      waiting = { calls: new Map(), operands: new Map(), sinceMs: nowMs, hits: 0 };
+      waiting = { set, calls: new Map(), operands: new Map(), sinceMs: nowMs, hits: 0, deadlineMs: Number.POSITIVE_INFINITY };
       this.table.set(key, waiting);
     }
     if (waiting.calls.has(rank)) {
@@ -158,7 +209,7 @@ export class Negotiator {
     }
     if (
       operand &&
-      (call.kind !== 'allreduce' || operand.length !== bytesOfCall(call) || !isStarAllreduce(this.positions.size, operand.length))
+      (call.kind !== 'allreduce' || operand.length !== bytesOfCall(call) || !isStarAllreduce(set.members.length, operand.length))
     ) {
       throw new WireError(
         `Rank ${rank} sent ${operand.length} bytes along with ${call.kind} '${call.name}', to which they do not belong. Please report it.`,
@@ -167,43 +218,129 @@ export class Negotiator {
     waiting.calls.set(rank, call);
     if (operand) waiting.operands.set(rank, operand);
     if (isHit) waiting.hits += 1;
-    if (waiting.calls.size < this.positions.size) return;
+    if (call.timeoutMs > 0) waiting.deadlineMs = Math.min(waiting.deadlineMs, nowMs + call.timeoutMs);
+    if (waiting.expired) {
+      this.answer(set, call, waiting.expired);
+      if (waiting.calls.size === set.members.length) this.table.delete(key);
+      return;
+    }
+    if (call.kind === 'join') this.join(rank, set);
+    this.completeIfAll(key, waiting);
+  }
+
+  /** What waited for this rank alone waits no longer. */
+  private join(rank: number, set: MemberSet): void {
+    set.joined.add(rank);
+    for (const [key, waiting] of [...this.table]) {
+      const [call] = waiting.calls.values();
+      if (waiting.set === set && call!.kind !== 'join' && !waiting.expired) this.completeIfAll(key, waiting);
+    }
+  }
+
+  private completeIfAll(key: string, waiting: Waiting): void {
+    const { set, calls } = waiting;
+    const [call] = calls.values() as unknown as [Call];
+    const isAll =
+      calls.size === set.members.length ||
+      (set.joined.size > 0 && call.kind !== 'join' && set.members.every((rank) => calls.has(rank) || set.joined.has(rank)));
+    if (!isAll) return;
     this.table.delete(key);
     this.complete.push(this.decide(key, waiting));
   }
 
-  private decide(key: string, { calls, operands: given, hits }: Waiting): Complete {
-    const { members, hostOf } = this.options;
-    const all = members.map((rank) => calls.get(rank)!);
+  private decide(key: string, { set, calls, operands: given, hits }: Waiting): Complete {
+    const { hostOf } = this.options;
+    const present = set.members.filter((rank) => calls.has(rank));
+    const all = present.map((rank) => calls.get(rank)!);
     const [call] = all as [Call];
+    const isPart = present.length < set.members.length;
+    const zeros = isPart ? call : undefined;
+    const settled = { set, call, id: 0, cacheAs: 0, sizes: [], zeros };
+    if (isPart && !takesJoined(call.kind)) {
+      this.cache.release(key);
+      return { ...settled, error: recordOf(forbidden(call, set, hostOf)) };
+    }
     const sizes = call.kind === 'allgather' ? call.parts.map((_, part) => all.map(({ parts }) => parts[part]?.[0] ?? 0)) : [];
-    const operands = given.size === members.length ? members.map((rank) => given.get(rank)!) : undefined;
-    if (hits === members.length) return { call, operands, id: this.cache.use(key), cacheAs: 0, sizes };
-    const mismatch = mismatchOf(all, members, hostOf);
+    const operands = given.size === set.members.length ? present.map((rank) => given.get(rank)!) : undefined;
+    if (hits === present.length) return { ...settled, operands, id: this.cache.use(key), sizes };
+    const mismatch = mismatchOf(all, present, hostOf, ofSet(set));
     if (mismatch) {
       this.cache.release(key);
-      return { call, error: recordOf(mismatch), id: 0, cacheAs: 0, sizes: [] };
+      return { ...settled, error: recordOf(mismatch) };
     }
-    // Every barrier has a name of its own: it will not be asked for again.
-    return { call, operands, id: 0, cacheAs: call.kind === 'barrier' ? 0 : this.cache.remember(all), sizes };
+    switch (call.kind) {
+      case 'join':
+        return { ...settled, sizes: [[this.endJoin(set)]] };
+      case 'add-set':
+        return { ...settled, sizes: [[this.sets.add(call.parts[0]!)]] };
+      case 'remove-set':
+        this.removeSet(call.parts[0]![0]!);
+        return settled;
+      case 'barrier':
+        // Every barrier has a name of its own: it will not be asked for again.
+        return settled;
+      default:
+        // With some of the calls only, there is nothing to remember for all.
+        return { ...settled, operands, cacheAs: isPart ? 0 : this.cache.remember(all), sizes };
+    }
   }
 
-  private refuse(key: string, call: Call): void {
+  /** Names start anew: what nobody came to in time must not meet them. @returns who was last */
+  private endJoin(set: MemberSet): number {
+    const last = [...set.joined].at(-1)!;
+    set.joined.clear();
+    for (const [key, waiting] of this.table) if (waiting.set === set && waiting.expired) this.table.delete(key);
+    return last;
+  }
+
+  private removeSet(id: number): void {
+    const set = this.sets.get(id);
+    if (!set) return;
+    this.refuseWaiting(set, recordOf(new ProcessSetError(`Process set ${id} was removed while this was pending.`)));
+    this.sets.remove(id);
+  }
+
+  private refuseWaiting(set: MemberSet, error: ErrorRecord): void {
+    for (const [key, waiting] of this.table) {
+      if (waiting.set !== set) continue;
+      this.table.delete(key);
+      if (!waiting.expired) this.refuse(set, key, waiting.calls.values().next().value!, error);
+    }
+  }
+
+  private refuse(set: MemberSet, key: string, call: Call, error: ErrorRecord): void {
     this.cache.release(key);
-    this.complete.push({ call, error: this.departed, id: 0, cacheAs: 0, sizes: [] });
+    this.answer(set, call, error);
+  }
+
+  private answer(set: MemberSet, call: Call, error: ErrorRecord): void {
+    this.complete.push({ set, call, error, id: 0, cacheAs: 0, sizes: [] });
   }
 }
 
+function forbidden({ kind, name }: Call, set: MemberSet, hostOf: (rank: number) => string): MismatchError {
+  const joined = [...set.joined].sort((a, b) => a - b);
+  return new MismatchError(
+    `${kind.toUpperCase()} '${name}'${ofSet(set)} cannot be carried out: ${ranksAndHosts(joined, hostOf)} has joined, and only allreduce, barrier and join go on ` +
+      'until all have. Call join() on every rank before anything else.',
+    { peer: joined[0], tensor: name },
+  );
+}
+
 function decisionOf({ items, why }: Batch<Complete>): Decision {
-  const [{ call, error, operands, sizes }] = items as [Complete];
+  const [{ call, set, error, operands, sizes, zeros }] = items as [Complete];
   return {
     names: items.map((item) => item.call.name),
     kind: call.kind,
+    processSet: set.id,
+    members: set.members,
     error,
-    cached: items.every(({ id }) => id > 0) ? items.map(({ id }) => id) : [],
+    // Those that have joined may not hold what the others have named.
+    cached: !zeros && items.every(({ id }) => id > 0) ? items.map(({ id }) => id) : [],
     cacheAs: items.map(({ cacheAs }) => cacheAs),
     sizes,
     star: operands && { call, operands },
+    zeros,
     why,
   };
 }

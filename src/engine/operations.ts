@@ -5,22 +5,27 @@
  * Communication thread. Invariants: nothing here waits for a user; the operand of a reduction lies in the arena, in one piece (a fused operation of scattered calls is
  * gathered in the fusion region); the result of a gather is a buffer of its own that is handed to the main thread without a copy.
  */
-import { execute, type Operand } from '../collective/execute';
+import { execute, type Operand, type Route } from '../collective/execute';
 import type { Plan } from '../collective/plan';
 import { selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
 import { bytesPerElem, elemsOf, isFloat } from '../dtype';
 import { BugError, type ErrorRecord } from '../errors';
-import { bytesOf } from '../memory/arena';
-import type { KernelOp, Kernels } from '../memory/kernels';
+import { bytesOf, createMemory } from '../memory/arena';
+import { type KernelOp, type Kernels, makeKernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
-import type { Call, CallOp } from './call';
+import { bytesOfCall, type Call, type CallOp } from './call';
 import type { Regions, Submission } from './messages';
 
 export interface Decided {
-  readonly names: readonly string[];
+  /** Of the calls: process set and name. */
+  readonly keys: readonly string[];
   readonly kind: string;
+  readonly processSet: number;
+  readonly tag: number;
+  /** Some have joined, this rank perhaps among them: what they contribute zeros to. */
+  readonly zeros?: Call;
   readonly error?: ErrorRecord;
-  /** For each part, rows on each member. */
+  /** For each part, rows on each member; of a join the last rank, of an added set its id. */
   readonly sizes: readonly (readonly number[])[];
   /** There is nothing to carry out: this is what comes out. */
   readonly result?: Uint8Array;
@@ -34,40 +39,90 @@ export interface OperationResult {
 /** Plans are kept for sizes that come again, until they have so many steps together (about 100 bytes each): those of 1 GiB on 2 ranks have 4,096. */
 const MOST_KEPT_STEPS = 1 << 16;
 const MOST_ITEM_BYTES = 16;
+const PAGE_BYTES = 1 << 16;
+
+/** The members of a process set, as one of them sees it. */
+interface Group {
+  /** Global ranks, ascending. */
+  readonly members: readonly number[];
+  readonly position: number;
+  /** Allreduce plans by size. */
+  readonly plans: Map<number, Plan>;
+}
+
+/** Memory that an operand lies in, with what works on it. */
+interface Workspace {
+  readonly memory: WebAssembly.Memory;
+  readonly kernels: Kernels;
+}
 
 export class Operations {
-  private tag = 0;
-  private readonly plans = new Map<number, Plan>();
+  private readonly groups = new Map<number, Group>();
   private keptSteps = 0;
+  private readonly own: Workspace;
+  /** Where zeros are contributed from: it need not be part of the arena, which only the main thread gives out. */
+  private spare?: Workspace;
 
   constructor(
     private readonly memory: WebAssembly.Memory,
     private readonly kernels: Kernels,
     private readonly regions: Regions,
     private readonly transport: Transport,
-    /** Global ranks, ascending. */
-    private readonly members: readonly number[],
-  ) {}
+    size: number,
+  ) {
+    this.own = { memory, kernels };
+    this.addGroup(
+      0,
+      Array.from({ length: size }, (_, rank) => rank),
+    );
+  }
 
   /** Completes the submissions' data in place, or returns gathered output (one result a submission). */
   async run(decided: Decided, submissions: readonly Submission[]): Promise<OperationResult[]> {
-    const call = submissions[0]!.call;
+    const [submission] = submissions as [Submission];
+    const { call } = submission;
+    const group = this.groupOf(decided.processSet);
     switch (decided.kind) {
       case 'allreduce':
-        await this.allreduce(call, submissions);
+        await this.allreduce(call, submissions, group, decided.tag);
         return submissions.map(() => ({}));
       case 'broadcast':
-        await this.broadcast(submissions[0]!);
+        await this.broadcast(submission, group, decided.tag);
         return [{}];
       case 'allgather':
-        return [await this.allgather(submissions[0]!, decided.sizes)];
+        return [await this.allgather(submission, decided.sizes, group, decided.tag)];
       case 'barrier':
+        return [{}];
+      case 'join':
+        return [{ rows: decided.sizes.map((rows) => [...rows]) }];
+      case 'add-set':
+        this.addGroup(decided.sizes[0]![0]!, call.parts[0]!);
+        return [{ rows: decided.sizes.map((rows) => [...rows]) }];
+      case 'remove-set':
+        this.groups.delete(call.parts[0]![0]!);
         return [{}];
       default:
         throw new BugError(
           `The coordinator decided on '${decided.kind}', which this version does not know. Install the same version of khorovod everywhere.`,
         );
     }
+  }
+
+  /** This rank has joined: its part in an allreduce of the others. */
+  async contributeZeros({ processSet, tag }: Decided, call: Call): Promise<void> {
+    const bytes = bytesOfCall(call);
+    const base = this.regions.scratch.byteOffset + this.regions.scratch.bytes;
+    this.spare ??= makeWorkspace();
+    const { memory } = this.spare;
+    const missingBytes = base + bytes - memory.buffer.byteLength;
+    if (missingBytes > 0) memory.grow(Math.ceil(missingBytes / PAGE_BYTES));
+    bytesOf(memory, base, bytes).fill(0);
+    await this.reduce(this.spare, base, call, bytes, this.groupOf(processSet), tag);
+  }
+
+  /** Global ranks, ascending. */
+  membersOf(processSet: number): readonly number[] {
+    return this.groupOf(processSet).members;
   }
 
   /** Where the data of a call lies: its operand until it is carried out, then its result. */
@@ -94,29 +149,29 @@ export class Operations {
       if (call.prescale !== 1) this.kernels.scale(call.dtype, at, elems, call.prescale);
       if (i > 0) this.kernels.reduce(call.dtype, kernelOpOf(call.op), sum, next, elems);
     }
-    this.finisher(call, sum)?.(0, elems);
+    this.finisher(call, this.own, sum, this.membersOf(call.processSet).length)?.(0, elems);
     return this.view(sum, bytes).slice();
   }
 
-  private get position(): number {
-    return this.members.indexOf(this.transport.rank);
+  private addGroup(id: number, members: readonly number[]): void {
+    this.groups.set(id, { members, position: members.indexOf(this.transport.rank), plans: new Map() });
   }
-  private nextTag(): number {
-    this.tag = (this.tag + 1) >>> 0;
-    return this.tag;
+  private groupOf(processSet: number): Group {
+    const group = this.groups.get(processSet);
+    if (!group) throw new BugError(`The coordinator decided on process set ${processSet}, which is not there. Please report it.`);
+    return group;
   }
   private view(byteOffset: number, bytes: number): Uint8Array {
     return bytesOf(this.memory, byteOffset, bytes);
   }
-  private get scratch(): Uint8Array {
-    return this.view(this.regions.scratch.byteOffset, this.regions.scratch.bytes);
+  private scratchOf({ memory }: Workspace): Uint8Array {
+    return bytesOf(memory, this.regions.scratch.byteOffset, this.regions.scratch.bytes);
   }
-  private context() {
-    return { transport: this.transport, members: this.members, tag: this.nextTag() };
+  private route({ members }: Group, tag: number): Route {
+    return { transport: this.transport, members, tag };
   }
 
-  private async allreduce(call: Call, submissions: readonly Submission[]): Promise<void> {
-    const itemBytes = bytesPerElem(call.dtype);
+  private async allreduce(call: Call, submissions: readonly Submission[], group: Group, tag: number): Promise<void> {
     const totalBytes = submissions.reduce((sum, { bytes }) => sum + bytes, 0);
     const isScattered = submissions.some(
       ({ byteOffset }, i) => i > 0 && byteOffset !== submissions[i - 1]!.byteOffset + submissions[i - 1]!.bytes,
@@ -127,32 +182,39 @@ export class Operations {
         throw new BugError(`A fused operation of ${totalBytes} bytes does not fit the fusion region. Please report it.`);
       this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(at, slot, bytes));
     }
-    const elems = totalBytes / itemBytes;
-    if (call.prescale !== 1) this.kernels.scale(call.dtype, base, elems, call.prescale);
-    const scratchOffset = this.regions.scratch.byteOffset;
-    const operand: Operand = {
-      bytes: this.view(base, totalBytes),
-      bytesPerElem: itemBytes,
-      reduce: (elem, count, scratchByte) =>
-        this.kernels.reduce(call.dtype, kernelOpOf(call.op), base + elem * itemBytes, scratchOffset + scratchByte, count),
-      finish: this.finisher(call, base),
-    };
-    await execute(this.allreducePlan(elems, itemBytes), this.context(), operand, this.scratch);
+    await this.reduce(this.own, base, call, totalBytes, group, tag);
     if (isScattered) this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(slot, at, bytes));
   }
 
+  /** The operand in one piece. */
+  private async reduce(workspace: Workspace, base: number, call: Call, totalBytes: number, group: Group, tag: number): Promise<void> {
+    const { memory, kernels } = workspace;
+    const itemBytes = bytesPerElem(call.dtype);
+    const elems = totalBytes / itemBytes;
+    if (call.prescale !== 1) kernels.scale(call.dtype, base, elems, call.prescale);
+    const scratchOffset = this.regions.scratch.byteOffset;
+    const operand: Operand = {
+      bytes: bytesOf(memory, base, totalBytes),
+      bytesPerElem: itemBytes,
+      reduce: (elem, count, scratchByte) =>
+        kernels.reduce(call.dtype, kernelOpOf(call.op), base + elem * itemBytes, scratchOffset + scratchByte, count),
+      finish: this.finisher(call, workspace, base, group.members.length),
+    };
+    await execute(this.allreducePlan(elems, itemBytes, group), this.route(group, tag), operand, this.scratchOf(workspace));
+  }
+
   /** A step reduces the same sizes again and again. */
-  private allreducePlan(elems: number, itemBytes: number): Plan {
+  private allreducePlan(elems: number, itemBytes: number, { members, position, plans }: Group): Plan {
     const key = elems * MOST_ITEM_BYTES + itemBytes;
-    let plan = this.plans.get(key);
+    let plan = plans.get(key);
     if (!plan) {
-      plan = selectAllreduce({ rank: this.position, size: this.members.length, elems, bytesPerElem: itemBytes }).plan;
+      plan = selectAllreduce({ rank: position, size: members.length, elems, bytesPerElem: itemBytes }).plan;
       this.keptSteps += plan.sends.length + plan.recvs.length + 1;
       if (this.keptSteps > MOST_KEPT_STEPS) {
-        this.plans.clear();
+        for (const group of this.groups.values()) group.plans.clear();
         this.keptSteps = 0;
       }
-      this.plans.set(key, plan);
+      plans.set(key, plan);
     }
     return plan;
   }
@@ -166,41 +228,48 @@ export class Operations {
   }
 
   /** What an element gets once it is summed: floats one factor, integers the exact truncating quotient, then the truncated product. */
-  private finisher({ dtype, op, postscale }: Call, base: number): Operand['finish'] {
+  private finisher({ dtype, op, postscale }: Call, { kernels }: Workspace, base: number, size: number): Operand['finish'] {
     const itemBytes = bytesPerElem(dtype);
-    const divisor = op === 'average' ? this.members.length : 1;
+    const divisor = op === 'average' ? size : 1;
     if (divisor === 1 && postscale === 1) return undefined;
-    if (isFloat(dtype)) return (elem, elems) => this.kernels.scale(dtype, base + elem * itemBytes, elems, postscale / divisor);
+    if (isFloat(dtype)) return (elem, elems) => kernels.scale(dtype, base + elem * itemBytes, elems, postscale / divisor);
     return (elem, elems) => {
-      if (divisor !== 1) this.kernels.divide(dtype, base + elem * itemBytes, elems, divisor);
-      if (postscale !== 1) this.kernels.scale(dtype, base + elem * itemBytes, elems, postscale);
+      if (divisor !== 1) kernels.divide(dtype, base + elem * itemBytes, elems, divisor);
+      if (postscale !== 1) kernels.scale(dtype, base + elem * itemBytes, elems, postscale);
     };
   }
 
-  private async broadcast({ call, byteOffset, bytes }: Submission): Promise<void> {
+  private async broadcast({ call, byteOffset, bytes }: Submission, group: Group, tag: number): Promise<void> {
+    const { members, position } = group;
     const { plan } = selectBroadcast({
-      rank: this.position,
-      size: this.members.length,
-      root: this.members.indexOf(call.root),
+      rank: position,
+      size: members.length,
+      root: members.indexOf(call.root),
       elems: bytes,
       bytesPerElem: 1,
     });
-    await execute(plan, this.context(), { bytes: this.view(byteOffset, bytes), bytesPerElem: 1 }, this.scratch);
+    await execute(plan, this.route(group, tag), { bytes: this.view(byteOffset, bytes), bytesPerElem: 1 }, this.scratchOf(this.own));
   }
 
-  private async allgather({ call, byteOffset }: Submission, sizes: readonly (readonly number[])[]): Promise<OperationResult> {
+  private async allgather(
+    { call, byteOffset }: Submission,
+    sizes: readonly (readonly number[])[],
+    group: Group,
+    tag: number,
+  ): Promise<OperationResult> {
+    const { members, position } = group;
     const outputs: ArrayBuffer[] = [];
     let at = byteOffset;
     for (const [part, shape] of call.parts.entries()) {
       const rowBytes = elemsOf(shape.slice(1)) * bytesPerElem(call.dtype);
       const bytesOf = sizes[part]!.map((rows) => rows * rowBytes);
       const output = new Uint8Array(bytesOf.reduce((sum, bytes) => sum + bytes, 0));
-      const ownBytes = bytesOf[this.position]!;
-      const ownAt = bytesOf.slice(0, this.position).reduce((sum, bytes) => sum + bytes, 0);
+      const ownBytes = bytesOf[position]!;
+      const ownAt = bytesOf.slice(0, position).reduce((sum, bytes) => sum + bytes, 0);
       output.set(this.view(at, ownBytes), ownAt);
       at += ownBytes;
-      const { plan } = selectAllgather({ rank: this.position, size: this.members.length, elemsOf: bytesOf, bytesPerElem: 1 });
-      await execute(plan, this.context(), { bytes: output, bytesPerElem: 1 }, this.scratch);
+      const { plan } = selectAllgather({ rank: position, size: members.length, elemsOf: bytesOf, bytesPerElem: 1 });
+      await execute(plan, this.route(group, tag + part), { bytes: output, bytesPerElem: 1 }, this.scratchOf(this.own));
       outputs.push(output.buffer as ArrayBuffer);
     }
     return { outputs, rows: sizes.map((rows) => [...rows]) };
@@ -209,3 +278,8 @@ export class Operations {
 
 /** An average is a sum, divided at the end. */
 const kernelOpOf = (op: CallOp): KernelOp => (op === 'average' ? 'sum' : op);
+
+function makeWorkspace(): Workspace {
+  const memory = createMemory();
+  return { memory, kernels: makeKernels(memory) };
+}

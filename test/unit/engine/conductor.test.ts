@@ -47,7 +47,11 @@ class Rank {
   private readonly boundary = new Boundary();
   private lastId = 0;
 
-  constructor(rank: number, size: number, env: Record<string, string>) {
+  constructor(
+    rank: number,
+    private readonly size: number,
+    env: Record<string, string>,
+  ) {
     const config = readConfig({ HOROVOD_RANK: `${rank}`, HOROVOD_SIZE: `${size}`, HOROVOD_CYCLE_TIME: '0', ...env });
     this.conductor = new Conductor(config, this.boundary, (message) => this.told.push(message));
     this.control = new ControlPlane(rank, hostOf, 1e9, {
@@ -64,8 +68,8 @@ class Rank {
 
   begin(): void {
     const session = { control: this.control, transport: { abort: () => this.finish?.() }, hostOf };
-    const run: Operations['run'] = ({ names }, submissions) => {
-      this.ran.push(names.join('+'));
+    const run: Operations['run'] = ({ keys }, submissions) => {
+      this.ran.push(keys.map((key) => key.replace('0:', '')).join('+'));
       return new Promise((resolve) => {
         this.finish = () => {
           this.finish = undefined;
@@ -73,7 +77,8 @@ class Rank {
         };
       });
     };
-    const star: Pick<Operations, 'operandOf' | 'combine' | 'place'> = {
+    const star: Pick<Operations, 'operandOf' | 'combine' | 'place' | 'membersOf'> = {
+      membersOf: () => Array.from({ length: this.size }, (_, rank) => rank),
       operandOf: ({ slot }) => this.data.get(slot)!,
       combine: (_, operands) => operands[0]!.map((_, i) => operands.reduce((sum, operand) => sum + operand[i]!, 0)),
       place: ({ slot }, result) => this.data.get(slot)!.set(result),

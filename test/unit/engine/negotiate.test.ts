@@ -11,7 +11,7 @@ import { call, hostOf } from './calls';
 
 const negotiatorOf = (size: number, options: Partial<NegotiatorOptions> = {}): Negotiator =>
   new Negotiator({
-    members: Array.from({ length: size }, (_, rank) => rank),
+    size,
     hostOf,
     cacheCapacity: 16,
     fusionThresholdBytes: 0,
@@ -54,7 +54,7 @@ t.test('what became complete by one message is fused up to the threshold, groups
   const negotiator = negotiatorOf(2, { fusionThresholdBytes: 60 });
   const calls = [call('a'), call('g', { grouped: true }), call('b'), call('c')];
   submit(negotiator, 0, ...calls);
-  submit(negotiator, 1, ...[...calls].reverse());
+  submit(negotiator, 1, ...[...calls]);
   t.same(namesOf(negotiator.take().responses), ['c+b', 'g', 'a'], 'c and b with what was passed over fit; a has no room');
 });
 
@@ -561,4 +561,108 @@ t.test('in any job every rank carries out the same, every call is answered once 
   );
   t.ok(hits > 100, 'calls were named by ids');
   t.ok(resends > 10, 'some of which were forgotten on their way');
+});
+
+// ───── process sets, joins, barriers with a time ─────
+
+const barrier = (name: string, fields: Partial<Call> = {}): Call => call(name, { kind: 'barrier', parts: [], ...fields });
+const joining = (fields: Partial<Call> = {}): Call => call('join', { kind: 'join', parts: [], ...fields });
+/** Has all ranks register that set. @returns its id */
+function added(negotiator: Negotiator, size: number, ranks: number[]): number {
+  for (let rank = 0; rank < size; rank += 1) submit(negotiator, rank, call(`add ${ranks}`, { kind: 'add-set', parts: [ranks] }));
+  return negotiator.take().responses[0]!.sizes[0]![0]!;
+}
+
+t.test('a set decides by itself, and only its members are told', async (t) => {
+  const negotiator = negotiatorOf(4);
+  const pair = added(negotiator, 4, [1, 3]);
+  const other = added(negotiator, 4, [0, 3]);
+  t.same([pair, other], [1, 2]);
+  submit(negotiator, 3, call('a', { processSet: pair }), call('a', { processSet: other }), call('a'));
+  submit(negotiator, 0, call('a', { processSet: other }));
+  submit(negotiator, 1, call('a', { processSet: pair, dtype: 'int32' }));
+  const { responses } = negotiator.take();
+  t.match(responses, [
+    { names: ['a'], processSet: other, members: [0, 3], error: undefined },
+    { names: ['a'], processSet: pair, members: [1, 3], error: { message: /'a' of process set 1 \(rank 1 and 3\)/ } },
+  ]);
+  t.throws(() => submit(negotiator, 2, call('b', { processSet: pair })), /of which it is no member/);
+  t.throws(() => submit(negotiator, 1, call('b', { processSet: 9 })), /of which it is no member/);
+});
+
+t.test('what is pending on a set that is removed fails, and so does a set that a member has left', async (t) => {
+  const negotiator = negotiatorOf(3);
+  const pair = added(negotiator, 3, [0, 1]);
+  const last = added(negotiator, 3, [1, 2]);
+  submit(negotiator, 0, call('a', { processSet: pair }));
+  submit(negotiator, 2, call('a', { processSet: last }));
+  for (const rank of [0, 1, 2]) submit(negotiator, rank, call('remove', { kind: 'remove-set', parts: [[pair]] }));
+  t.match(negotiator.take().responses, [
+    { names: ['a'], error: { code: 'ERR_HVD_PROCESS_SET' } },
+    { names: ['remove'], error: undefined },
+  ]);
+  negotiator.depart(0, 'it is over');
+  t.same(negotiator.take().responses, [], 'nothing of the set without rank 0');
+  submit(negotiator, 1, call('a', { processSet: last }), call('b'));
+  t.match(
+    negotiator.take().responses,
+    [
+      { names: ['a'], error: undefined },
+      { names: ['b'], error: { code: 'ERR_HVD_SHUTDOWN' } },
+    ].reverse(),
+  );
+});
+
+t.test('who has joined is not waited for', async (t) => {
+  const negotiator = negotiatorOf(3, { fusionThresholdBytes: 1 << 20 });
+  for (const rank of [0, 1, 2]) submit(negotiator, rank, call('a'));
+  const [id] = negotiator.take().responses[0]!.cacheAs;
+  submit(negotiator, 0, call('a'), call('b'), call('g', { kind: 'allgather' }), barrier('c'));
+  submit(negotiator, 1, joining());
+  submit(negotiator, 0, joining());
+  t.same(negotiator.take().responses, [], 'rank 2 is still there');
+  t.same(
+    negotiator
+      .waiting()
+      .map(({ call, missing }) => [call.name, missing()])
+      .slice(0, 2),
+    [
+      ['a', [2]],
+      ['b', [2]],
+    ],
+  );
+  submit(negotiator, 2, id!, call('b'), call('g', { kind: 'allgather' }), barrier('c'));
+  t.match(negotiator.take().responses, [
+    { names: ['a'], zeros: { name: 'a' }, cached: [] },
+    { names: ['b'], zeros: { name: 'b' }, cacheAs: [0] },
+    { names: ['g'], error: { code: 'ERR_HVD_MISMATCH', message: /rank 0 and 1 .*has joined/ } },
+    { names: ['c'], error: undefined },
+  ]);
+  submit(negotiator, 2, call('d'), joining());
+  t.match(negotiator.take().responses, [
+    { names: ['d'], zeros: { name: 'd' } },
+    { kind: 'join', sizes: [[2]] },
+  ]);
+  for (const rank of [0, 1, 2]) submit(negotiator, rank, call('g', { kind: 'allgather' }));
+  t.match(negotiator.take().responses, [{ names: ['g'], error: undefined }], 'all is as before');
+});
+
+t.test('a barrier fails at the earliest time of those who wait, once for all, and for whoever comes later', async (t) => {
+  const negotiator = negotiatorOf(3);
+  submit(negotiator, 0, barrier('a', { timeoutMs: 500 }));
+  submit(negotiator, 1, barrier('a', { timeoutMs: 100 }), barrier('b'));
+  t.equal(negotiator.nextDeadlineMs(), 1101);
+  negotiator.expire(1100);
+  t.same(negotiator.take().responses, []);
+  negotiator.expire(1101);
+  t.match(negotiator.take().responses, [
+    { names: ['a'], error: { code: 'ERR_HVD_STALL', message: /rank 2 .*had not come to the barrier .*rank 0 and 1/ } },
+  ]);
+  t.equal(negotiator.nextDeadlineMs(), undefined);
+  submit(negotiator, 2, barrier('a'));
+  t.match(negotiator.take().responses, [{ names: ['a'], error: { code: 'ERR_HVD_STALL' } }]);
+  t.same(
+    negotiator.waiting().map(({ call }) => call.name),
+    ['b'],
+  );
 });

@@ -17,8 +17,7 @@ function makeOperations(size: number) {
   return inProcessTransports(size).map((transport) => {
     const memory = createMemory();
     memory.grow(Math.ceil((regions.reservedBytes + (1 << 20)) / 65536));
-    const members = Array.from({ length: size }, (_, rank) => rank);
-    return { memory, at: regions.reservedBytes, operations: new Operations(memory, makeKernels(memory), regions, transport, members) };
+    return { memory, at: regions.reservedBytes, operations: new Operations(memory, makeKernels(memory), regions, transport, size) };
   });
 }
 
@@ -91,7 +90,7 @@ t.test('on two ranks it gives the bits of the plan, with factors before and afte
         ranks.map(({ memory, at, operations }, rank) => {
           bytesOf(memory, at, bytes).set(operands[rank]!);
           const submission = { id: 1, slot: 1, call: one, byteOffset: at, bytes, isAwaited: true };
-          return operations.run({ names: ['x'], kind: 'allreduce', sizes: [] }, [submission]);
+          return operations.run({ keys: ['0:x'], kind: 'allreduce', processSet: 0, tag: 1, sizes: [] }, [submission]);
         }),
       );
       for (const { memory, at } of ranks) t.same([...bytesOf(memory, at, bytes)], [...combined], `${op} of ${dtype}`);

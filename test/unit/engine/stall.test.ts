@@ -93,7 +93,7 @@ t.test('the oldest stall comes first among the failures', async (t) => {
 });
 
 t.test('a call that is submitted by its cached id stalls as visibly as one in full', async (t) => {
-  const negotiator = new Negotiator({ members: everyone, hostOf, cacheCapacity: 8, fusionThresholdBytes: 0 });
+  const negotiator = new Negotiator({ size: everyone.length, hostOf, cacheCapacity: 8, fusionThresholdBytes: 0 });
   for (const rank of everyone) negotiator.add(rank, { full: [call('a')], cached: [] }, 0);
   const [id] = negotiator.take().responses[0]!.cacheAs;
   for (const rank of [0, 1, 3]) negotiator.add(rank, { full: [], cached: [id!] }, 1000 + rank);

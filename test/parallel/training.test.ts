@@ -28,9 +28,14 @@ const optimizers: Record<string, () => tf.Optimizer> = {
   Nesterov: () => tf.train.momentum(0.02, 0.9, true),
   RMSProp: () => tf.train.rmsprop(0.002),
   Adam: () => tf.train.adam(0.002),
+  Adamax: () => tf.train.adamax(0.002),
   Adagrad: () => tf.train.adagrad(0.02),
   // At 0.5 its steps grow so large that a rounding error decides where a maximum lies (4 ranks: 7e-6 apart, a step later 5e-3).
   Adadelta: () => tf.train.adadelta(0.2),
+  Nadam: () => hvd.train.nadam(0.002),
+  AdamW: () => hvd.train.adamw(0.002),
+  LARS: () => hvd.train.lars(2),
+  LAMB: () => hvd.train.lamb(0.002),
 };
 
 for (const [name, make] of Object.entries(optimizers)) {
@@ -163,7 +168,7 @@ t.test('a model with batch normalisation and a frozen layer: all weights are bro
   t.ok(areEqualEverywhere(model));
 });
 
-for (const name of ['SGD', 'momentum', 'RMSProp', 'Adam', 'Adagrad', 'Adadelta'])
+for (const name of ['SGD', 'momentum', 'RMSProp', 'Adam', 'Adagrad', 'Adadelta', 'Adamax', 'Nadam', 'AdamW', 'LARS', 'LAMB'])
   t.test(`save and load with ${name}: the file names the wrapped optimizer, and training resumes to the bit`, async (t) => {
     const model = smallNetwork(3);
     model.compile({ optimizer: hvd.DistributedOptimizer(optimizers[name]!()), loss });

@@ -2,7 +2,7 @@
  * DistributedOptimizer: a drop-in tf.Optimizer whose gradients are averaged over the ranks before the wrapped optimizer applies them. Main thread.
  *
  * TensorFlow.js calls `minimize`, or `computeGradients` and `applyGradients`; only `applyGradients` is ours, everything that describes or saves the optimizer passes to the wrapped one, so
- * that saved models name it and load without this package. Slots of tfjs's optimizers are kept by POSITION: gradients are passed on in the order they came, entries without gradient included.
+ * that saved models name it and load without this package (but with Adamax, whose state tfjs alone cannot load, and with those of hvd.train). Slots of tfjs's optimizers are kept by POSITION: gradients are passed on in the order they came, entries without gradient included.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors';

@@ -115,6 +115,22 @@ t.test('fit with broadcastGlobalVariables: replicas that start apart end equal, 
   tf.dispose([xs, ys, held.xs, held.ys]);
 });
 
+for (const name of ['Adamax', 'Nadam', 'AdamW', 'LARS', 'LAMB'])
+  t.test(`${name}: ranks that have taken differently many steps go on as the root does`, async (t) => {
+    const model = differing();
+    const inner = optimizers[name]!();
+    const variables = model.trainableWeights.map((weight) => weight.read() as tf.Variable);
+    for (let step = 0; step < 2 + rank; step += 1)
+      inner.minimize(() => tf.addN(variables.map((one) => one.square().sum())) as tf.Scalar, false, variables);
+    model.compile({ optimizer: hvd.DistributedOptimizer(inner), loss });
+    const { xs, ys } = smallBatch(rank * 24, 24);
+    const callbacks = [hvd.callbacks.broadcastGlobalVariables(size - 1)];
+    await model.fit(xs, ys, { batchSize: BATCH, epochs: 1, shuffle: false, verbose: 0, callbacks });
+    t.equal(inner.iterations, 2 + (size - 1) + 6);
+    t.ok(areEqualEverywhere(model));
+    tf.dispose([xs, ys]);
+  });
+
 t.test('fitDataset with the same callbacks', async (t) => {
   const model = differing();
   model.compile({ optimizer: hvd.DistributedOptimizer('rmsprop'), loss });

@@ -58,5 +58,6 @@ export type { CollectiveOptions } from './submit';
 export { selectBackend } from './tensorflow/backends/select';
 export { callbacks } from './tensorflow/callbacks';
 export { DistributedOptimizer, type DistributedOptimizerOptions } from './tensorflow/optimizer';
+export { train } from './tensorflow/train';
 export { broadcastVariables, type LayerVariable, type Variables } from './tensorflow/variables';
 export type { Value } from './values';

@@ -2,7 +2,7 @@
  * DistributedOptimizer: a drop-in tf.Optimizer whose gradients are averaged over the ranks before the wrapped optimizer applies them. Main thread.
  *
  * TensorFlow.js calls `minimize`, or `computeGradients` and `applyGradients`; only `applyGradients` is ours, everything that describes or saves the optimizer passes to the wrapped one, so
- * that saved models name it and load without this package. Slots of tfjs's optimizers are kept by POSITION: gradients are passed on in the order they came, entries without gradient included.
+ * that saved models name it and load without this package (but with Adamax, whose state tfjs alone cannot load, and with those of hvd.train). Slots of tfjs's optimizers are kept by POSITION: gradients are passed on in the order they came, entries without gradient included.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors';
@@ -12,8 +12,10 @@ import { registerTrainingKernels } from './backends/wasm';
 import { type Gradient, GradientReducer } from './gradient_reducer';
 import { checkCopies, isInstalled, loadTf, type Tf } from './load';
 import { LocalAggregation, type Named } from './local_aggregation';
+import { applierOf, disposeOptimizer, mendAdamax } from './mends';
 import { checkedOptions, type DistributedOptimizerOptions, optimizerByName } from './optimizer_options';
-import { restoreBetaPowers, setLearningRate } from './optimizer_state';
+import { restoreBetaPowers, setLearningRate, setMomentum } from './optimizer_state';
+import { registerOptimizers } from './train';
 import { VariableNames } from './variable_names';
 import { variableNamed } from './variables';
 
@@ -29,7 +31,7 @@ let made = 0;
  * Wraps any tf.Optimizer, or makes one by the name that `model.compile` takes. With one rank it does exactly what the wrapped one does.
  *
  * A variable without gradient on some ranks counts as zeros there; without one on all ranks it is left alone. Ranks whose gradients come by name (`minimize` without a list of variables)
- * may have different ones in a step. The result's `applyGradients` throws MismatchError when the ranks' variables differ, PeerError when a rank is gone, NotInitializedError before `init()`.
+ * may have different ones in a step. What TensorFlow.js's own optimizers do wrong (mends.ts) they do right when wrapped. The result's `applyGradients` throws MismatchError when the ranks' variables differ, PeerError when a rank is gone, NotInitializedError before `init()`.
  * @throws UsageError an option, or the name, is wrong; BackendError TensorFlow.js is not installed, or twice in this process
  */
 export function DistributedOptimizer<O extends tf.Optimizer>(optimizer: O, options?: DistributedOptimizerOptions): O;
@@ -37,6 +39,8 @@ export function DistributedOptimizer(optimizer: string, options?: DistributedOpt
 export function DistributedOptimizer(optimizer: tf.Optimizer | string, options: DistributedOptimizerOptions = {}): tf.Optimizer {
   const tfjs = loadTf();
   checkCopies();
+  registerOptimizers(tfjs);
+  mendAdamax(tfjs);
   const settings = checkedOptions(options);
   const inner = typeof optimizer === 'string' ? optimizerByName(tfjs, optimizer) : optimizer;
   if (typeof (inner as Partial<tf.Optimizer> | null)?.applyGradients !== 'function')
@@ -63,6 +67,7 @@ function wrapperClass(tfjs: Tf): Wrapper {
     private readonly names: VariableNames;
     private readonly aggregation?: LocalAggregation;
     private readonly passesPerStep: number;
+    private readonly apply: (gradients: tf.NamedTensorMap | NamedTensor[]) => void;
 
     constructor(
       readonly inner: tf.Optimizer,
@@ -72,6 +77,7 @@ function wrapperClass(tfjs: Tf): Wrapper {
       super();
       this.reducer = new GradientReducer(name, { op, prescaleFactor: 1 / factor, postscaleFactor: factor });
       this.names = new VariableNames(name);
+      this.apply = applierOf(tfjs, inner);
       this.passesPerStep = backwardPassesPerStep;
       this.restore();
       if (backwardPassesPerStep > 1) this.aggregation = new LocalAggregation(tfjs, backwardPassesPerStep, averageAggregatedGradients);
@@ -121,7 +127,7 @@ function wrapperClass(tfjs: Tf): Wrapper {
 
     /** Positions count, so entries without gradient stay; tfjs's optimizers skip them. */
     private hand(entries: readonly Named[], isList: boolean): void {
-      this.inner.applyGradients(
+      this.apply(
         (isList ? entries : Object.fromEntries(entries.map(({ name, tensor }) => [name, tensor]))) as NamedTensor[] | tf.NamedTensorMap,
       );
     }
@@ -203,11 +209,21 @@ function wrapperClass(tfjs: Tf): Wrapper {
     setLearningRate(rate: number): void {
       setLearningRate(this.inner, rate);
     }
+    /** Undefined: the wrapped optimizer has none. */
+    get momentum(): number | undefined {
+      return (this.inner as unknown as { momentum?: number }).momentum;
+    }
+    set momentum(momentum: number) {
+      this.setMomentum(momentum);
+    }
+    setMomentum(momentum: number): void {
+      setMomentum(this.inner, momentum);
+    }
     /** The wrapped optimizer's slots, what was added up, and the shared memory. */
     override dispose(): void {
       this.reducer.dispose();
       this.aggregation?.dispose();
-      this.inner.dispose();
+      disposeOptimizer(this.inner);
     }
   }
   classes.set(tfjs, Distributed);

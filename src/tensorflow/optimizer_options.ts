@@ -2,6 +2,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors';
 import type { Tf } from './load';
+import { train } from './train';
 
 export interface DistributedOptimizerOptions {
   /** Key under which the ranks' optimizers meet. Default: the n-th optimizer that this process makes; ranks make theirs in the same order. */
@@ -50,9 +51,12 @@ const factories: Record<string, (tfjs: Tf) => tf.Optimizer> = {
   adagrad: (tfjs) => tfjs.train.adagrad(0.01),
   adadelta: (tfjs) => tfjs.train.adadelta(1, 0.95, tfjs.backend().epsilon()),
   rmsprop: (tfjs) => tfjs.train.rmsprop(0.001, 0.9, 0, tfjs.backend().epsilon()),
+  nadam: () => train.nadam(),
+  adamw: () => train.adamw(),
+  lamb: () => train.lamb(),
 };
 
-/** As tfjs-layers' own table of names, with its learning rates. @throws UsageError no optimizer has that name */
+/** As tfjs-layers' own table of names, with its learning rates; and those of `hvd.train` that have a default rate. @throws UsageError no optimizer has that name */
 export function optimizerByName(tfjs: Tf, name: string): tf.Optimizer {
   const factory = Object.hasOwn(factories, name.toLowerCase()) ? factories[name.toLowerCase()] : undefined;
   if (!factory)

@@ -5,13 +5,14 @@
  * other bits than a rank has that came there by multiplying.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { MismatchError } from '../errors';
+import { MismatchError, UsageError } from '../errors';
 import { rank } from '../job';
 import { allgatherObject } from '../objects';
 import { broadcastVariables } from './variables';
 
 interface Inside {
   learningRate?: number;
+  momentum?: number;
   setLearningRate?(rate: number): void;
   extractIterations(weights: Array<{ name: string; tensor: tf.Tensor }>): Promise<unknown>;
 }
@@ -28,7 +29,7 @@ async function stateOf(optimizer: tf.Optimizer): Promise<tf.Variable[]> {
     add(field);
     if (Array.isArray(field)) for (const slot of field) add((slot as { variable?: unknown } | null)?.variable);
   }
-  // Optimizers of others may keep their slots otherwise; those that tfjs left without getWeights (Adamax) have been seen above.
+  // Optimizers of others may keep their slots otherwise, or have no getWeights.
   const weights = await optimizer.getWeights().catch(() => []);
   for (const { name, tensor } of weights) {
     add(tensor);
@@ -71,6 +72,13 @@ export function setLearningRate(optimizer: tf.Optimizer, rate: number): void {
   const inside = optimizer as tf.Optimizer & Inside;
   if (inside.setLearningRate) inside.setLearningRate(rate);
   else inside.learningRate = rate;
+}
+
+/** @throws UsageError the optimizer has none */
+export function setMomentum(optimizer: tf.Optimizer, momentum: number): void {
+  const inside = optimizer as tf.Optimizer & Inside;
+  if (typeof inside.momentum !== 'number') throw new UsageError(`setMomentum: ${optimizer.getClassName()} has no momentum.`);
+  inside.momentum = momentum;
 }
 
 /**

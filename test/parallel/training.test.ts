@@ -28,9 +28,14 @@ const optimizers: Record<string, () => tf.Optimizer> = {
   Nesterov: () => tf.train.momentum(0.02, 0.9, true),
   RMSProp: () => tf.train.rmsprop(0.002),
   Adam: () => tf.train.adam(0.002),
+  Adamax: () => tf.train.adamax(0.002),
   Adagrad: () => tf.train.adagrad(0.02),
   // At 0.5 its steps grow so large that a rounding error decides where a maximum lies (4 ranks: 7e-6 apart, a step later 5e-3).
   Adadelta: () => tf.train.adadelta(0.2),
+  Nadam: () => hvd.train.nadam(0.002),
+  AdamW: () => hvd.train.adamw(0.002),
+  LARS: () => hvd.train.lars(2),
+  LAMB: () => hvd.train.lamb(0.002),
 };
 
 for (const [name, make] of Object.entries(optimizers)) {
@@ -110,6 +115,22 @@ t.test('fit with broadcastGlobalVariables: replicas that start apart end equal, 
   tf.dispose([xs, ys, held.xs, held.ys]);
 });
 
+for (const name of ['Adamax', 'Nadam', 'AdamW', 'LARS', 'LAMB'])
+  t.test(`${name}: ranks that have taken differently many steps go on as the root does`, async (t) => {
+    const model = differing();
+    const inner = optimizers[name]!();
+    const variables = model.trainableWeights.map((weight) => weight.read() as tf.Variable);
+    for (let step = 0; step < 2 + rank; step += 1)
+      inner.minimize(() => tf.addN(variables.map((one) => one.square().sum())) as tf.Scalar, false, variables);
+    model.compile({ optimizer: hvd.DistributedOptimizer(inner), loss });
+    const { xs, ys } = smallBatch(rank * 24, 24);
+    const callbacks = [hvd.callbacks.broadcastGlobalVariables(size - 1)];
+    await model.fit(xs, ys, { batchSize: BATCH, epochs: 1, shuffle: false, verbose: 0, callbacks });
+    t.equal(inner.iterations, 2 + (size - 1) + 6);
+    t.ok(areEqualEverywhere(model));
+    tf.dispose([xs, ys]);
+  });
+
 t.test('fitDataset with the same callbacks', async (t) => {
   const model = differing();
   model.compile({ optimizer: hvd.DistributedOptimizer('rmsprop'), loss });
@@ -163,7 +184,7 @@ t.test('a model with batch normalisation and a frozen layer: all weights are bro
   t.ok(areEqualEverywhere(model));
 });
 
-for (const name of ['SGD', 'momentum', 'RMSProp', 'Adam', 'Adagrad', 'Adadelta'])
+for (const name of ['SGD', 'momentum', 'RMSProp', 'Adam', 'Adagrad', 'Adadelta', 'Adamax', 'Nadam', 'AdamW', 'LARS', 'LAMB'])
   t.test(`save and load with ${name}: the file names the wrapped optimizer, and training resumes to the bit`, async (t) => {
     const model = smallNetwork(3);
     model.compile({ optimizer: hvd.DistributedOptimizer(optimizers[name]!()), loss });

@@ -5,6 +5,8 @@ import { readConfig } from '../../config';
 import { BackendError } from '../../errors';
 import { log } from '../../log';
 import { checkCopies, loadTf, requireForUser, type Tf } from '../load';
+import { mendAdamax } from '../mends';
+import { registerOptimizers } from '../train';
 import { registerTrainingKernels } from './wasm';
 
 export type BackendName = 'tfjs-node-gpu' | 'tfjs-node' | 'webgpu' | 'wasm' | 'cpu';
@@ -23,6 +25,9 @@ export async function selectBackend(prefer?: BackendName): Promise<SelectedBacke
   const forced = prefer ?? config.backend;
   const tfjs = loadTf();
   checkCopies();
+  // Before models are loaded that name them.
+  registerOptimizers(tfjs);
+  mendAdamax(tfjs);
   if (forced && forced !== 'wasm' && forced !== 'cpu') {
     throw new BackendError(
       `The backend '${forced}' was asked for (${prefer ? 'selectBackend' : 'TSRUN_BACKEND'}), but this version of khorovod supports wasm and cpu. Ask for one of them, or for none.`,

@@ -27,6 +27,10 @@ const makers: Record<string, () => tf.Optimizer> = {
   adamax: () => tf.train.adamax(0.01),
   adagrad: () => tf.train.adagrad(0.1),
   adadelta: () => tf.train.adadelta(1),
+  nadam: () => hvd.train.nadam(0.01),
+  adamw: () => hvd.train.adamw(0.01),
+  lars: () => hvd.train.lars(1),
+  lamb: () => hvd.train.lamb(0.01),
 };
 
 for (const [name, make] of Object.entries(makers)) {

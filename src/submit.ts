@@ -45,7 +45,7 @@ function nameOf(kind: Kind, given: string | undefined): string {
   return given;
 }
 
-const laterOptions = ['processSet', 'compression'];
+const laterOptions = ['processSet'];
 export function checkOptions(kind: Kind, options: object, known: readonly string[]): void {
   for (const [name, value] of Object.entries(options)) {
     if (known.includes(name) || value === undefined) continue;
@@ -91,6 +91,7 @@ function start<R>({ kind, values, fields, options, isGrouped, finish, placed }: 
     root: -1,
     processSet: 0,
     grouped: isGrouped ?? false,
+    compression: 'none',
     ...fields,
   };
   const bytes = values.reduce((sum, value) => sum + value.bytes, 0);

@@ -14,6 +14,7 @@ import { bytesOf } from '../memory/arena';
 import type { KernelOp, Kernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
 import type { Call, CallOp } from './call';
+import { formatOf, wireFormOf } from './compression';
 import type { Regions, Submission } from './messages';
 
 export interface Decided {
@@ -88,10 +89,12 @@ export class Operations {
     const next = sum + this.regions.star.bytes / 2;
     const bytes = operands[0]!.length;
     const elems = bytes / bytesPerElem(call.dtype);
+    const format = formatOf(call, this.members.length);
     for (const [i, operand] of operands.entries()) {
       const at = i === 0 ? sum : next;
       this.view(at, bytes).set(operand);
-      if (call.prescale !== 1) this.kernels.scale(call.dtype, at, elems, call.prescale);
+      this.begin(call, at, elems);
+      if (format) this.kernels.half(format, call.dtype).round(at, elems);
       if (i > 0) this.kernels.reduce(call.dtype, kernelOpOf(call.op), sum, next, elems);
     }
     this.finisher(call, sum)?.(0, elems);
@@ -128,7 +131,8 @@ export class Operations {
       this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(at, slot, bytes));
     }
     const elems = totalBytes / itemBytes;
-    if (call.prescale !== 1) this.kernels.scale(call.dtype, base, elems, call.prescale);
+    this.begin(call, base, elems);
+    const format = formatOf(call, this.members.length);
     const scratchOffset = this.regions.scratch.byteOffset;
     const operand: Operand = {
       bytes: this.view(base, totalBytes),
@@ -136,6 +140,7 @@ export class Operations {
       reduce: (elem, count, scratchByte) =>
         this.kernels.reduce(call.dtype, kernelOpOf(call.op), base + elem * itemBytes, scratchOffset + scratchByte, count),
       finish: this.finisher(call, base),
+      ...(format && wireFormOf(this.kernels, format, call, kernelOpOf(call.op), base, scratchOffset)),
     };
     await execute(this.allreducePlan(elems, itemBytes), this.context(), operand, this.scratch);
     if (isScattered) this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(slot, at, bytes));
@@ -165,10 +170,28 @@ export class Operations {
     }
   }
 
-  /** What an element gets once it is summed: floats one factor, integers the exact truncating quotient, then the truncated product. */
-  private finisher({ dtype, op, postscale }: Call, base: number): Operand['finish'] {
+  /** What an element gets before it is summed. */
+  private begin(call: Call, at: number, elems: number): void {
+    const factor = formatOf(call, this.members.length) ? call.prescale / this.divisorOf(call) : call.prescale;
+    if (factor !== 1) this.kernels.scale(call.dtype, at, elems, factor);
+  }
+  private divisorOf({ op }: Call): number {
+    return op === 'average' ? this.members.length : 1;
+  }
+
+  /** What it gets once it is: floats one factor, integers the exact truncating quotient, then the truncated product; what is compressed has been divided. */
+  private finisher(call: Call, base: number): Operand['finish'] {
+    const { dtype, postscale } = call;
     const itemBytes = bytesPerElem(dtype);
-    const divisor = op === 'average' ? this.members.length : 1;
+    const format = formatOf(call, this.members.length);
+    if (format) {
+      const half = this.kernels.half(format, dtype);
+      return (elem, elems) => {
+        if (postscale !== 1) this.kernels.scale(dtype, base + elem * itemBytes, elems, postscale);
+        half.round(base + elem * itemBytes, elems);
+      };
+    }
+    const divisor = this.divisorOf(call);
     if (divisor === 1 && postscale === 1) return undefined;
     if (isFloat(dtype)) return (elem, elems) => this.kernels.scale(dtype, base + elem * itemBytes, elems, postscale / divisor);
     return (elem, elems) => {

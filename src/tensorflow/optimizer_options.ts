@@ -32,7 +32,7 @@ export function checkedOptions(options: DistributedOptimizerOptions): Required<D
     throw new UsageError(`DistributedOptimizer has no option '${option}'. It has ${known.join(', ')}.`);
   }
   const { name = '', op = 'average', backwardPassesPerStep = 1, averageAggregatedGradients = false, gradientPredivideFactor = 1 } = options;
-  const compression = checkedCompressor(options.compression ?? Compression.none, 'DistributedOptimizer');
+  const compression = checkedCompressor(options.compression === undefined ? Compression.none : options.compression, 'DistributedOptimizer');
   if (typeof name !== 'string') throw new UsageError(`DistributedOptimizer: name is a text, but was ${String(name)}.`);
   if ((op as string) === 'adasum') throw new UsageError("DistributedOptimizer: the op 'adasum' comes with a later version of khorovod.");
   if (op !== 'average' && op !== 'sum') throw new UsageError(`DistributedOptimizer: op is 'average' or 'sum', but was '${String(op)}'.`);

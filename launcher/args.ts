@@ -78,7 +78,7 @@ export type CommandLine =
 const scriptKinds = ['.ts', '.mts', '.cts', '.tsx', '.js', '.mjs', '.cjs'];
 const laterCommands = ['sweep', 'analyze'];
 /** `tsrun bench allreduce`'s own options; false: a switch. */
-const benchOptions: Readonly<Record<string, boolean>> = { sizes: true, iterations: true, json: true, tensors: false };
+const benchOptions: Readonly<Record<string, boolean>> = { sizes: true, iterations: true, json: true, compression: true, tensors: false };
 
 /** @throws LaunchError */
 export function parseCommandLine(words: readonly string[], outside: Outside, benchScript: string): CommandLine {
@@ -180,7 +180,7 @@ function parser() {
   const made = yargs([])
     .scriptName('tsrun')
     .usage(
-      'tsrun -np N [options] script.ts [arguments of the script]\ntsrun -np N [options] -- any command\ntsrun bench allreduce -np N [--sizes 1K..64M]\ntsrun doctor [-H hosts] [options] [--json]',
+      'tsrun -np N [options] script.ts [arguments of the script]\ntsrun -np N [options] -- any command\ntsrun bench allreduce -np N [--sizes 1K..64M] [--compression fp16]\ntsrun doctor [-H hosts] [options] [--json]',
     )
     .exitProcess(false)
     .help(false)

@@ -3,6 +3,10 @@ export const dtypes = ['float32', 'float64', 'int32', 'uint32', 'int16', 'uint16
 /** `bool` is tfjs's: one byte an element, moved but never reduced. */
 export type Dtype = (typeof dtypes)[number];
 
+/** How floats may travel: IEEE 754's binary16, or the upper half of a float32. */
+export const halfFormats = ['fp16', 'bf16'] as const;
+export type HalfFormat = (typeof halfFormats)[number];
+
 export type NumericArray =
   | Float32Array
   | Float64Array

@@ -4,6 +4,7 @@
  * Main thread. A call is checked here (UsageError at the call, on this rank only), its elements are copied into one block of the arena, the block is reduced, gathered or
  * overwritten there by the communication thread, and the result is copied out. Arrays from `allocate` live in the arena: with `inPlace` nothing is copied.
  */
+import { Compression, type Compressor, checkedCompressor, compressionOf } from './compression';
 import { elemsOf, type NumericArray } from './dtype';
 import type { Engine } from './engine/engine';
 import { UsageError } from './errors';
@@ -28,25 +29,28 @@ export interface ReduceOptions extends CollectiveOptions {
   prescaleFactor?: number;
   /** Default 1. */
   postscaleFactor?: number;
+  /** In what form floats travel. Default: Compression.none. */
+  compression?: Compressor;
   /** Typed arrays only: the result overwrites the argument, which is also returned. */
   inPlace?: boolean;
 }
 
 // ───── allreduce ─────
 
-const reduceOptions = ['name', 'processSet', 'op', 'prescaleFactor', 'postscaleFactor', 'inPlace'];
+const reduceOptions = ['name', 'processSet', 'op', 'prescaleFactor', 'postscaleFactor', 'compression', 'inPlace'];
 const ops: readonly ReduceOp[] = ['average', 'sum', 'min', 'max', 'product'];
 
 function reduction<T extends Value>(values: readonly T[], options: ReduceOptions, isGrouped: boolean): Submitted<T[]> {
   const kind = 'allreduce';
   checkOptions(kind, options, reduceOptions);
-  const { op = 'average', prescaleFactor = 1, postscaleFactor = 1, inPlace = false } = options;
+  const { op = 'average', prescaleFactor = 1, postscaleFactor = 1, compression = Compression.none, inPlace = false } = options;
   if (op === 'adasum') throw new UsageError("allreduce: the op 'adasum' comes with a later version of khorovod.");
   if (!ops.includes(op)) throw new UsageError(`allreduce has no op '${op}'. It has ${ops.join(', ')}.`);
   for (const [name, factor] of Object.entries({ prescaleFactor, postscaleFactor })) {
     if (typeof factor !== 'number' || !Number.isFinite(factor))
       throw new UsageError(`allreduce: ${name} is a finite number, but was ${String(factor)}.`);
   }
+  const compressor = checkedCompressor(compression, kind);
   const described = describeAll(kind, values);
   for (const { dtype, isTensor } of described) {
     if (dtype === 'bool') throw new UsageError('allreduce: a bool tensor cannot be reduced. Cast it to int32 first.');
@@ -56,7 +60,12 @@ function reduction<T extends Value>(values: readonly T[], options: ReduceOptions
   return {
     kind,
     values: described,
-    fields: { op, prescale: prescaleFactor, postscale: postscaleFactor },
+    fields: {
+      op,
+      prescale: prescaleFactor,
+      postscale: postscaleFactor,
+      compression: compressionOf(compressor, described[0]?.dtype ?? 'uint8'),
+    },
     options,
     isGrouped,
     placed: inPlace && described.length === 1 ? placeOf(values[0]) : undefined,

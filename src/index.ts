@@ -1,5 +1,6 @@
 /** The public API of package `khorovod`: `import * as hvd from 'khorovod'`. Re-exports only; importing it loads no TensorFlow. */
 export { buildInfo } from './build_info';
+export { Compression, type Compressor } from './compression';
 export type { NumericArray } from './dtype';
 export {
   BackendError,

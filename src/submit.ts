@@ -65,11 +65,9 @@ function nameOf(kind: Kind, given: string | undefined, { inFlight, unnamed }: On
   return given;
 }
 
-const laterOptions = ['compression'];
 export function checkOptions(kind: Kind, options: object, known: readonly string[]): void {
   for (const [name, value] of Object.entries(options)) {
     if (known.includes(name) || value === undefined) continue;
-    if (laterOptions.includes(name)) throw new UsageError(`${kind}: the option '${name}' comes with a later version of khorovod.`);
     throw new UsageError(`${kind} has no option '${name}'. It has ${known.join(', ')}.`);
   }
 }
@@ -117,6 +115,7 @@ function start<R>({ kind, values, fields, options, isGrouped, finish, placed }: 
     processSet: set.id!,
     grouped: isGrouped ?? false,
     timeoutMs: 0,
+    compression: 'none',
     ...fields,
   };
   const bytes = values.reduce((sum, value) => sum + value.bytes, 0);

@@ -3,7 +3,7 @@
  *
  * Three forms: out of place (typed arrays), in place on an array from `allocate` (nothing is copied), and, with --tensors, tensors of the wasm backend. Every size is verified
  * before and after it is timed; timed buffers hold zeros, so that sums stay finite. Time is the median over the iterations on rank 0, each begun together by a barrier.
- * algbw = bytes / time; busbw = algbw · 2(n−1)/n, to be compared with the link's rate whatever n is (nccl-tests, PERFORMANCE.md).
+ * algbw = bytes / time (of the tensor: with --compression half as many travel); busbw = algbw · 2(n−1)/n, to be compared with the link's rate whatever n is (nccl-tests, PERFORMANCE.md).
  *
  * With --tls all sizes are measured by turns in the clear and encrypted; what is printed is TLS's, and beside it stand the time in the clear and the ratio of both. Each turn forms the
  * job anew (its rendezvous stays encrypted) and goes through the sizes as a run without --tls does: compiled code is as warm, and a change of the machine's pace meets both.
@@ -50,25 +50,37 @@ const warmUpsFor = (bytes: number, iterations: number): number =>
   bytes <= SMALL_BYTES ? 2 * iterations : Math.max(2, Math.ceil(iterations / 2));
 const pattern = (rank: number, i: number): number => (rank + 1) * ((i % 7) + 1);
 
-type Form = { name: string; reduce: () => ArrayLike<number>; fill: (at: (i: number) => number) => void; dispose: () => void };
+interface Form {
+  name: string;
+  reduce: () => ArrayLike<number>;
+  fill: (at: (i: number) => number) => void;
+  dispose: () => void;
+  /** Relative. */
+  tolerance: number;
+}
+/** The unit roundoff of what travels. */
+const roundoffs: Record<string, number> = { none: 0, fp16: 2 ** -11, bf16: 2 ** -8 };
 
 type Tensors = typeof import('@tensorflow/tfjs');
 
-function forms(elems: number, tensors: Tensors | undefined): Form[] {
+function forms(elems: number, tensors: Tensors | undefined, compression: hvd.Compressor): Form[] {
   const plain = new Float32Array(elems);
   const placed = hvd.allocate(Float32Array, elems);
+  const tolerance = (1 + roundoffs[compression.name]!) ** hvd.size() - 1;
   const list: Form[] = [
     {
       name: 'out-of-place',
-      reduce: () => hvd.allreduce(plain, { op: 'sum', name: 'bench' }),
+      reduce: () => hvd.allreduce(plain, { op: 'sum', name: 'bench', compression }),
       fill: (at) => fill(plain, at),
       dispose: () => {},
+      tolerance,
     },
     {
       name: 'in-place',
-      reduce: () => hvd.allreduce(placed, { op: 'sum', name: 'bench', inPlace: true }),
+      reduce: () => hvd.allreduce(placed, { op: 'sum', name: 'bench', compression, inPlace: true }),
       fill: (at) => fill(placed, at),
       dispose: () => hvd.release(placed),
+      tolerance,
     },
   ];
   if (tensors) {
@@ -76,7 +88,7 @@ function forms(elems: number, tensors: Tensors | undefined): Form[] {
     list.push({
       name: 'tensor',
       reduce: () => {
-        const sum = hvd.allreduce(tensor, { op: 'sum', name: 'bench' });
+        const sum = hvd.allreduce(tensor, { op: 'sum', name: 'bench', compression });
         const values = elems <= 1 << 18 ? sum.dataSync() : new Float32Array(0);
         sum.dispose();
         return values;
@@ -88,6 +100,7 @@ function forms(elems: number, tensors: Tensors | undefined): Form[] {
         tensor = tensors.tensor1d(values);
       },
       dispose: () => tensor.dispose(),
+      tolerance,
     });
   }
   return list;
@@ -97,14 +110,17 @@ function fill(array: Float32Array, at: (i: number) => number): void {
   for (let i = 0; i < array.length; i += 1) array[i] = at(i);
 }
 
-/** Elements that are not what the definition says. */
+/** Elements that are not what the definition says; with compression, that are not within its bound. */
 function wrongElems(form: Form): number {
   const [rank, size] = [hvd.rank(), hvd.size()];
   form.fill((i) => pattern(rank, i));
   const result = form.reduce();
   const factor = (size * (size + 1)) / 2;
   let wrong = 0;
-  for (let i = 0; i < result.length; i += 1) if (result[i] !== factor * ((i % 7) + 1)) wrong += 1;
+  for (let i = 0; i < result.length; i += 1) {
+    const exact = factor * ((i % 7) + 1);
+    if (!(Math.abs(result[i]! - exact) <= form.tolerance * exact)) wrong += 1;
+  }
   return wrong;
 }
 
@@ -125,9 +141,9 @@ function measure(bytes: number, form: Form, iterations: number): Row {
 }
 
 /** All forms of one size, in the job as it is. */
-function measureAll(bytes: number, iterations: number, tensors: Tensors | undefined): Row[] {
+function measureAll(bytes: number, iterations: number, tensors: Tensors | undefined, compression: hvd.Compressor): Row[] {
   const elems = Math.max(1, Math.floor(bytes / 4));
-  const list = forms(elems, tensors);
+  const list = forms(elems, tensors, compression);
   const rows = list.map((form) => measure(elems * 4, form, iterations));
   for (const form of list) form.dispose();
   return rows;
@@ -189,26 +205,29 @@ async function main(): Promise<void> {
       iterations: { type: 'string' },
       json: { type: 'string' },
       tensors: { type: 'boolean', default: false },
+      compression: { type: 'string', default: 'none' },
     },
   });
+  const compression = hvd.Compression[values.compression as keyof typeof hvd.Compression];
+  if (!compression) throw new UsageError(`--compression '${values.compression}': it is ${Object.keys(hvd.Compression).join(', ')}.`);
   const sizes = parseSizes(values.sizes);
   const say = (text: string): void => {
     if (hvd.rank() === 0) process.stdout.write(`${text}\n`);
   };
   hvd.init();
   const tensors = values.tensors ? (await hvd.selectBackend('wasm')).tf : undefined;
-  const names = forms(0, tensors).map(({ name }) => name);
+  const names = forms(0, tensors, compression).map(({ name }) => name);
   const isCompared = isEncrypted();
   const head = (own: string[], compared: string[]): string =>
     names.map(() => columns(own) + (isCompared ? columns(compared) : '')).join('');
   say(
-    `# khorovod ${version}, Node ${process.version}, ${hvd.size()} ranks on ${hvd.size() / hvd.localSize()} host(s), float32, sum; time: median; every size verified before and after`,
+    `# khorovod ${version}, Node ${process.version}, ${hvd.size()} ranks on ${hvd.size() / hvd.localSize()} host(s), float32, sum, compression ${compression.name}; time: median; every size verified before and after`,
   );
   if (isCompared) say(`# TLS 1.3; plain: the same without it, measured by turns; ratio: time / plain`);
   say(`#${cell('', 24)}${names.map((name) => cell(name, isCompared ? 56 : 36)).join('')}`);
   say(`#${cell('size', 11)}${cell('count', 13)}${head(['time', 'algbw', 'busbw', '#wrong'], ['plain', 'ratio'])}`);
   say(`#${cell('(B)', 11)}${cell('(elements)', 13)}${head(['(us)', '(GB/s)', '(GB/s)', ''], ['(us)', ''])}`);
-  const measured = (bytes: number): Row[] => measureAll(bytes, Number(values.iterations ?? iterationsFor(bytes)), tensors);
+  const measured = (bytes: number): Row[] => measureAll(bytes, Number(values.iterations ?? iterationsFor(bytes)), tensors, compression);
   const rows: Row[] = [];
   const show = (bytes: number, found: readonly Row[]): void => {
     rows.push(...found);

@@ -4,6 +4,8 @@
  * Event-driven: each message that has left or arrived calls `pump`, which does all that has become possible and returns. Invariants: a receipt
  * that reduces lands in a slot of the scratch, and while it is being reduced the next one is already posted in the other slot, so that the
  * socket never waits for arithmetic; a receipt that copies lands in the operand itself; receipts complete in the order of the plan.
+ *
+ * An operand with a wire form travels in it: what is sent is first put into a slot of the scratch, and every receipt lands in one. The plans are the same.
  */
 import { BugError } from '../errors';
 import type { Transport } from '../transport/transport';
@@ -13,6 +15,8 @@ import type { Plan, Range } from './plan';
 const SLOTS = 2;
 /** Sends handed to the transport at a time: enough that the socket is never idle and gathers 256 KiB segments into writes of 1 to 4 MiB. */
 const SENDS_AHEAD = 8;
+/** With a wire form each of those has a slot of the scratch, which holds it until it has left. */
+const WIRE_SLOTS = SLOTS + SENDS_AHEAD;
 /** Slots begin on cache lines. */
 const LINE_BYTES = 64;
 
@@ -31,18 +35,31 @@ export interface Operand {
   reduce?(elem: number, elems: number, scratchByte: number): void;
   /** Post-scales elements that are fully reduced; what reaches a rank as a copy has been post-scaled where it came from. */
   finish?(elem: number, elems: number): void;
+  readonly wire?: WireForm;
+}
+
+/** How elements travel, if not as they are; `reduce` then finds them in this form, too. */
+export interface WireForm {
+  readonly bytesPerElem: number;
+  /**
+   * Writes elements to that byte of the scratch, and makes of the operand's what their receiver will read: where two ranks exchange sums, both then add the same two.
+   */
+  encode(elem: number, elems: number, scratchByte: number): void;
+  /** The other way. */
+  decode(elem: number, elems: number, scratchByte: number): void;
 }
 
 /**
  * Resolves when this rank's operand is complete and its memory may be used. After a failure the memory may still be written to until the
  * transport is aborted.
  *
- * @param scratch unused otherwise until then; half of it holds the largest segment that is reduced
+ * @param scratch unused otherwise until then; half of it holds the largest segment that is reduced (with a wire form: a tenth the largest segment)
  * @throws BugError the plan does not fit operand or scratch; whatever the transport fails with (the first cause)
  */
 export function execute(plan: Plan, { transport, members, tag }: Route, operand: Operand, scratch: Uint8Array): Promise<void> {
   const { sends, recvs, finishAtEnd } = plan;
-  const slotBytes = Math.floor(scratch.byteLength / SLOTS / LINE_BYTES) * LINE_BYTES;
+  const { wire } = operand;
+  const slotBytes = Math.floor(scratch.byteLength / (wire ? WIRE_SLOTS : SLOTS) / LINE_BYTES) * LINE_BYTES;
   const isSent = new Uint8Array(sends.length);
   const isReceived = new Uint8Array(recvs.length);
   let begun = 0; // sends handed to the transport
@@ -58,12 +75,20 @@ export function execute(plan: Plan, { transport, members, tag }: Route, operand:
     return operand.bytes.subarray(first, end);
   };
   const slotOf = (index: number): number => (index % SLOTS) * slotBytes;
-  const slotFor = (index: number, { from, until }: Range): Uint8Array => {
-    const bytes = (until - from) * operand.bytesPerElem;
+  const sendSlotOf = (index: number): number => (SLOTS + (index % SENDS_AHEAD)) * slotBytes;
+  const slotFor = (at: number, { from, until }: Range): Uint8Array => {
+    const bytes = (until - from) * (wire ?? operand).bytesPerElem;
     if (bytes > slotBytes || !operand.reduce) {
-      throw new BugError(`A plan reduces a segment of ${bytes} bytes; there are ${slotBytes} bytes of scratch for it. Please report it.`);
+      throw new BugError(`A plan moves a segment of ${bytes} bytes; there are ${slotBytes} bytes of scratch for it. Please report it.`);
     }
-    return scratch.subarray(slotOf(index), slotOf(index) + bytes);
+    return scratch.subarray(at, at + bytes);
+  };
+  const outgoing = (index: number, send: Range): Uint8Array => {
+    const place = placeOf(send);
+    if (!wire) return place;
+    const slot = slotFor(sendSlotOf(index), send);
+    wire.encode(send.from, send.until - send.from, sendSlotOf(index));
+    return slot;
   };
   const finish = ({ from, until }: Range): void => operand.finish?.(from, until - from);
 
@@ -78,17 +103,17 @@ export function execute(plan: Plan, { transport, members, tag }: Route, operand:
       while (begun < sends.length && begun < sent + SENDS_AHEAD && sends[begun]!.afterRecvs <= completed) {
         const index = begun++;
         const send = sends[index]!;
-        transport.send(members[send.to]!, tag, placeOf(send)).then(() => pump(isSent, index), fail);
+        transport.send(members[send.to]!, tag, outgoing(index, send)).then(() => pump(isSent, index), fail);
       }
     }
 
     function postReceives(): void {
       while (posted < recvs.length && posted < completed + SLOTS) {
         const recv = recvs[posted]!;
-        const isReduce = recv.action === 'reduce';
-        if (!isReduce && recv.afterSends > sent) return;
+        const isInSlot = wire !== undefined || recv.action === 'reduce';
+        if (!isInSlot && recv.afterSends > sent) return;
         const index = posted++;
-        const into = isReduce ? slotFor(index, recv) : placeOf(recv);
+        const into = isInSlot ? slotFor(slotOf(index), recv) : placeOf(recv);
         transport.recv(members[recv.peer]!, tag, into).then(() => pump(isReceived, index), fail);
       }
     }
@@ -96,7 +121,9 @@ export function execute(plan: Plan, { transport, members, tag }: Route, operand:
     function completeReceipt(): boolean {
       const recv = recvs[completed];
       if (!recv || !isReceived[completed] || recv.afterSends > sent) return false;
-      if (recv.action === 'reduce') operand.reduce!(recv.from, recv.until - recv.from, slotOf(completed));
+      const elems = recv.until - recv.from;
+      if (recv.action === 'reduce') operand.reduce!(recv.from, elems, slotOf(completed));
+      else wire?.decode(recv.from, elems, slotOf(completed));
       if (recv.finish) finish(recv);
       completed += 1;
       return true;

@@ -4,7 +4,7 @@
  * Pure; both threads. Invariant: a Call that came through `callFromRequest` names only kinds, dtypes and ops of this version and sizes that a rank can hold, so
  * whatever computes with it (bytes to fuse, rows to gather) needs no check of its own.
  */
-import { bytesPerElem, type Dtype, dtypes, elemsOf } from '../dtype';
+import { bytesPerElem, type Dtype, dtypes, elemsOf, halfFormats, isFloat } from '../dtype';
 import { WireError } from '../errors';
 import type { khorovod } from '../wire/generated/messages';
 
@@ -12,6 +12,8 @@ export const kinds = ['allreduce', 'allgather', 'broadcast', 'barrier', 'join', 
 export type Kind = (typeof kinds)[number];
 export const reduceOps = ['average', 'sum', 'min', 'max', 'product'] as const;
 export type CallOp = (typeof reduceOps)[number];
+/** In what form the elements travel. */
+export const compressions = ['none', ...halfFormats] as const;
 
 export interface Call {
   /** The key under which the ranks meet. */
@@ -30,6 +32,8 @@ export interface Call {
   readonly grouped: boolean;
   /** A barrier fails when not all have come after so long; 0: it waits. Ranks may differ. */
   readonly timeoutMs: number;
+  /** Of an allreduce of floats; of everything else: none. */
+  readonly compression: (typeof compressions)[number];
 }
 
 export const isSameShape = (a: readonly number[], b: readonly number[]): boolean =>
@@ -48,6 +52,7 @@ export function isSameCall(a: Call, b: Call): boolean {
       a.root === b.root &&
       a.processSet === b.processSet &&
       a.grouped === b.grouped &&
+      a.compression === b.compression &&
       a.parts.length === b.parts.length &&
       a.parts.every((shape, i) => isSameShape(shape, b.parts[i]!)))
   );
@@ -92,11 +97,14 @@ export function callFromRequest(request: khorovod.IRequest): Call {
     processSet: request.processSet ?? 0,
     grouped: request.grouped ?? false,
     timeoutMs: request.timeoutMs ?? 0,
+    compression: oneOf(compressions, request.compression, name, 'compression'),
   };
   checkParts(call);
   if (!Number.isFinite(call.prescale) || !Number.isFinite(call.postscale))
     refuse(name, `has the scale factors ${call.prescale} and ${call.postscale}; both must be finite`);
   if (call.kind === 'allreduce' && call.dtype === 'bool') refuse(name, 'reduces bool, which cannot be reduced');
+  if (call.compression !== 'none' && !(call.kind === 'allreduce' && isFloat(call.dtype)))
+    refuse(name, `compresses ${call.dtype} of ${call.kind}, which is not done`);
   if (call.kind === 'broadcast' ? call.root < 0 : call.root !== -1) refuse(name, `names the root rank ${call.root} for ${call.kind}`);
   return call;
 }

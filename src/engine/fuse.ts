@@ -1,7 +1,7 @@
 /**
  * Which calls that are ready together are carried out as one operation. Pure; coordinator, whose answer all ranks follow.
  *
- * Allreduces of one dtype, op, factors and process set are fused while they fit the threshold together. As in Horovod, misfits are looked
+ * Allreduces of one dtype, op, factors, compression and process set are fused while they fit the threshold together. As in Horovod, misfits are looked
  * past as long as what is fused and what was passed over fit the threshold together: further on the wait for what was passed over costs
  * more than an operation saved. They keep their order. Never fused: a call larger than the threshold, a grouped call, and one whose
  * operands the coordinator holds already. With another neighbour a tensor is cut into other chunks, which are summed in another order;
@@ -84,7 +84,12 @@ function obstacleOf({ call, error, operands, zeros }: Ready, mostBytes: number):
 }
 
 const isAlike = (a: Call, b: Call): boolean =>
-  a.dtype === b.dtype && a.op === b.op && a.prescale === b.prescale && a.postscale === b.postscale && a.processSet === b.processSet;
+  a.dtype === b.dtype &&
+  a.op === b.op &&
+  a.prescale === b.prescale &&
+  a.postscale === b.postscale &&
+  a.processSet === b.processSet &&
+  a.compression === b.compression;
 
 function reasonFor(items: readonly Ready[], bytes: number, mostBytes: number): string {
   const [{ call }] = items as [Ready];

@@ -40,6 +40,11 @@ const checks: readonly Check[] = [
   },
   { what: () => 'Mismatched reduction operation', shown: each(({ op }) => op), todo: 'Give every rank the same op.' },
   {
+    what: () => 'Mismatched compression',
+    shown: each(({ compression }) => `compression ${compression}`),
+    todo: 'Give every rank the same compression.',
+  },
+  {
     what: (kind) => `Mismatched ${kind} root ranks`,
     shown: each(({ root }) => `root ${root}`),
     todo: 'Give every rank the same rootRank.',

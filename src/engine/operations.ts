@@ -14,6 +14,7 @@ import { bytesOf, createMemory } from '../memory/arena';
 import { type KernelOp, type Kernels, makeKernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
 import { bytesOfCall, type Call, type CallOp } from './call';
+import { formatOf, wireFormOf } from './compression';
 import type { Regions, Submission } from './messages';
 
 export interface Decided {
@@ -143,13 +144,16 @@ export class Operations {
     const next = sum + this.regions.star.bytes / 2;
     const bytes = operands[0]!.length;
     const elems = bytes / bytesPerElem(call.dtype);
+    const size = operands.length;
+    const format = formatOf(call, size);
     for (const [i, operand] of operands.entries()) {
       const at = i === 0 ? sum : next;
       this.view(at, bytes).set(operand);
-      if (call.prescale !== 1) this.kernels.scale(call.dtype, at, elems, call.prescale);
+      this.begin(call, this.own, at, elems, size);
+      if (format) this.kernels.half(format, call.dtype).round(at, elems);
       if (i > 0) this.kernels.reduce(call.dtype, kernelOpOf(call.op), sum, next, elems);
     }
-    this.finisher(call, this.own, sum, this.membersOf(call.processSet).length)?.(0, elems);
+    this.finisher(call, this.own, sum, size)?.(0, elems);
     return this.view(sum, bytes).slice();
   }
 
@@ -191,14 +195,17 @@ export class Operations {
     const { memory, kernels } = workspace;
     const itemBytes = bytesPerElem(call.dtype);
     const elems = totalBytes / itemBytes;
-    if (call.prescale !== 1) kernels.scale(call.dtype, base, elems, call.prescale);
+    const size = group.members.length;
+    this.begin(call, workspace, base, elems, size);
+    const format = formatOf(call, size);
     const scratchOffset = this.regions.scratch.byteOffset;
     const operand: Operand = {
       bytes: bytesOf(memory, base, totalBytes),
       bytesPerElem: itemBytes,
       reduce: (elem, count, scratchByte) =>
         kernels.reduce(call.dtype, kernelOpOf(call.op), base + elem * itemBytes, scratchOffset + scratchByte, count),
-      finish: this.finisher(call, workspace, base, group.members.length),
+      finish: this.finisher(call, workspace, base, size),
+      ...(format && wireFormOf(kernels, format, call, kernelOpOf(call.op), base, scratchOffset)),
     };
     await execute(this.allreducePlan(elems, itemBytes, group), this.route(group, tag), operand, this.scratchOf(workspace));
   }
@@ -227,10 +234,25 @@ export class Operations {
     }
   }
 
-  /** What an element gets once it is summed: floats one factor, integers the exact truncating quotient, then the truncated product. */
-  private finisher({ dtype, op, postscale }: Call, { kernels }: Workspace, base: number, size: number): Operand['finish'] {
+  /** What an element gets before it is summed. */
+  private begin(call: Call, { kernels }: Workspace, at: number, elems: number, size: number): void {
+    const factor = formatOf(call, size) ? call.prescale / divisorOf(call, size) : call.prescale;
+    if (factor !== 1) kernels.scale(call.dtype, at, elems, factor);
+  }
+
+  /** What it gets once it is: floats one factor, integers the exact truncating quotient, then the truncated product; what is compressed has been divided. */
+  private finisher(call: Call, { kernels }: Workspace, base: number, size: number): Operand['finish'] {
+    const { dtype, postscale } = call;
     const itemBytes = bytesPerElem(dtype);
-    const divisor = op === 'average' ? size : 1;
+    const format = formatOf(call, size);
+    if (format) {
+      const half = kernels.half(format, dtype);
+      return (elem, elems) => {
+        if (postscale !== 1) kernels.scale(dtype, base + elem * itemBytes, elems, postscale);
+        half.round(base + elem * itemBytes, elems);
+      };
+    }
+    const divisor = divisorOf(call, size);
     if (divisor === 1 && postscale === 1) return undefined;
     if (isFloat(dtype)) return (elem, elems) => kernels.scale(dtype, base + elem * itemBytes, elems, postscale / divisor);
     return (elem, elems) => {
@@ -276,6 +298,7 @@ export class Operations {
   }
 }
 
+const divisorOf = ({ op }: Call, size: number): number => (op === 'average' ? size : 1);
 /** An average is a sum, divided at the end. */
 const kernelOpOf = (op: CallOp): KernelOp => (op === 'average' ? 'sum' : op);
 

@@ -32,6 +32,7 @@ const opcodes: Record<string, number> = {
   select: 0x1b,
   ...numbered('i64', 0xac, 'extend_i32_s extend_i32_u'),
   'f32.demote_f64': 0xb6,
+  'f64.promote_f32': 0xbb,
   ...numbered('f64', 0xb7, 'convert_i32_s convert_i32_u convert_i64_s convert_i64_u'),
   ...numbered('', 0x28, 'i32.load i64.load f32.load f64.load i32.load8_s i32.load8_u i32.load16_s i32.load16_u'),
   ...numbered('', 0x36, 'i32.store i64.store f32.store f64.store i32.store8 i32.store16'),
@@ -48,15 +49,23 @@ const truncations: Record<string, number> = {
 /** §5.4.8: opcodes after the prefix 0xfd. */
 const vectorOpcodes: Record<string, number> = {
   'v128.load': 0,
+  'v128.load16x4_u': 4,
   'v128.store': 11,
+  'i32x4.splat': 17,
   ...numbered('', 19, 'f32x4.splat f64x2.splat'),
+  'i32x4.extract_lane': 27,
+  'f32x4.extract_lane': 31,
+  ...numbered('i32x4', 57, 'lt_s lt_u gt_s gt_u'),
+  'f32x4.ne': 66,
   ...numbered('v128', 77, 'not and andnot or xor bitselect'),
   'i8x16.add': 110,
   ...numbered('i8x16', 118, 'min_s min_u max_s max_u'),
+  'i16x8.narrow_i32x4_u': 134,
   ...numbered('i16x8', 139, 'shl shr_s shr_u add'),
   'i16x8.mul': 149,
   ...numbered('i16x8', 150, 'min_s min_u max_s max_u'),
-  'i32x4.add': 174,
+  ...numbered('i32x4', 171, 'shl shr_s shr_u add'),
+  'i32x4.sub': 177,
   'i32x4.mul': 181,
   ...numbered('i32x4', 182, 'min_s min_u max_s max_u'),
   'i64x2.add': 206,
@@ -92,6 +101,8 @@ export const v128Const = (...pattern: number[]): Code => [
   12,
   Array.from({ length: 16 }, (_, index) => pattern[index % pattern.length]),
 ];
+/** What takes a lane's number (§5.4.8), of the first lane. */
+export const laneZero = (name: string): Code => [op(name), 0];
 /** memory.copy: target, source and bytes are on the stack. §5.4.6 */
 export const memoryCopy: Code = [0xfc, 10, 0, 0];
 

@@ -4,10 +4,11 @@
  * The same inputs give the same bits on every machine (no fused multiply-add, no reordering), except for the payload of a NaN. Ranges are checked here, once a
  * call, so that a wrong one is a BugError and not a trap. A dtype's code is emitted when the dtype is first used (about 2 ms, then the thread keeps it).
  */
-import { bytesPerElem, type Dtype, isFloat } from '../dtype';
+import { bytesPerElem, type Dtype, type HalfFormat, isFloat } from '../dtype';
 import { BugError } from '../errors';
 import { bufferWith } from './arena';
-import { emitModule } from './emitter';
+import { emitModule, type FunctionSource } from './emitter';
+import { HALF_BYTES, type HalfKernelName, halfKernelSources } from './half_source';
 import { copySource, type KernelName, type KernelOp, kernelSources } from './kernel_source';
 
 export type { KernelOp };
@@ -22,19 +23,32 @@ export interface Kernels {
   divide(dtype: Dtype, at: number, elems: number, divisor: number): void;
   /** The ranges may overlap. */
   copy(target: number, source: number, bytes: number): void;
+  /** Floats in 16 bits each. */
+  half(format: HalfFormat, dtype: Dtype): HalfKernels;
+}
+
+/** For float32 and float64. `halves`: 16-bit elements. The ranges are disjoint. */
+export interface HalfKernels {
+  /** halves = floats, rounded to nearest even; the floats become what was written, so that who sends holds what is received. */
+  encode(floats: number, halves: number, elems: number): void;
+  decode(floats: number, halves: number, elems: number): void;
+  /** floats = floats ⊕ halves. */
+  reduce(op: KernelOp, floats: number, halves: number, elems: number): void;
+  /** What encoding and decoding would make of them. */
+  round(floats: number, elems: number): void;
 }
 
 type Kernel = (first: number, second: number, third: number) => void;
-/** What one module exports. */
-type Exports = Readonly<Record<KernelName | 'copy', Kernel>>;
+/** A module's functions, by name. */
+type Exports<Name extends string> = Readonly<Record<Name, Kernel>>;
 
 /** Emitted and compiled so far in this thread. */
-const modules = new Map<Dtype | 'copy', WebAssembly.Module>();
+const modules = new Map<string, WebAssembly.Module>();
 
-function moduleOf(key: Dtype | 'copy'): WebAssembly.Module {
+function moduleOf(key: string, sources: () => FunctionSource[]): WebAssembly.Module {
   let module = modules.get(key);
   if (!module) {
-    module = new WebAssembly.Module(emitModule(key === 'copy' ? [copySource] : kernelSources(key)));
+    module = new WebAssembly.Module(emitModule(sources()));
     modules.set(key, module);
   }
   return module;
@@ -42,14 +56,17 @@ function moduleOf(key: Dtype | 'copy'): WebAssembly.Module {
 
 /** The kernels over that memory. */
 export function makeKernels(memory: WebAssembly.Memory): Kernels {
-  const instances = new Map<Dtype | 'copy', Exports>();
-  const kernelsOf = (key: Dtype | 'copy'): Exports => {
+  const instances = new Map<string, Exports<string>>();
+  const instanceOf = <Name extends string>(key: string, sources: () => FunctionSource[]): Exports<Name> => {
     const made = instances.get(key);
     if (made) return made;
-    if (key === 'bool') throw new BugError('no arithmetic is done on dtype bool. Please report it.');
-    const exports = new WebAssembly.Instance(moduleOf(key), { env: { memory } }).exports as Exports;
+    const exports = new WebAssembly.Instance(moduleOf(key, sources), { env: { memory } }).exports as Exports<Name>;
     instances.set(key, exports);
     return exports;
+  };
+  const kernelsOf = (dtype: Dtype): Exports<KernelName> => {
+    if (dtype === 'bool') throw new BugError('no arithmetic is done on dtype bool. Please report it.');
+    return instanceOf(dtype, () => kernelSources(dtype));
   };
 
   // The memory never shrinks: its length is asked for only when a range goes beyond what was seen. Asking also tells the instances of another thread's growth.
@@ -65,8 +82,25 @@ export function makeKernels(memory: WebAssembly.Memory): Kernels {
     if (factor !== 1) kernels.scale(at, elems, factor);
   }
 
+  function half(format: HalfFormat, dtype: Dtype): HalfKernels {
+    if (!isFloat(dtype)) throw new BugError(`${dtype} has no 16-bit form. Please report it.`);
+    const kernels = instanceOf<HalfKernelName>(`${format} ${dtype}`, () => halfKernelSources(format, dtype));
+    const run = (name: HalfKernelName, floats: number, halves: number, elems: number): void => {
+      check(floats, elems * bytesPerElem(dtype));
+      check(halves, elems * HALF_BYTES);
+      kernels[name](floats, halves, elems);
+    };
+    return {
+      encode: (floats, halves, elems) => run('encode', floats, halves, elems),
+      decode: (floats, halves, elems) => run('decode', floats, halves, elems),
+      reduce: run,
+      round: (floats, elems) => run('round', floats, floats, elems),
+    };
+  }
+
   return {
     scale,
+    half,
     reduce(dtype, op, target, source, elems) {
       const kernels = kernelsOf(dtype);
       const bytes = elems * bytesPerElem(dtype);
@@ -85,7 +119,7 @@ export function makeKernels(memory: WebAssembly.Memory): Kernels {
     copy(target, source, bytes) {
       check(target, bytes);
       check(source, bytes);
-      kernelsOf('copy').copy(target, source, bytes);
+      instanceOf<'copy'>('copy', () => [copySource]).copy(target, source, bytes);
     },
   };
 }

@@ -6,6 +6,7 @@
  * (and how many variables and buckets there are) are part of the call that the ranks compare.
  */
 import type * as tf from '@tensorflow/tfjs-core';
+import { type Compressor, compressionOf } from '../compression';
 import { elemsOf } from '../dtype';
 import { MismatchError } from '../errors';
 import type { Handle } from '../handle';
@@ -28,6 +29,9 @@ export interface Reduced {
   readonly isNews: boolean;
 }
 
+/** A flag that is set: reduced with the gradients it is above 0 where one rank has set it. So large that no factor in use takes it below what fp16 can hold; infinite is as good. */
+const YES = 2 ** 15;
+
 interface Place {
   readonly bucket: Bucket;
   readonly array: Float32Array;
@@ -44,7 +48,7 @@ export class GradientReducer {
 
   constructor(
     private readonly name: string,
-    private readonly options: Pick<ReduceOptions, 'op' | 'prescaleFactor' | 'postscaleFactor'>,
+    private readonly options: Pick<ReduceOptions, 'op' | 'prescaleFactor' | 'postscaleFactor'> & { readonly compression: Compressor },
   ) {}
 
   /**
@@ -85,14 +89,19 @@ export class GradientReducer {
       const target = array.subarray(from, from + elems);
       if (tensor) copyTensorInto(tensor, target);
       else target.fill(0);
-      array[flag] = tensor ? 1 : 0;
+      array[flag] = tensor ? YES : 0;
     }
-    array[bucket.news] = hasNews ? 1 : 0;
-    const { op = 'average', prescaleFactor = 1, postscaleFactor = 1 } = this.options;
+    array[bucket.news] = hasNews ? YES : 0;
+    const { op = 'average', prescaleFactor = 1, postscaleFactor = 1, compression } = this.options;
     return launch({
       kind: 'allreduce',
       values: described,
-      fields: { op: op as 'average', prescale: prescaleFactor, postscale: postscaleFactor },
+      fields: {
+        op: op as 'average',
+        prescale: prescaleFactor,
+        postscale: postscaleFactor,
+        compression: compressionOf(compression, 'float32'),
+      },
       options: { name: `${this.name}.${this.era ? `${this.era}.` : ''}${index}` },
       isGrouped: true,
       placed: array.byteOffset,

@@ -71,11 +71,12 @@ function wrapperClass(tfjs: Tf): Wrapper {
 
     constructor(
       readonly inner: tf.Optimizer,
-      { op, gradientPredivideFactor: factor, backwardPassesPerStep, averageAggregatedGradients }: Required<DistributedOptimizerOptions>,
+      settings: Required<DistributedOptimizerOptions>,
       name: string,
     ) {
       super();
-      this.reducer = new GradientReducer(name, { op, prescaleFactor: 1 / factor, postscaleFactor: factor });
+      const { op, compression, gradientPredivideFactor: factor, backwardPassesPerStep, averageAggregatedGradients } = settings;
+      this.reducer = new GradientReducer(name, { op, compression, prescaleFactor: 1 / factor, postscaleFactor: factor });
       this.names = new VariableNames(name);
       this.apply = applierOf(tfjs, inner);
       this.passesPerStep = backwardPassesPerStep;

@@ -1,5 +1,6 @@
 /** What DistributedOptimizer can be told, checked at the call; and the optimizers that it makes by name. Pure but for the optimizers. */
 import type * as tf from '@tensorflow/tfjs-core';
+import { Compression, type Compressor, checkedCompressor } from '../compression';
 import { UsageError } from '../errors';
 import type { Tf } from './load';
 import { train } from './train';
@@ -9,6 +10,8 @@ export interface DistributedOptimizerOptions {
   name?: string;
   /** Default: average. */
   op?: 'average' | 'sum';
+  /** In what form gradients travel. Default: Compression.none. */
+  compression?: Compressor;
   /** Gradients are added up locally this many times between reductions; the other calls apply nothing but count. >= 1. Default 1. */
   backwardPassesPerStep?: number;
   /** Those sums are divided by their number. Default false. */
@@ -17,9 +20,9 @@ export interface DistributedOptimizerOptions {
   gradientPredivideFactor?: number;
 }
 
-const known = ['name', 'op', 'backwardPassesPerStep', 'averageAggregatedGradients', 'gradientPredivideFactor'];
+const known = ['name', 'op', 'compression', 'backwardPassesPerStep', 'averageAggregatedGradients', 'gradientPredivideFactor'];
 /** Of the contract, but of later versions. */
-const later = ['compression', 'groups', 'processSet', 'overlap'];
+const later = ['groups', 'processSet', 'overlap'];
 
 /** With defaults. @throws UsageError an option is unknown or wrong */
 export function checkedOptions(options: DistributedOptimizerOptions): Required<DistributedOptimizerOptions> {
@@ -30,6 +33,7 @@ export function checkedOptions(options: DistributedOptimizerOptions): Required<D
     throw new UsageError(`DistributedOptimizer has no option '${option}'. It has ${known.join(', ')}.`);
   }
   const { name = '', op = 'average', backwardPassesPerStep = 1, averageAggregatedGradients = false, gradientPredivideFactor = 1 } = options;
+  const compression = checkedCompressor(options.compression === undefined ? Compression.none : options.compression, 'DistributedOptimizer');
   if (typeof name !== 'string') throw new UsageError(`DistributedOptimizer: name is a text, but was ${String(name)}.`);
   if ((op as string) === 'adasum') throw new UsageError("DistributedOptimizer: the op 'adasum' comes with a later version of khorovod.");
   if (op !== 'average' && op !== 'sum') throw new UsageError(`DistributedOptimizer: op is 'average' or 'sum', but was '${String(op)}'.`);
@@ -41,7 +45,7 @@ export function checkedOptions(options: DistributedOptimizerOptions): Required<D
   }
   if (gradientPredivideFactor !== 1 && op !== 'average')
     throw new UsageError("DistributedOptimizer: gradientPredivideFactor needs the op 'average'.");
-  return { name, op, backwardPassesPerStep, averageAggregatedGradients, gradientPredivideFactor };
+  return { name, op, compression, backwardPassesPerStep, averageAggregatedGradients, gradientPredivideFactor };
 }
 
 const factories: Record<string, (tfjs: Tf) => tf.Optimizer> = {

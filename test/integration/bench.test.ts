@@ -30,6 +30,16 @@ t.test("nccl-tests' columns", async (t) => {
   t.equal(cellsOf(lines.find((line) => /^ +1024 /.test(line))).length, heads.length - 1);
 });
 
+t.test('with --compression: verified within its bound', async (t) => {
+  const { status, err, lines, rows } = await bench(path.join(folder, 'bf16.json'), '--compression', 'bf16');
+  t.equal(status, 0, err);
+  t.same(shapeOf(rows), SHAPE);
+  t.match(lines[0], /float32, sum, compression bf16/);
+  const wrong = await runJob(['bench', 'allreduce', '-np', '1', '--compression', 'zip']);
+  t.not(wrong.status, 0);
+  t.match(wrong.err, /--compression 'zip': it is none, fp16, bf16/);
+});
+
 t.test('with --tls: beside them the time in the clear, and what TLS costs', async (t) => {
   const { status, err, lines, rows } = await bench(path.join(folder, 'tls.json'), '--tls');
   t.equal(status, 0, err);

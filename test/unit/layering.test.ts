@@ -17,7 +17,10 @@ const layers: ReadonlyArray<readonly [string, RegExp]> = [
   ['C rendezvous', /^src\/rendezvous\//],
   ['D executor', /^src\/collective\/execute\.ts$/],
   ['E engine', /^src\/engine\//],
-  ['F API', /^src\/(hvd|membership|process_set|submit|job|handle|values|objects|build_info|check_build|index)\.ts$|^src\/tensorflow\//],
+  [
+    'F API',
+    /^src\/(hvd|compression|membership|process_set|submit|job|handle|values|objects|build_info|check_build|index)\.ts$|^src\/tensorflow\//,
+  ],
   ['H experiments', /^src\/(bench|simulate)\//],
 ];
 /** Rows that do not see each other, though one stands above the other. */

@@ -1,8 +1,17 @@
 /** One call: when two are the same, its bytes, and what the coordinator refuses to read. */
 import fc from 'fast-check';
 import t from 'tap';
-import { dtypes } from '../../../src/dtype';
-import { bytesOfCall, type Call, callFromRequest, callKey, callToRequest, isSameCall, reduceOps } from '../../../src/engine/call';
+import { dtypes, isFloat } from '../../../src/dtype';
+import {
+  bytesOfCall,
+  type Call,
+  callFromRequest,
+  callKey,
+  callToRequest,
+  compressions,
+  isSameCall,
+  reduceOps,
+} from '../../../src/engine/call';
 import { khorovod } from '../../../src/wire/generated/messages';
 import { call } from './calls';
 
@@ -25,6 +34,7 @@ t.test('two calls are the same only if every field is', async (t) => {
     { root: 0 },
     { processSet: 1 },
     { grouped: true },
+    { compression: 'bf16' },
   ];
   for (const other of others) {
     t.notOk(isSameCall(call('a'), { ...call('a'), ...other }), JSON.stringify(other));
@@ -64,6 +74,7 @@ const anyCall: fc.Arbitrary<Call> = fc
     processSet: fc.nat(9),
     grouped: fc.boolean(),
     timeoutMs: fc.nat(1000),
+    compression: fc.constantFrom(...compressions),
   })
   .map(({ shapes, ...fields }) => {
     const { kind } = fields;
@@ -72,7 +83,8 @@ const anyCall: fc.Arbitrary<Call> = fc
       kind === 'allgather' && axes.length === 0 ? [1] : axes,
     );
     const dtype = kind === 'allreduce' && fields.dtype === 'bool' ? 'uint8' : fields.dtype;
-    return { ...fields, dtype, grouped, parts, root: kind === 'broadcast' ? fields.root : -1 };
+    const compression = kind === 'allreduce' && isFloat(dtype) ? fields.compression : ('none' as const);
+    return { ...fields, dtype, grouped, parts, compression, root: kind === 'broadcast' ? fields.root : -1 };
   });
 
 t.test('a call comes back from the wire as it was', async (t) => {
@@ -94,6 +106,9 @@ t.test('what no rank of this version sends is refused with a text that says what
     [{ dtype: 'float16' }, /dtype 'float16'/],
     [{ op: 'adasum' }, /op 'adasum'/],
     [{ dtype: 'bool' }, /cannot be reduced/],
+    [{ compression: 'zip' }, /compression 'zip'/],
+    [{ compression: 'fp16', dtype: 'int32' }, /compresses int32 of allreduce/],
+    [{ compression: 'fp16', kind: 'broadcast', root: 0 }, /compresses float32 of broadcast/],
     [{ prescale: Number.NaN }, /must be finite/],
     [{ postscale: Number.POSITIVE_INFINITY }, /must be finite/],
     [{ parts: [] }, /0 tensors for a single allreduce/],

@@ -13,6 +13,7 @@ export const call = (name: string, fields: Partial<Call> = {}): Call => ({
   processSet: 0,
   grouped: false,
   timeoutMs: 0,
+  compression: 'none',
   ...fields,
 });
 

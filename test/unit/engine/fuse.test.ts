@@ -26,13 +26,14 @@ t.test('with a threshold of 0 nothing is fused, not even calls without elements'
   t.same(namesOf([ready('a', 0), ready('b', 0), ready('c', 1)], 4), ['abc']);
 });
 
-t.test('a call that differs in kind, dtype, op, a factor or process set is not fused', async (t) => {
+t.test('a call that differs in kind, dtype, op, a factor, compression or process set is not fused', async (t) => {
   const others: Array<Partial<Call>> = [
     { dtype: 'int32' },
     { op: 'max' },
     { prescale: 2 },
     { postscale: 2 },
     { processSet: 1 },
+    { compression: 'fp16' },
     { kind: 'broadcast', root: 0 },
     { kind: 'allgather' },
     { kind: 'barrier', parts: [] },

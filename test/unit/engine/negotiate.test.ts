@@ -185,6 +185,7 @@ const mismatches: Array<[string, Call, Call, RegExp]> = [
     /^Mismatched prescale and\/or postscale factors .*prescale 1, postscale 1 on.*prescale 0\.5/,
   ],
   ['postscale factors', call('x'), call('x', { postscale: 0.5 }), /^Mismatched prescale and\/or postscale factors /],
+  ['compression', call('x'), call('x', { compression: 'bf16' }), /^Mismatched compression .*none on rank 0 .*compression bf16 on rank 1/],
   ['ops', call('x'), call('x', { op: 'max' }), /^Mismatched reduction operation for 'x': sum on rank 0 .*max on rank 1/],
   [
     'axes of a gather other than axis 0',

@@ -10,14 +10,14 @@ const layers: ReadonlyArray<readonly [string, RegExp]> = [
   ['A base', /^src\/(errors|log|dtype|config|version|host_list)\.ts$/],
   ['A memory', /^src\/memory\//],
   ['A wire', /^src\/wire\//],
-  ['B plans', /^src\/collective\/(plan|ring|recursive_doubling|tree|allgather|select)\.ts$/],
+  ['B plans', /^src\/collective\/(plan|ring|recursive_doubling|tree|alltoall|adasum|select)\.ts$/],
   ['B decisions', /^src\/engine\/(call|ranks|place|mismatch|cache|fuse|negotiate|stall)\.ts$/],
   ['B schedulers', /^src\/schedulers\//],
   ['C transport', /^src\/transport\//],
   ['C rendezvous', /^src\/rendezvous\//],
   ['D executor', /^src\/collective\/execute\.ts$/],
   ['E engine', /^src\/engine\//],
-  ['F API', /^src\/(hvd|submit|job|handle|values|objects|build_info|check_build|index)\.ts$|^src\/tensorflow\//],
+  ['F API', /^src\/(hvd|alltoall|reducescatter|submit|job|handle|values|objects|build_info|check_build|index)\.ts$|^src\/tensorflow\//],
   ['H experiments', /^src\/(bench|simulate)\//],
 ];
 /** Rows that do not see each other, though one stands above the other. */

@@ -1,4 +1,5 @@
 /** The public API of package `khorovod`: `import * as hvd from 'khorovod'`. Re-exports only; importing it loads no TensorFlow. */
+export { alltoall, alltoallAsync } from './alltoall';
 export { buildInfo } from './build_info';
 export type { NumericArray } from './dtype';
 export {
@@ -27,6 +28,8 @@ export {
   barrierAsync,
   broadcast,
   broadcastAsync,
+  groupedAllgather,
+  groupedAllgatherAsync,
   groupedAllreduce,
   groupedAllreduceAsync,
   Max,
@@ -54,6 +57,7 @@ export {
   size,
 } from './job';
 export { allgatherObject, broadcastObject } from './objects';
+export { groupedReducescatter, groupedReducescatterAsync, reducescatter, reducescatterAsync } from './reducescatter';
 export type { CollectiveOptions } from './submit';
 export { selectBackend } from './tensorflow/backends/select';
 export { callbacks } from './tensorflow/callbacks';

@@ -4,13 +4,17 @@
  * Pure; both threads. Invariant: a Call that came through `callFromRequest` names only kinds, dtypes and ops of this version and sizes that a rank can hold, so
  * whatever computes with it (bytes to fuse, rows to gather) needs no check of its own.
  */
-import { bytesPerElem, type Dtype, dtypes, elemsOf } from '../dtype';
+import { bytesPerElem, type Dtype, dtypes, elemsOf, isFloat } from '../dtype';
 import { WireError } from '../errors';
 import type { khorovod } from '../wire/generated/messages';
 
-export const kinds = ['allreduce', 'allgather', 'broadcast', 'barrier'] as const;
+export const kinds = ['allreduce', 'allgather', 'broadcast', 'alltoall', 'reducescatter', 'barrier'] as const;
 export type Kind = (typeof kinds)[number];
-export const reduceOps = ['average', 'sum', 'min', 'max', 'product'] as const;
+/** On each element by itself: any range of any tensor can be reduced alone. */
+export const elementOps = ['average', 'sum', 'min', 'max', 'product'] as const;
+export type ElementOp = (typeof elementOps)[number];
+/** Adasum looks at a tensor as a whole. */
+export const reduceOps = [...elementOps, 'adasum'] as const;
 export type CallOp = (typeof reduceOps)[number];
 
 export interface Call {
@@ -28,6 +32,8 @@ export interface Call {
   readonly processSet: number;
   /** Several tensors as one unit, never fused with others: its bits depend on nothing else that is pending. */
   readonly grouped: boolean;
+  /** Of an alltoall: rows for each member, in their order, together axis 0. Else none. */
+  readonly splits: readonly number[];
 }
 
 export const isSameShape = (a: readonly number[], b: readonly number[]): boolean =>
@@ -45,6 +51,7 @@ export function isSameCall(a: Call, b: Call): boolean {
       a.root === b.root &&
       a.processSet === b.processSet &&
       a.grouped === b.grouped &&
+      isSameShape(a.splits, b.splits) &&
       a.parts.length === b.parts.length &&
       a.parts.every((shape, i) => isSameShape(shape, b.parts[i]!)))
   );
@@ -56,8 +63,14 @@ export const callKey = (call: Call): string => `${call.processSet}:${call.name}`
 /** Bytes of this rank's tensors, without padding. */
 export const bytesOfCall = (call: Call): number => call.parts.reduce((sum, shape) => sum + elemsOf(shape), 0) * bytesPerElem(call.dtype);
 
+/** Whether its elements may be reduced beside those of other calls, and by whoever holds them. */
+export const isByElement = ({ kind, op }: Call): boolean => kind === 'allreduce' && op !== 'adasum';
+
+/** Axis 0 is the ranks' own business. */
+export const isRagged = (kind: Kind): boolean => kind === 'allgather' || kind === 'alltoall';
+
 export function callToRequest(call: Call): khorovod.IRequest {
-  return { ...call, parts: call.parts.map((axes) => ({ axes: [...axes] })) };
+  return { ...call, parts: call.parts.map((axes) => ({ axes: [...axes] })), splits: [...call.splits] };
 }
 
 // Far above what anybody needs, far below what would make the coordinator stumble.
@@ -65,6 +78,7 @@ const mostNameChars = 1024;
 const mostParts = 65536;
 /** TensorFlow.js has 6. With 16 the number of elements, a float64, stays finite whatever the axes are. */
 const mostAxes = 16;
+const groupedKinds: readonly Kind[] = ['allreduce', 'allgather', 'reducescatter'];
 /** All that wasm32 can address. */
 const mostBytes = 2 ** 32;
 
@@ -84,27 +98,40 @@ export function callFromRequest(request: khorovod.IRequest): Call {
     root: request.root ?? 0,
     processSet: request.processSet ?? 0,
     grouped: request.grouped ?? false,
+    splits: request.splits ?? [],
   };
   checkParts(call);
+  checkSplits(call);
   if (!Number.isFinite(call.prescale) || !Number.isFinite(call.postscale))
     refuse(name, `has the scale factors ${call.prescale} and ${call.postscale}; both must be finite`);
-  if (call.kind === 'allreduce' && call.dtype === 'bool') refuse(name, 'reduces bool, which cannot be reduced');
+  if ((call.kind === 'allreduce' || call.kind === 'reducescatter') && call.dtype === 'bool')
+    refuse(name, 'reduces bool, which cannot be reduced');
+  if (call.op === 'adasum' && !(call.kind === 'allreduce' && isFloat(call.dtype)))
+    refuse(name, `asks for adasum of ${call.dtype} by ${call.kind}, which does not exist`);
+  if (call.kind === 'reducescatter' && call.op !== 'sum' && call.op !== 'average')
+    refuse(name, `scatters a ${call.op}; there are sums and averages`);
   if (call.kind === 'broadcast' ? call.root < 0 : call.root !== -1) refuse(name, `names the root rank ${call.root} for ${call.kind}`);
   return call;
 }
 
 function checkParts({ name, kind, dtype, parts, grouped }: Call): void {
-  if (grouped && kind !== 'allreduce' && kind !== 'allgather') refuse(name, `is a grouped ${kind}, which does not exist`);
+  if (grouped && !groupedKinds.includes(kind)) refuse(name, `is a grouped ${kind}, which does not exist`);
   const isRightCount =
     kind === 'barrier' ? parts.length === 0 : grouped ? parts.length >= 1 && parts.length <= mostParts : parts.length === 1;
   if (!isRightCount) refuse(name, `has ${parts.length} tensors for ${grouped ? 'a grouped' : 'a single'} ${kind}`);
   for (const shape of parts) {
     if (shape.length > mostAxes) refuse(name, `has a tensor of ${shape.length} axes; ${mostAxes} are allowed`);
-    if (kind === 'allgather' && shape.length === 0) refuse(name, 'gathers a scalar, which has no axis 0');
+    if ((isRagged(kind) || kind === 'reducescatter') && shape.length === 0) refuse(name, `gives ${kind} a scalar, which has no axis 0`);
     if (!shape.every((axis) => Number.isInteger(axis) && axis >= 0)) refuse(name, `has a tensor of shape [${shape.join(',')}]`);
   }
   const bytes = parts.reduce((sum, shape) => sum + elemsOf(shape), 0) * bytesPerElem(dtype);
   if (bytes > mostBytes) refuse(name, `announces ${bytes} bytes; a rank can hold ${mostBytes}`);
+}
+
+function checkSplits({ name, kind, parts, splits }: Call): void {
+  const rows = splits.reduce((sum, split) => sum + split, 0);
+  const isRight = kind === 'alltoall' ? splits.length > 0 && rows === parts[0]![0] : splits.length === 0;
+  if (!isRight) refuse(name, `gives ${kind} ${splits.length} splits of ${rows} rows for a tensor of shape [${parts[0] ?? ''}]`);
 }
 
 function oneOf<T extends string>(values: readonly T[], value: string | null | undefined, name: string, what: string): T {

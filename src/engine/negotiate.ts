@@ -19,7 +19,7 @@
 import { isStarAllreduce } from '../collective/select';
 import { type ErrorRecord, recordOf, ShutdownError, WireError } from '../errors';
 import { ResponseCache } from './cache';
-import { bytesOfCall, type Call, callKey, type Kind } from './call';
+import { bytesOfCall, type Call, callKey, isByElement, type Kind } from './call';
 import { type Batch, fuse, type Ready } from './fuse';
 import { mismatchOf } from './mismatch';
 
@@ -32,7 +32,7 @@ export interface Decision {
   readonly cached: readonly number[];
   /** For each name the id under which it is remembered from now on; 0: no news. */
   readonly cacheAs: readonly number[];
-  /** Of a gather, for each part: rows of each member. */
+  /** Of a gather, for each part: rows of each member; of an alltoall, for each member: its splits. */
   readonly sizes: readonly (readonly number[])[];
   /** Set if every member sent its operand along: these, in the order of members, and the call they are of. */
   readonly star?: { readonly call: Call; readonly operands: readonly Uint8Array[] };
@@ -156,14 +156,15 @@ export class Negotiator {
     if (waiting.calls.has(rank)) {
       throw new WireError(`Rank ${rank} submitted '${call.name}' again before it was decided. Please report it.`);
     }
-    if (
-      operand &&
-      (call.kind !== 'allreduce' || operand.length !== bytesOfCall(call) || !isStarAllreduce(this.positions.size, operand.length))
-    ) {
+    if (operand && (!isByElement(call) || operand.length !== bytesOfCall(call) || !isStarAllreduce(this.positions.size, operand.length))) {
       throw new WireError(
         `Rank ${rank} sent ${operand.length} bytes along with ${call.kind} '${call.name}', to which they do not belong. Please report it.`,
       );
     }
+    if (call.kind === 'alltoall' && call.splits.length !== this.positions.size)
+      throw new WireError(
+        `Rank ${rank} split alltoall '${call.name}' for ${call.splits.length} of ${this.positions.size} ranks. Please report it.`,
+      );
     waiting.calls.set(rank, call);
     if (operand) waiting.operands.set(rank, operand);
     if (isHit) waiting.hits += 1;
@@ -176,7 +177,7 @@ export class Negotiator {
     const { members, hostOf } = this.options;
     const all = members.map((rank) => calls.get(rank)!);
     const [call] = all as [Call];
-    const sizes = call.kind === 'allgather' ? call.parts.map((_, part) => all.map(({ parts }) => parts[part]?.[0] ?? 0)) : [];
+    const sizes = sizesOf(all);
     const operands = given.size === members.length ? members.map((rank) => given.get(rank)!) : undefined;
     if (hits === members.length) return { call, operands, id: this.cache.use(key), cacheAs: 0, sizes };
     const mismatch = mismatchOf(all, members, hostOf);
@@ -192,6 +193,13 @@ export class Negotiator {
     this.cache.release(key);
     this.complete.push({ call, error: this.departed, id: 0, cacheAs: 0, sizes: [] });
   }
+}
+
+/** What every member must know of the others' calls before it can carry out its own. */
+function sizesOf(calls: readonly Call[]): readonly (readonly number[])[] {
+  const [{ kind, parts }] = calls as [Call];
+  if (kind === 'alltoall') return calls.map(({ splits }) => splits);
+  return kind === 'allgather' ? parts.map((_, part) => calls.map((call) => call.parts[part]?.[0] ?? 0)) : [];
 }
 
 function decisionOf({ items, why }: Batch<Complete>): Decision {

@@ -3,7 +3,7 @@
  * whose operands the coordinator holds needs neither: `combine` there, `place` on every rank.
  *
  * Communication thread. Invariants: nothing here waits for a user; the operand of a reduction lies in the arena, in one piece (a fused operation of scattered calls is
- * gathered in the fusion region); the result of a gather is a buffer of its own that is handed to the main thread without a copy.
+ * gathered in the fusion region); the result of a gather or an alltoall is a buffer of its own that is handed to the main thread without a copy.
  */
 import { execute, type Operand } from '../collective/execute';
 import type { Plan } from '../collective/plan';
@@ -14,13 +14,14 @@ import { bytesOf } from '../memory/arena';
 import type { KernelOp, Kernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
 import type { Call, CallOp } from './call';
+import { adasum, alltoall, reducescatter, type Seat } from './exchange';
 import type { Regions, Submission } from './messages';
 
 export interface Decided {
   readonly names: readonly string[];
   readonly kind: string;
   readonly error?: ErrorRecord;
-  /** For each part, rows on each member. */
+  /** Of a gather, for each part: rows on each member; of an alltoall, for each member: its splits. */
   readonly sizes: readonly (readonly number[])[];
   /** There is nothing to carry out: this is what comes out. */
   readonly result?: Uint8Array;
@@ -51,16 +52,23 @@ export class Operations {
 
   /** Completes the submissions' data in place, or returns gathered output (one result a submission). */
   async run(decided: Decided, submissions: readonly Submission[]): Promise<OperationResult[]> {
-    const call = submissions[0]!.call;
+    const [submission] = submissions as [Submission];
+    const { call } = submission;
     switch (decided.kind) {
       case 'allreduce':
-        await this.allreduce(call, submissions);
+        if (call.op === 'adasum') await adasum(this.seat(), call, this.operandFor(call, submission.byteOffset, submission.bytes));
+        else await this.allreduce(call, submissions);
         return submissions.map(() => ({}));
+      case 'reducescatter':
+        await reducescatter(this.seat(), call, this.operandFor(call, submission.byteOffset, submission.bytes));
+        return [{}];
       case 'broadcast':
-        await this.broadcast(submissions[0]!);
+        await this.broadcast(submission);
         return [{}];
       case 'allgather':
-        return [await this.allgather(submissions[0]!, decided.sizes)];
+        return [await this.allgather(submission, decided.sizes)];
+      case 'alltoall':
+        return [await alltoall(this.seat(), call, this.operandOf(submission), decided.sizes)];
       case 'barrier':
         return [{}];
       default:
@@ -114,6 +122,9 @@ export class Operations {
   private context() {
     return { transport: this.transport, members: this.members, tag: this.nextTag() };
   }
+  private seat(): Seat {
+    return { route: this.context(), position: this.position, scratch: this.scratch };
+  }
 
   private async allreduce(call: Call, submissions: readonly Submission[]): Promise<void> {
     const itemBytes = bytesPerElem(call.dtype);
@@ -127,18 +138,23 @@ export class Operations {
         throw new BugError(`A fused operation of ${totalBytes} bytes does not fit the fusion region. Please report it.`);
       this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(at, slot, bytes));
     }
-    const elems = totalBytes / itemBytes;
-    if (call.prescale !== 1) this.kernels.scale(call.dtype, base, elems, call.prescale);
+    const operand = this.operandFor(call, base, totalBytes);
+    await execute(this.allreducePlan(totalBytes / itemBytes, itemBytes), this.context(), operand, this.scratch);
+    if (isScattered) this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(slot, at, bytes));
+  }
+
+  /** What lies at `base` as the operand of a reduction, prescaled. */
+  private operandFor(call: Call, base: number, bytes: number): Operand {
+    const itemBytes = bytesPerElem(call.dtype);
+    if (call.prescale !== 1) this.kernels.scale(call.dtype, base, bytes / itemBytes, call.prescale);
     const scratchOffset = this.regions.scratch.byteOffset;
-    const operand: Operand = {
-      bytes: this.view(base, totalBytes),
+    return {
+      bytes: this.view(base, bytes),
       bytesPerElem: itemBytes,
       reduce: (elem, count, scratchByte) =>
         this.kernels.reduce(call.dtype, kernelOpOf(call.op), base + elem * itemBytes, scratchOffset + scratchByte, count),
       finish: this.finisher(call, base),
     };
-    await execute(this.allreducePlan(elems, itemBytes), this.context(), operand, this.scratch);
-    if (isScattered) this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(slot, at, bytes));
   }
 
   /** A step reduces the same sizes again and again. */
@@ -208,4 +224,7 @@ export class Operations {
 }
 
 /** An average is a sum, divided at the end. */
-const kernelOpOf = (op: CallOp): KernelOp => (op === 'average' ? 'sum' : op);
+function kernelOpOf(op: CallOp): KernelOp {
+  if (op === 'adasum') throw new BugError('adasum is no operation on single elements. Please report it.');
+  return op === 'average' ? 'sum' : op;
+}

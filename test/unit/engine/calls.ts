@@ -12,6 +12,7 @@ export const call = (name: string, fields: Partial<Call> = {}): Call => ({
   root: -1,
   processSet: 0,
   grouped: false,
+  splits: [],
   ...fields,
 });
 

@@ -49,15 +49,30 @@ export function adasumLevels({ rank, size, elems, segmentElems }: PlanInput): Le
   return levels;
 }
 
-/** own = adasum(own, other). Of the same length. */
-export function adasum<T extends Float32Array | Float64Array>(own: T, other: T): void {
-  let [dot, ownSquares, otherSquares] = [0, 0, 0];
+export type Vector = Float32Array | Float64Array;
+
+/** a·b, |a|² and |b|². */
+export interface Products {
+  dot: number;
+  ownSquares: number;
+  otherSquares: number;
+}
+
+/** Adds the products of so many elements more. Slices taken in order give the bits of the whole: each sum is one chain. */
+export function addProducts(products: Products, own: Vector, other: Vector): void {
+  let { dot, ownSquares, otherSquares } = products;
   for (let i = 0; i < own.length; i += 1) {
-    const [a, b] = [own[i]!, other[i]!];
+    const a = own[i]!;
+    const b = other[i]!;
     dot += a * b;
     ownSquares += a * a;
     otherSquares += b * b;
   }
+  Object.assign(products, { dot, ownSquares, otherSquares });
+}
+
+/** own = adasum(own, other), or the same slice of both. @param products of the whole vectors */
+export function combine({ dot, ownSquares, otherSquares }: Products, own: Vector, other: Vector): void {
   const ownFactor = ownSquares === 0 ? 1 : 1 - dot / (2 * ownSquares);
   const otherFactor = otherSquares === 0 ? 1 : 1 - dot / (2 * otherSquares);
   for (let i = 0; i < own.length; i += 1) own[i] = ownFactor * own[i]! + otherFactor * other[i]!;

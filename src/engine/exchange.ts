@@ -4,12 +4,16 @@
  * Communication thread. Invariants: all messages of an operation bear one tag, as both ends of a link send and take them in the same order; an alltoall leaves its
  * input as it was, the others work in their operand.
  */
-import { adasum as combine } from '../collective/adasum';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { addProducts, combine, type Products, type Vector } from '../collective/adasum';
 import { execute, type Operand, type Route } from '../collective/execute';
 import { rangesOf, rowsOfParts } from '../collective/plan';
 import { selectAdasum, selectAlltoall, selectBroadcast, selectReduceScatter } from '../collective/select';
 import { arrayTypeOf, bytesPerElem, elemsOf } from '../dtype';
 import type { Call } from './call';
+
+/** So long, some milliseconds at most, a slice of a vector keeps the thread from its peers. */
+const SLICE_ELEMS = 1 << 18;
 
 /** This rank among those that carry out an operation. */
 export interface Seat {
@@ -56,18 +60,29 @@ export async function adasum(
   for (const { from, until } of rangesOf(parts.map(elemsOf))) {
     const elems = until - from;
     const own = { bytes: bytes.subarray(from * bytesPerElem, until * bytesPerElem), bytesPerElem };
-    const vector = new arrayType(bytes.buffer, own.bytes.byteOffset, elems) as Float32Array | Float64Array;
-    let other: typeof vector | undefined;
+    const vector = new arrayType(bytes.buffer, own.bytes.byteOffset, elems) as Vector;
+    let other: Vector | undefined;
     for (const { action, plan } of selectAdasum({ ...group, elems })) {
       if (action === 'give') await execute(plan, route, own, scratch);
       else {
-        other ??= new arrayType(elems) as typeof vector;
+        other ??= new arrayType(elems) as Vector;
         await execute(plan, route, { bytes: new Uint8Array(other.buffer), bytesPerElem }, scratch);
-        combine(vector, other);
+        await combineInTurns(vector, other);
       }
     }
     // One rank scales what all the others copy.
     if (position === 0) finish?.(from, elems);
     await execute(selectBroadcast({ ...group, root: 0, elems }).plan, route, own, scratch);
+  }
+}
+
+/** A vector of 1 GiB takes seconds, in which this thread has to tell its peers that it lives. */
+async function combineInTurns(own: Vector, other: Vector): Promise<void> {
+  const products: Products = { dot: 0, ownSquares: 0, otherSquares: 0 };
+  for (const step of [addProducts, combine]) {
+    for (let from = 0; from < own.length; from += SLICE_ELEMS) {
+      if (from > 0) await nextTurn();
+      step(products, own.subarray(from, from + SLICE_ELEMS), other.subarray(from, from + SLICE_ELEMS));
+    }
   }
 }

@@ -22,7 +22,7 @@ export function buildInfo(): Record<string, unknown> {
     packages: installed,
     backends: { wasm: installed['@tensorflow/tfjs-backend-wasm'] !== null, cpu: installed['@tensorflow/tfjs'] !== null },
     transports: ['tcp'],
-    collectives: ['allreduce', 'allgather', 'broadcast', 'barrier'],
+    collectives: ['allreduce', 'allgather', 'broadcast', 'alltoall', 'reducescatter', 'barrier'],
     dtypes: [...dtypes],
     simd: true,
     tls: true,

@@ -1,17 +1,18 @@
 /**
- * The collectives, as Horovod's users know them: every form, synchronous and asynchronous, on tensors and typed arrays.
+ * The collectives, as Horovod's users know them: every form, synchronous and asynchronous, on tensors and typed arrays (alltoall and reducescatter beside this file).
  *
  * Main thread. A call is checked here (UsageError at the call, on this rank only), its elements are copied into one block of the arena, the block is reduced, gathered or
  * overwritten there by the communication thread, and the result is copied out. Arrays from `allocate` live in the arena: with `inPlace` nothing is copied.
  */
 import { Compression, type Compressor, checkedCompressor, compressionOf } from './compression';
-import { elemsOf, type NumericArray } from './dtype';
+import { elemsOf, isFloat, type NumericArray } from './dtype';
+import { isCompressible, reduceOps } from './engine/call';
 import type { Engine } from './engine/engine';
 import { UsageError } from './errors';
 import { completed, completedHandle, type Handle, PendingHandle } from './handle';
 import { currentEngine } from './job';
 import { memberSet } from './process_set';
-import { type CollectiveOptions, checkOptions, describeAll, forEachPart, launch, run, type Submitted } from './submit';
+import { type CollectiveOptions, checkOptions, describeAll, forEachPart, launch, run, type Submitted, single } from './submit';
 import { describe, make, type Value, viewOf } from './values';
 
 export type ReduceOp = 'average' | 'sum' | 'min' | 'max' | 'product' | 'adasum';
@@ -38,34 +39,47 @@ export interface ReduceOptions extends CollectiveOptions {
 // ───── allreduce ─────
 
 const reduceOptions = ['name', 'processSet', 'op', 'prescaleFactor', 'postscaleFactor', 'compression', 'inPlace'];
-const ops: readonly ReduceOp[] = ['average', 'sum', 'min', 'max', 'product'];
+
+/** What the two kinds of reductions have in common: their fields and values, checked. */
+export function checkedReduction(kind: 'allreduce' | 'reducescatter', values: readonly Value[], options: ReduceOptions) {
+  const { op = 'average', prescaleFactor = 1, postscaleFactor = 1, compression = Compression.none } = options;
+  const ops: readonly ReduceOp[] = kind === 'allreduce' ? reduceOps : ['average', 'sum'];
+  if (!ops.includes(op)) throw new UsageError(`${kind} has no op '${op}'. It has ${ops.join(', ')}.`);
+  for (const [name, factor] of Object.entries({ prescaleFactor, postscaleFactor })) {
+    if (typeof factor !== 'number' || !Number.isFinite(factor))
+      throw new UsageError(`${kind}: ${name} is a finite number, but was ${String(factor)}.`);
+  }
+  const compressor = checkedCompressor(compression, kind);
+  if (compressor !== Compression.none && !isCompressible({ kind, op }))
+    throw new UsageError(`${kind}: an ${op} is not compressed. Leave compression out, or use another op.`);
+  const described = describeAll(kind, values);
+  for (const { dtype } of described) {
+    if (dtype === 'bool') throw new UsageError(`${kind}: a bool tensor cannot be reduced. Cast it to int32 first.`);
+    if (op === 'adasum' && !isFloat(dtype))
+      throw new UsageError(`${kind}: adasum is for float32 and float64, not ${dtype}. Use another op, or cast to float32 first.`);
+  }
+  const fields = {
+    op,
+    prescale: prescaleFactor,
+    postscale: postscaleFactor,
+    compression: compressionOf(compressor, described[0]?.dtype ?? 'uint8'),
+  };
+  return { described, fields };
+}
 
 function reduction<T extends Value>(values: readonly T[], options: ReduceOptions, isGrouped: boolean): Submitted<T[]> {
   const kind = 'allreduce';
   checkOptions(kind, options, reduceOptions);
-  const { op = 'average', prescaleFactor = 1, postscaleFactor = 1, compression = Compression.none, inPlace = false } = options;
-  if (op === 'adasum') throw new UsageError("allreduce: the op 'adasum' comes with a later version of khorovod.");
-  if (!ops.includes(op)) throw new UsageError(`allreduce has no op '${op}'. It has ${ops.join(', ')}.`);
-  for (const [name, factor] of Object.entries({ prescaleFactor, postscaleFactor })) {
-    if (typeof factor !== 'number' || !Number.isFinite(factor))
-      throw new UsageError(`allreduce: ${name} is a finite number, but was ${String(factor)}.`);
-  }
-  const compressor = checkedCompressor(compression, kind);
-  const described = describeAll(kind, values);
-  for (const { dtype, isTensor } of described) {
-    if (dtype === 'bool') throw new UsageError('allreduce: a bool tensor cannot be reduced. Cast it to int32 first.');
+  const { inPlace = false } = options;
+  const { described, fields } = checkedReduction(kind, values, options);
+  for (const { isTensor } of described) {
     if (inPlace && isTensor)
       throw new UsageError('allreduce: tensors are immutable, inPlace is for typed arrays. Leave it out, or pass the array.');
   }
   return {
     kind,
     values: described,
-    fields: {
-      op,
-      prescale: prescaleFactor,
-      postscale: postscaleFactor,
-      compression: compressionOf(compressor, described[0]?.dtype ?? 'uint8'),
-    },
+    fields,
     options,
     isGrouped,
     placed: inPlace && described.length === 1 ? placeOf(values[0]) : undefined,
@@ -85,19 +99,17 @@ function reduction<T extends Value>(values: readonly T[], options: ReduceOptions
   };
 }
 
-const single = <T>(submitted: Submitted<T[]>): Submitted<T> => ({
-  ...submitted,
-  finish: (block, outcome) => submitted.finish(block, outcome)[0]!,
-});
-
-/** post · (1/n, for an average) · op over the ranks of (pre · x). Same type, dtype and shape. */
+/**
+ * post · (1/n, for an average) · op over the ranks of (pre · x). Same type, dtype and shape.
+ * Op 'adasum' (float32 and float64) combines whole tensors: what the ranks have in common is averaged, what is one rank's alone is added.
+ */
 export function allreduce<T extends Value>(value: T, options: ReduceOptions = {}): T {
   return run(single(reduction([value], options, false)));
 }
 export function allreduceAsync<T extends Value>(value: T, options: ReduceOptions = {}): Handle<T> {
   return launch(single(reduction([value], options, false)));
 }
-/** One negotiation, one fused operation. All of one dtype; an empty list gives an empty list. */
+/** One negotiation, one fused operation (with 'adasum', one a tensor). All of one dtype; an empty list gives an empty list. */
 export function groupedAllreduce<T extends Value>(values: T[], options: ReduceOptions = {}): T[] {
   const submitted = reduction(values, options, true);
   return values.length === 0 ? [] : run(submitted);
@@ -136,6 +148,15 @@ export function allgather<T extends Value>(value: T, options: CollectiveOptions 
 }
 export function allgatherAsync<T extends Value>(value: T, options: CollectiveOptions = {}): Handle<T> {
   return launch(single(gathering([value], options, false)));
+}
+/** One negotiation for all; each is joined by itself. All of one dtype; an empty list gives an empty list. */
+export function groupedAllgather<T extends Value>(values: T[], options: CollectiveOptions = {}): T[] {
+  const submitted = gathering(values, options, true);
+  return values.length === 0 ? [] : run(submitted);
+}
+export function groupedAllgatherAsync<T extends Value>(values: T[], options: CollectiveOptions = {}): Handle<T[]> {
+  const submitted = gathering(values, options, true);
+  return values.length === 0 ? completedHandle(options.name ?? 'allgather.empty', []) : launch(submitted);
 }
 
 function broadcasting<T extends Value>(value: T, rootRank: number, options: CollectiveOptions): Submitted<T> {

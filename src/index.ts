@@ -1,4 +1,5 @@
 /** The public API of package `khorovod`: `import * as hvd from 'khorovod'`. Re-exports only; importing it loads no TensorFlow. */
+export { alltoall, alltoallAsync } from './alltoall';
 export { buildInfo } from './build_info';
 export { Compression, type Compressor } from './compression';
 export type { NumericArray } from './dtype';
@@ -26,6 +27,8 @@ export {
   allreduceAsync,
   broadcast,
   broadcastAsync,
+  groupedAllgather,
+  groupedAllgatherAsync,
   groupedAllreduce,
   groupedAllreduceAsync,
   Max,
@@ -55,6 +58,7 @@ export {
 export { addProcessSet, type BarrierOptions, barrier, barrierAsync, join, joinAsync, removeProcessSet } from './membership';
 export { allgatherObject, broadcastObject } from './objects';
 export { globalProcessSet, ProcessSet } from './process_set';
+export { groupedReducescatter, groupedReducescatterAsync, reducescatter, reducescatterAsync } from './reducescatter';
 export type { CollectiveOptions } from './submit';
 export { selectBackend } from './tensorflow/backends/select';
 export { callbacks } from './tensorflow/callbacks';

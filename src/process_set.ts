@@ -70,6 +70,12 @@ class GlobalProcessSet extends ProcessSet {
   override get id(): number {
     return 0;
   }
+  override size(): number {
+    return currentEngine('globalProcessSet').config.size;
+  }
+  override rank(): number {
+    return currentEngine('globalProcessSet').config.rank;
+  }
 }
 /** All ranks: what collectives run on when no set is given. */
 export const globalProcessSet: ProcessSet = new GlobalProcessSet();

@@ -84,6 +84,12 @@ export interface Submitted<R> {
   readonly placed?: number;
 }
 
+/** A group of one, as the call of its only value. */
+export const single = <T>(submitted: Submitted<T[]>): Submitted<T> => ({
+  ...submitted,
+  finish: (block, outcome) => submitted.finish(block, outcome)[0]!,
+});
+
 export function describeAll(kind: Kind, values: readonly Value[]): Described[] {
   const all = values.map((value) => describe(value, kind));
   const other = all.find(({ dtype }) => dtype !== all[0]!.dtype);
@@ -116,6 +122,7 @@ function start<R>({ kind, values, fields, options, isGrouped, finish, placed }: 
     grouped: isGrouped ?? false,
     timeoutMs: 0,
     compression: 'none',
+    splits: [],
     ...fields,
   };
   const bytes = values.reduce((sum, value) => sum + value.bytes, 0);

@@ -31,6 +31,8 @@ export interface Route {
 export interface Operand {
   readonly bytes: Uint8Array;
   readonly bytesPerElem: number;
+  /** What is sent lies there, at the ranges of the sends, and stays as it is. Undefined: in the operand itself. */
+  readonly source?: Uint8Array;
   /** operand[elem, elem + elems) = itself ⊕ what lies at that byte of the scratch. Needed by plans that reduce. */
   reduce?(elem: number, elems: number, scratchByte: number): void;
   /** Post-scales elements that are fully reduced; what reaches a rank as a copy has been post-scaled where it came from. */
@@ -67,12 +69,13 @@ export function execute(plan: Plan, { transport, members, tag }: Route, operand:
   let posted = 0; // receives handed to the transport
   let completed = 0; // the first so many receipts are in the operand
 
-  const placeOf = ({ from, until }: Range): Uint8Array => {
+  const source = operand.source ?? operand.bytes;
+  const placeOf = ({ from, until }: Range, whole: Uint8Array): Uint8Array => {
     const [first, end] = [from * operand.bytesPerElem, until * operand.bytesPerElem];
-    if (from >= until || end > operand.bytes.byteLength) {
-      throw new BugError(`A plan moves elements ${from} to ${until} of an operand of ${operand.bytes.byteLength} bytes. Please report it.`);
+    if (from >= until || end > whole.byteLength) {
+      throw new BugError(`A plan moves elements ${from} to ${until} of an operand of ${whole.byteLength} bytes. Please report it.`);
     }
-    return operand.bytes.subarray(first, end);
+    return whole.subarray(first, end);
   };
   const slotOf = (index: number): number => (index % SLOTS) * slotBytes;
   const sendSlotOf = (index: number): number => (SLOTS + (index % SENDS_AHEAD)) * slotBytes;
@@ -84,7 +87,7 @@ export function execute(plan: Plan, { transport, members, tag }: Route, operand:
     return scratch.subarray(at, at + bytes);
   };
   const outgoing = (index: number, send: Range): Uint8Array => {
-    const place = placeOf(send);
+    const place = placeOf(send, source);
     if (!wire) return place;
     const slot = slotFor(sendSlotOf(index), send);
     wire.encode(send.from, send.until - send.from, sendSlotOf(index));
@@ -113,7 +116,7 @@ export function execute(plan: Plan, { transport, members, tag }: Route, operand:
         const isInSlot = wire !== undefined || recv.action === 'reduce';
         if (!isInSlot && recv.afterSends > sent) return;
         const index = posted++;
-        const into = isInSlot ? slotFor(slotOf(index), recv) : placeOf(recv);
+        const into = isInSlot ? slotFor(slotOf(index), recv) : placeOf(recv, operand.bytes);
         transport.recv(members[recv.peer]!, tag, into).then(() => pump(isReceived, index), fail);
       }
     }

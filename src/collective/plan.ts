@@ -1,8 +1,8 @@
 /**
  * A collective algorithm as data: which ranges one rank sends and receives, to and from whom, in which order, and what a receipt does. Pure.
  *
- * Ranks are positions in the group (0 … size−1), ranges are element ranges of one operand [from, until), never empty. `sends` and `recvs`
- * are each carried out in order; the two lists run at the same time, tied together by counts: a send waits until the first `afterRecvs`
+ * Ranks are positions in the group (0 … size−1), ranges are element ranges of one operand [from, until), never empty (of an exchange, sends
+ * lie in a source of their own). `sends` and `recvs` are each carried out in order; the two lists run at the same time, tied together by counts: a send waits until the first `afterRecvs`
  * receipts are complete, a receipt touches the operand only when the first `afterSends` sends have left it. Messages between two ranks match
  * in order and length. Receipts may be taken in while earlier ones are not complete: a copy over a range that an earlier receipt also touches
  * is ordered behind it by a send.
@@ -41,6 +41,16 @@ export interface PlanInput {
 export function partOf({ from, until }: Range, part: number, parts: number): Range {
   const boundary = (i: number): number => from + Math.floor(((until - from) * i) / parts);
   return { from: boundary(part), until: boundary(part + 1) };
+}
+
+/** How many of `rows` rows each of `parts` parts holds: the first `rows % parts` one more than the others. */
+export const rowsOfParts = (rows: number, parts: number): number[] =>
+  Array.from({ length: parts }, (_, part) => Math.floor(rows / parts) + (part < rows % parts ? 1 : 0));
+
+/** Where each part begins and ends when they lie one behind the other. */
+export function rangesOf(lengths: readonly number[], from = 0): Range[] {
+  let until = from;
+  return lengths.map((length) => ({ from: until, until: (until += length) }));
 }
 
 /** The range in pieces of at most `segmentElems`, as even as can be (a short last one would be a message for nothing); none if it is empty. */

@@ -1,5 +1,5 @@
 /**
- * Ring allreduce and ring allgather: the bandwidth-optimal way to sum large tensors. Pure.
+ * Ring allreduce, and its two halves alone, reduce-scatter and allgather: the bandwidth-optimal way to sum large tensors. Pure.
  *
  * The ranks stand in a ring. Each sends only to its right neighbour (r + 1) and receives only from its left one (r − 1), always both at once,
  * so that every link of the ring carries data all the time, in one direction:
@@ -51,7 +51,18 @@
  * Sources: P. Patarasuk, X. Yuan, Bandwidth optimal all-reduce algorithms for clusters of workstations, JPDC 69 (2009), which also proves the bound;
  * baidu-allreduce (the form in which deep learning took it up); gloo (segments); NCCL (blocks, there the iterations of a loop).
  */
-import { aloneAllreduce, oneBehindTheOther, type Plan, type PlanInput, partOf, type Range, type Recv, type Send, segmentsOf } from './plan';
+import {
+  aloneAllreduce,
+  oneBehindTheOther,
+  type Plan,
+  type PlanInput,
+  partOf,
+  type Range,
+  type Recv,
+  rangesOf,
+  type Send,
+  segmentsOf,
+} from './plan';
 
 /** `chunkElems`: largest chunk, an integer from 1. */
 export interface RingInput extends PlanInput {
@@ -87,9 +98,32 @@ export function ringAllgather({
   elemsOf,
   segmentElems,
 }: Omit<PlanInput, 'elems'> & { readonly elemsOf: readonly number[] }): Plan {
-  let until = 0;
-  const parts = elemsOf.map((elems) => segmentsOf({ from: until, until: (until += elems) }, segmentElems));
+  const parts = rangesOf(elemsOf).map((part) => segmentsOf(part, segmentElems));
   return aroundTheRing(rank, parts, size - 1, () => ({ action: 'copy', finish: false }));
+}
+
+/**
+ * Each rank's part, reduced over all ranks: the first half of the ring alone. Each rank sends all parts but its own, (N−1)/N of the whole
+ * if they are equal, in N − 1 latencies. The operand is the tensors one behind the other, each the concatenation of its parts in order of
+ * position; afterwards this rank's part of each is reduced, and the rest of the operand holds partial sums.
+ *
+ * Here rank r is to end with part r, not r + 1: it begins with the part that an allreduce would send second, so that part c is summed in the
+ * order of ranks c + 1, c + 2, …, c. What a step moves of all the tensors goes around together: a group costs the latencies of one tensor. There are no
+ * blocks: an element is sent while its sum is fresh, and never again.
+ *
+ * @param elemsOf of each tensor: elements of each position's part, any ≥ 0
+ */
+export function ringReduceScatter({
+  rank,
+  size,
+  elemsOf,
+  segmentElems,
+}: Omit<PlanInput, 'elems'> & { readonly elemsOf: readonly (readonly number[])[] }): Plan {
+  const parts: Range[][] = Array.from({ length: size }, () => []);
+  for (const [i, range] of rangesOf(elemsOf.flat()).entries()) parts[i % size]!.push(...segmentsOf(range, segmentElems));
+  if (size === 1) return aloneAllreduce(parts[0]!.at(-1)?.until ?? 0);
+  const shifted = parts.map((_, i) => parts[(i + size - 1) % size]!);
+  return aroundTheRing(rank, shifted, size - 1, (step) => ({ action: 'reduce', finish: step === size - 2 }));
 }
 
 /** The steps themselves. `chunks`: segments of each chunk; `receipt`: what a step does with what it receives. */

@@ -4,14 +4,16 @@
  * It looks at bytes, number of ranks and whether all of them block on the call, never at time or load: the same call takes the same way on all
  * ranks and in every run, so that its bits repeat. The sentence it returns says why.
  */
+import { adasumLevels, type Level } from './adasum';
+import { pairwiseAlltoall } from './alltoall';
 import type { Plan } from './plan';
 import { recursiveDoublingAllreduce } from './recursive_doubling';
-import { ringAllgather, ringAllreduce } from './ring';
+import { ringAllgather, ringAllreduce, ringReduceScatter } from './ring';
 import { chainBroadcast, treeBroadcast } from './tree';
 
 export interface Selected {
   readonly plan: Plan;
-  readonly algorithm: 'none' | 'ring' | 'recursive-doubling' | 'tree' | 'chain';
+  readonly algorithm: 'none' | 'ring' | 'recursive-doubling' | 'tree' | 'chain' | 'pairwise';
   readonly reason: string;
 }
 
@@ -94,6 +96,40 @@ export function selectAllgather({ rank, size, elemsOf, bytesPerElem }: Group & {
   if (size === 1) return alone(plan);
   return { plan, algorithm: 'ring', reason: 'every part must reach every rank, and on the ring each link carries it once' };
 }
+
+/** `elemsOf`: of each tensor, what each position keeps. */
+export function selectReduceScatter({
+  rank,
+  size,
+  elemsOf,
+  bytesPerElem,
+}: Group & { readonly elemsOf: readonly (readonly number[])[] }): Selected {
+  const bytes = elemsOf.flat().reduce((sum, elems) => sum + elems, 0) * bytesPerElem;
+  const plan = ringReduceScatter({ rank, size, elemsOf, segmentElems: elemsIn(ringSegmentBytes(bytes / size), bytesPerElem) });
+  if (size === 1) return alone(plan);
+  return { plan, algorithm: 'ring', reason: 'on the ring every rank sends each part that is not its own once, and adds while it receives' };
+}
+
+/** `toEach`, `fromEach`: elements for and from each position. */
+export function selectAlltoall({
+  rank,
+  size,
+  toEach,
+  fromEach,
+  bytesPerElem,
+}: Group & { readonly toEach: readonly number[]; readonly fromEach: readonly number[] }): Selected {
+  const plan = pairwiseAlltoall({ rank, size, toEach, fromEach, segmentElems: elemsIn(COPY_SEGMENT_BYTES, bytesPerElem) });
+  if (size === 1) return alone(plan);
+  return {
+    plan,
+    algorithm: 'pairwise',
+    reason: 'what each pair exchanges is nobody else’s, and at each step every rank has another partner',
+  };
+}
+
+/** What this rank does on the levels of an Adasum, before the broadcast of what the first rank then holds. */
+export const selectAdasum = ({ rank, size, elems, bytesPerElem }: Group & { readonly elems: number }): Level[] =>
+  adasumLevels({ rank, size, elems, segmentElems: elemsIn(COPY_SEGMENT_BYTES, bytesPerElem) });
 
 const alone = (plan: Plan): Selected => ({ plan, algorithm: 'none', reason: 'a group of one has nobody to exchange with' });
 const elemsIn = (bytes: number, bytesPerElem: number): number => Math.max(1, Math.floor(bytes / bytesPerElem));

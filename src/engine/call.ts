@@ -8,9 +8,23 @@ import { bytesPerElem, type Dtype, dtypes, elemsOf, halfFormats, isFloat } from 
 import { WireError } from '../errors';
 import type { khorovod } from '../wire/generated/messages';
 
-export const kinds = ['allreduce', 'allgather', 'broadcast', 'barrier', 'join', 'add-set', 'remove-set'] as const;
+export const kinds = [
+  'allreduce',
+  'allgather',
+  'broadcast',
+  'alltoall',
+  'reducescatter',
+  'barrier',
+  'join',
+  'add-set',
+  'remove-set',
+] as const;
 export type Kind = (typeof kinds)[number];
-export const reduceOps = ['average', 'sum', 'min', 'max', 'product'] as const;
+/** On each element by itself: any range of any tensor can be reduced alone. */
+export const elementOps = ['average', 'sum', 'min', 'max', 'product'] as const;
+export type ElementOp = (typeof elementOps)[number];
+/** Adasum looks at a tensor as a whole. */
+export const reduceOps = [...elementOps, 'adasum'] as const;
 export type CallOp = (typeof reduceOps)[number];
 /** In what form the elements travel. */
 export const compressions = ['none', ...halfFormats] as const;
@@ -34,6 +48,8 @@ export interface Call {
   readonly timeoutMs: number;
   /** Of an allreduce of floats; of everything else: none. */
   readonly compression: (typeof compressions)[number];
+  /** Of an alltoall: rows for each member, in their order, together axis 0. Else none. */
+  readonly splits: readonly number[];
 }
 
 export const isSameShape = (a: readonly number[], b: readonly number[]): boolean =>
@@ -53,6 +69,7 @@ export function isSameCall(a: Call, b: Call): boolean {
       a.processSet === b.processSet &&
       a.grouped === b.grouped &&
       a.compression === b.compression &&
+      isSameShape(a.splits, b.splits) &&
       a.parts.length === b.parts.length &&
       a.parts.every((shape, i) => isSameShape(shape, b.parts[i]!)))
   );
@@ -68,8 +85,18 @@ const isSettled = (kind: Kind): boolean => kind === 'barrier' || kind === 'join'
 export const bytesOfCall = (call: Call): number =>
   isSettled(call.kind) ? 0 : call.parts.reduce((sum, shape) => sum + elemsOf(shape), 0) * bytesPerElem(call.dtype);
 
+/** Whether its elements may be reduced beside those of other calls, and by whoever holds them. */
+export const isByElement = ({ kind, op }: Call): boolean => kind === 'allreduce' && op !== 'adasum';
+
+/** Whether its floats may travel in 16 bits. */
+export const isCompressible = ({ kind, op }: Pick<Call, 'kind' | 'op'>): boolean =>
+  (kind === 'allreduce' || kind === 'reducescatter') && op !== 'adasum';
+
+/** Axis 0 is the ranks' own business. */
+export const isRagged = (kind: Kind): boolean => kind === 'allgather' || kind === 'alltoall';
+
 export function callToRequest(call: Call): khorovod.IRequest {
-  return { ...call, parts: call.parts.map((axes) => ({ axes: [...axes] })) };
+  return { ...call, parts: call.parts.map((axes) => ({ axes: [...axes] })), splits: [...call.splits] };
 }
 
 // Far above what anybody needs, far below what would make the coordinator stumble.
@@ -77,6 +104,7 @@ const mostNameChars = 1024;
 const mostParts = 65536;
 /** TensorFlow.js has 6. With 16 the number of elements, a float64, stays finite whatever the axes are. */
 const mostAxes = 16;
+const groupedKinds: readonly Kind[] = ['allreduce', 'allgather', 'reducescatter'];
 /** All that wasm32 can address. */
 const mostBytes = 2 ** 32;
 
@@ -98,19 +126,26 @@ export function callFromRequest(request: khorovod.IRequest): Call {
     grouped: request.grouped ?? false,
     timeoutMs: request.timeoutMs ?? 0,
     compression: oneOf(compressions, request.compression, name, 'compression'),
+    splits: request.splits ?? [],
   };
   checkParts(call);
+  checkSplits(call);
   if (!Number.isFinite(call.prescale) || !Number.isFinite(call.postscale))
     refuse(name, `has the scale factors ${call.prescale} and ${call.postscale}; both must be finite`);
-  if (call.kind === 'allreduce' && call.dtype === 'bool') refuse(name, 'reduces bool, which cannot be reduced');
-  if (call.compression !== 'none' && !(call.kind === 'allreduce' && isFloat(call.dtype)))
-    refuse(name, `compresses ${call.dtype} of ${call.kind}, which is not done`);
+  if ((call.kind === 'allreduce' || call.kind === 'reducescatter') && call.dtype === 'bool')
+    refuse(name, 'reduces bool, which cannot be reduced');
+  if (call.op === 'adasum' && !(call.kind === 'allreduce' && isFloat(call.dtype)))
+    refuse(name, `asks for adasum of ${call.dtype} by ${call.kind}, which does not exist`);
+  if (call.kind === 'reducescatter' && call.op !== 'sum' && call.op !== 'average')
+    refuse(name, `scatters a ${call.op}; there are sums and averages`);
+  if (call.compression !== 'none' && !(isCompressible(call) && isFloat(call.dtype)))
+    refuse(name, `compresses ${call.dtype} of ${call.kind} by ${call.op}, which is not done`);
   if (call.kind === 'broadcast' ? call.root < 0 : call.root !== -1) refuse(name, `names the root rank ${call.root} for ${call.kind}`);
   return call;
 }
 
 function checkParts({ name, kind, dtype, parts, grouped }: Call): void {
-  if (grouped && kind !== 'allreduce' && kind !== 'allgather') refuse(name, `is a grouped ${kind}, which does not exist`);
+  if (grouped && !groupedKinds.includes(kind)) refuse(name, `is a grouped ${kind}, which does not exist`);
   const isRightCount =
     kind === 'barrier' || kind === 'join'
       ? parts.length === 0
@@ -120,12 +155,18 @@ function checkParts({ name, kind, dtype, parts, grouped }: Call): void {
   if (!isRightCount) refuse(name, `has ${parts.length} tensors for ${grouped ? 'a grouped' : 'a single'} ${kind}`);
   for (const shape of parts) {
     if (shape.length > mostAxes && kind !== 'add-set') refuse(name, `has a tensor of ${shape.length} axes; ${mostAxes} are allowed`);
-    if (kind === 'allgather' && shape.length === 0) refuse(name, 'gathers a scalar, which has no axis 0');
+    if ((isRagged(kind) || kind === 'reducescatter') && shape.length === 0) refuse(name, `gives ${kind} a scalar, which has no axis 0`);
     if (!shape.every((axis) => Number.isInteger(axis) && axis >= 0)) refuse(name, `has a tensor of shape [${shape.join(',')}]`);
   }
   if (isSettled(kind)) return;
   const bytes = parts.reduce((sum, shape) => sum + elemsOf(shape), 0) * bytesPerElem(dtype);
   if (bytes > mostBytes) refuse(name, `announces ${bytes} bytes; a rank can hold ${mostBytes}`);
+}
+
+function checkSplits({ name, kind, parts, splits }: Call): void {
+  const rows = splits.reduce((sum, split) => sum + split, 0);
+  const isRight = kind === 'alltoall' ? splits.length > 0 && rows === parts[0]![0] : splits.length === 0;
+  if (!isRight) refuse(name, `gives ${kind} ${splits.length} splits of ${rows} rows for a tensor of shape [${parts[0] ?? ''}]`);
 }
 
 function oneOf<T extends string>(values: readonly T[], value: string | null | undefined, name: string, what: string): T {

@@ -12,7 +12,7 @@ import { log } from '../log';
 import type { khorovod } from '../wire/generated/messages';
 import type { Boundary } from './boundary';
 import { RequestCache } from './cache';
-import { type Call, callFromRequest, callKey, callToRequest } from './call';
+import { type Call, callFromRequest, callKey, callToRequest, isByElement } from './call';
 import { Coordinator } from './coordinator';
 import type { FromThread, Submission } from './messages';
 import type { Decided, OperationResult, Operations } from './operations';
@@ -89,7 +89,7 @@ export class Conductor {
     const [gathered, stars]: [Submission[], Submission[]] = [[], []];
     for (const submission of outgoing) {
       const { isAwaited, call, bytes } = submission;
-      const isStar = isAwaited && call.kind === 'allreduce' && isStarAllreduce(this.operations.membersOf(call.processSet).length, bytes);
+      const isStar = isAwaited && isByElement(call) && isStarAllreduce(this.operations.membersOf(call.processSet).length, bytes);
       (isStar ? stars : gathered).push(submission);
     }
     if (gathered.length > 0) this.request(gathered);

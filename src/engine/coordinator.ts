@@ -103,11 +103,10 @@ export class Coordinator {
   }
 
   private responseOf({ names, kind, processSet, error, cached, cacheAs, sizes, star, zeros }: Decision): khorovod.IResponse {
-    const tag = this.lastTag + 1;
-    this.lastTag = (this.lastTag + Math.max(1, sizes.length)) >>> 0;
+    this.lastTag = (this.lastTag + 1) >>> 0;
     return {
       processSet,
-      tag,
+      tag: this.lastTag,
       zeros: zeros && callToRequest(zeros),
       names: cached.length > 0 ? [] : [...names],
       kind,

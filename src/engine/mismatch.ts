@@ -2,10 +2,10 @@
  * What the ranks' calls of one name disagree about, as the error that every one of them gets. Pure; coordinator.
  *
  * The checks go from what explains most to what explains least: a gather met by a reduction has other shapes too, but the shapes are not
- * the news. Axis 0 of a gather may differ.
+ * the news. Axis 0 of a gather or an exchange may differ, and so may its splits.
  */
 import { MismatchError } from '../errors';
-import { type Call, isSameCall, isSameShape } from './call';
+import { type Call, isRagged, isSameCall, isSameShape } from './call';
 import { listed, ranksAndHosts } from './ranks';
 
 interface Check {
@@ -31,7 +31,7 @@ const checks: readonly Check[] = [
   {
     what: (kind) => `Mismatched ${kind} tensor shapes`,
     shown: shapesOf,
-    todo: 'Give every rank the same shape (of an allgather axis 0 may differ), and different tensors different names.',
+    todo: 'Give every rank the same shape (of allgather and alltoall axis 0 may differ), and different tensors different names.',
   },
   {
     what: () => 'Mismatched prescale and/or postscale factors',
@@ -75,14 +75,14 @@ export function mismatchOf(
 function shapesOf(calls: readonly Call[]): string[] {
   const [first] = calls as [Call];
   if (calls.some(({ parts }) => parts.length !== first.parts.length)) return calls.map(({ parts }) => `${parts.length} tensors`);
-  const isGather = first.kind === 'allgather';
-  const compared = (shape: readonly number[]): readonly number[] => (isGather ? shape.slice(1) : shape);
+  const mayDiffer = isRagged(first.kind);
+  const compared = (shape: readonly number[]): readonly number[] => (mayDiffer ? shape.slice(1) : shape);
   const isSame = (a: readonly number[], b: readonly number[]): boolean => a.length === b.length && isSameShape(compared(a), compared(b));
   const part = first.parts.findIndex((shape, i) => calls.some(({ parts }) => !isSame(parts[i]!, shape)));
   if (part < 0) return calls.map(() => '');
   const where = first.grouped ? ` as tensor ${part} of the group` : '';
-  // Gathered axis 0 may differ on each rank; shown as such it would split those that agree.
-  const axes = (shape: readonly number[]): string => (isGather ? ['any', ...shape.slice(1)] : shape).join(',');
+  // An axis 0 that may differ on each rank; shown as such it would split those that agree.
+  const axes = (shape: readonly number[]): string => (mayDiffer ? ['any', ...shape.slice(1)] : shape).join(',');
   return calls.map(({ parts }) => `[${axes(parts[part]!)}]${where}`);
 }
 

@@ -21,7 +21,7 @@
 import { isStarAllreduce } from '../collective/select';
 import { type ErrorRecord, MismatchError, ProcessSetError, recordOf, ShutdownError, StallError, WireError } from '../errors';
 import { ResponseCache } from './cache';
-import { bytesOfCall, type Call, callKey, type Kind } from './call';
+import { bytesOfCall, type Call, callKey, isByElement, type Kind } from './call';
 import { type Batch, fuse, type Ready } from './fuse';
 import { type MemberSet, MemberSets, ofSet } from './member_sets';
 import { mismatchOf } from './mismatch';
@@ -39,7 +39,7 @@ export interface Decision {
   readonly cached: readonly number[];
   /** For each name the id under which it is remembered from now on; 0: no news. */
   readonly cacheAs: readonly number[];
-  /** Of a gather, for each part: rows of each member. Of a join: the last rank; of an added set: its id. */
+  /** Of a gather, for each part: rows of each member; of an alltoall, for each member: its splits. Of a join: the last rank; of an added set: its id. */
   readonly sizes: readonly (readonly number[])[];
   /** Set if every member sent its operand along: these, in the order of members, and the call they are of. */
   readonly star?: { readonly call: Call; readonly operands: readonly Uint8Array[] };
@@ -207,14 +207,15 @@ export class Negotiator {
     if (waiting.calls.has(rank)) {
       throw new WireError(`Rank ${rank} submitted '${call.name}' again before it was decided. Please report it.`);
     }
-    if (
-      operand &&
-      (call.kind !== 'allreduce' || operand.length !== bytesOfCall(call) || !isStarAllreduce(set.members.length, operand.length))
-    ) {
+    if (operand && (!isByElement(call) || operand.length !== bytesOfCall(call) || !isStarAllreduce(set.members.length, operand.length))) {
       throw new WireError(
         `Rank ${rank} sent ${operand.length} bytes along with ${call.kind} '${call.name}', to which they do not belong. Please report it.`,
       );
     }
+    if (call.kind === 'alltoall' && call.splits.length !== set.members.length)
+      throw new WireError(
+        `Rank ${rank} split alltoall '${call.name}' for ${call.splits.length} of ${set.members.length} ranks. Please report it.`,
+      );
     waiting.calls.set(rank, call);
     if (operand) waiting.operands.set(rank, operand);
     if (isHit) waiting.hits += 1;
@@ -260,7 +261,7 @@ export class Negotiator {
       this.cache.release(key);
       return { ...settled, error: recordOf(forbidden(call, set, hostOf)) };
     }
-    const sizes = call.kind === 'allgather' ? call.parts.map((_, part) => all.map(({ parts }) => parts[part]?.[0] ?? 0)) : [];
+    const sizes = sizesOf(all);
     const operands = given.size === set.members.length ? present.map((rank) => given.get(rank)!) : undefined;
     if (hits === present.length) return { ...settled, operands, id: this.cache.use(key), sizes };
     const mismatch = mismatchOf(all, present, hostOf, ofSet(set));
@@ -325,6 +326,13 @@ function forbidden({ kind, name }: Call, set: MemberSet, hostOf: (rank: number) 
       'until all have. Call join() on every rank before anything else.',
     { peer: joined[0], tensor: name },
   );
+}
+
+/** What every member must know of the others' calls before it can carry out its own. */
+function sizesOf(calls: readonly Call[]): readonly (readonly number[])[] {
+  const [{ kind, parts }] = calls as [Call];
+  if (kind === 'alltoall') return calls.map(({ splits }) => splits);
+  return kind === 'allgather' ? parts.map((_, part) => calls.map((call) => call.parts[part]?.[0] ?? 0)) : [];
 }
 
 function decisionOf({ items, why }: Batch<Complete>): Decision {

@@ -3,9 +3,9 @@
  * whose operands the coordinator holds needs neither: `combine` there, `place` on every rank.
  *
  * Communication thread. Invariants: nothing here waits for a user; the operand of a reduction lies in the arena, in one piece (a fused operation of scattered calls is
- * gathered in the fusion region); the result of a gather is a buffer of its own that is handed to the main thread without a copy.
+ * gathered in the fusion region); the result of a gather or an alltoall is a buffer of its own that is handed to the main thread without a copy.
  */
-import { execute, type Operand, type Route } from '../collective/execute';
+import { execute, type Operand } from '../collective/execute';
 import type { Plan } from '../collective/plan';
 import { selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
 import { bytesPerElem, elemsOf, isFloat } from '../dtype';
@@ -15,6 +15,7 @@ import { type KernelOp, type Kernels, makeKernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
 import { bytesOfCall, type Call, type CallOp } from './call';
 import { formatOf, wireFormOf } from './compression';
+import { adasum, alltoall, reducescatter, type Seat } from './exchange';
 import type { Regions, Submission } from './messages';
 
 export interface Decided {
@@ -26,7 +27,7 @@ export interface Decided {
   /** Some have joined, this rank perhaps among them: what they contribute zeros to. */
   readonly zeros?: Call;
   readonly error?: ErrorRecord;
-  /** For each part, rows on each member; of a join the last rank, of an added set its id. */
+  /** Of a gather, for each part: rows on each member; of an alltoall, for each member: its splits; of a join the last rank, of an added set its id. */
   readonly sizes: readonly (readonly number[])[];
   /** There is nothing to carry out: this is what comes out. */
   readonly result?: Uint8Array;
@@ -83,15 +84,22 @@ export class Operations {
     const [submission] = submissions as [Submission];
     const { call } = submission;
     const group = this.groupOf(decided.processSet);
+    const seat = this.seat(this.own, group, decided.tag);
     switch (decided.kind) {
       case 'allreduce':
-        await this.allreduce(call, submissions, group, decided.tag);
+        if (call.op === 'adasum') await adasum(seat, call, this.operandFor(call, this.own, submission.byteOffset, submission.bytes, group));
+        else await this.allreduce(call, submissions, group, seat);
         return submissions.map(() => ({}));
+      case 'reducescatter':
+        await reducescatter(seat, call, this.operandFor(call, this.own, submission.byteOffset, submission.bytes, group));
+        return [{}];
       case 'broadcast':
-        await this.broadcast(submission, group, decided.tag);
+        await this.broadcast(submission, seat);
         return [{}];
       case 'allgather':
-        return [await this.allgather(submission, decided.sizes, group, decided.tag)];
+        return [await this.allgather(submission, decided.sizes, seat)];
+      case 'alltoall':
+        return [await alltoall(seat, call, this.operandOf(submission), decided.sizes)];
       case 'barrier':
         return [{}];
       case 'join':
@@ -118,7 +126,11 @@ export class Operations {
     const missingBytes = base + bytes - memory.buffer.byteLength;
     if (missingBytes > 0) memory.grow(Math.ceil(missingBytes / PAGE_BYTES));
     bytesOf(memory, base, bytes).fill(0);
-    await this.reduce(this.spare, base, call, bytes, this.groupOf(processSet), tag);
+    const group = this.groupOf(processSet);
+    const seat = this.seat(this.spare, group, tag);
+    const operand = this.operandFor(call, this.spare, base, bytes, group);
+    if (call.op === 'adasum') await adasum(seat, call, operand);
+    else await this.reduce(operand, group, seat);
   }
 
   /** Global ranks, ascending. */
@@ -168,14 +180,12 @@ export class Operations {
   private view(byteOffset: number, bytes: number): Uint8Array {
     return bytesOf(this.memory, byteOffset, bytes);
   }
-  private scratchOf({ memory }: Workspace): Uint8Array {
-    return bytesOf(memory, this.regions.scratch.byteOffset, this.regions.scratch.bytes);
-  }
-  private route({ members }: Group, tag: number): Route {
-    return { transport: this.transport, members, tag };
+  private seat({ memory }: Workspace, { members, position }: Group, tag: number): Seat {
+    const scratch = bytesOf(memory, this.regions.scratch.byteOffset, this.regions.scratch.bytes);
+    return { route: { transport: this.transport, members, tag }, position, scratch };
   }
 
-  private async allreduce(call: Call, submissions: readonly Submission[], group: Group, tag: number): Promise<void> {
+  private async allreduce(call: Call, submissions: readonly Submission[], group: Group, seat: Seat): Promise<void> {
     const totalBytes = submissions.reduce((sum, { bytes }) => sum + bytes, 0);
     const isScattered = submissions.some(
       ({ byteOffset }, i) => i > 0 && byteOffset !== submissions[i - 1]!.byteOffset + submissions[i - 1]!.bytes,
@@ -186,28 +196,29 @@ export class Operations {
         throw new BugError(`A fused operation of ${totalBytes} bytes does not fit the fusion region. Please report it.`);
       this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(at, slot, bytes));
     }
-    await this.reduce(this.own, base, call, totalBytes, group, tag);
+    await this.reduce(this.operandFor(call, this.own, base, totalBytes, group), group, seat);
     if (isScattered) this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(slot, at, bytes));
   }
 
-  /** The operand in one piece. */
-  private async reduce(workspace: Workspace, base: number, call: Call, totalBytes: number, group: Group, tag: number): Promise<void> {
+  /** What lies at `base` as the operand of a reduction, prescaled. */
+  private operandFor(call: Call, workspace: Workspace, base: number, bytes: number, { members }: Group): Operand {
     const { memory, kernels } = workspace;
     const itemBytes = bytesPerElem(call.dtype);
-    const elems = totalBytes / itemBytes;
-    const size = group.members.length;
-    this.begin(call, workspace, base, elems, size);
-    const format = formatOf(call, size);
+    this.begin(call, workspace, base, bytes / itemBytes, members.length);
+    const format = formatOf(call, members.length);
     const scratchOffset = this.regions.scratch.byteOffset;
-    const operand: Operand = {
-      bytes: bytesOf(memory, base, totalBytes),
+    return {
+      bytes: bytesOf(memory, base, bytes),
       bytesPerElem: itemBytes,
       reduce: (elem, count, scratchByte) =>
         kernels.reduce(call.dtype, kernelOpOf(call.op), base + elem * itemBytes, scratchOffset + scratchByte, count),
-      finish: this.finisher(call, workspace, base, size),
+      finish: this.finisher(call, workspace, base, members.length),
       ...(format && wireFormOf(kernels, format, call, kernelOpOf(call.op), base, scratchOffset)),
     };
-    await execute(this.allreducePlan(elems, itemBytes, group), this.route(group, tag), operand, this.scratchOf(workspace));
+  }
+
+  private reduce(operand: Operand, group: Group, { route, scratch }: Seat): Promise<void> {
+    return execute(this.allreducePlan(operand.bytes.length / operand.bytesPerElem, operand.bytesPerElem, group), route, operand, scratch);
   }
 
   /** A step reduces the same sizes again and again. */
@@ -261,8 +272,8 @@ export class Operations {
     };
   }
 
-  private async broadcast({ call, byteOffset, bytes }: Submission, group: Group, tag: number): Promise<void> {
-    const { members, position } = group;
+  private async broadcast({ call, byteOffset, bytes }: Submission, { route, position, scratch }: Seat): Promise<void> {
+    const { members } = route;
     const { plan } = selectBroadcast({
       rank: position,
       size: members.length,
@@ -270,16 +281,15 @@ export class Operations {
       elems: bytes,
       bytesPerElem: 1,
     });
-    await execute(plan, this.route(group, tag), { bytes: this.view(byteOffset, bytes), bytesPerElem: 1 }, this.scratchOf(this.own));
+    await execute(plan, route, { bytes: this.view(byteOffset, bytes), bytesPerElem: 1 }, scratch);
   }
 
   private async allgather(
     { call, byteOffset }: Submission,
     sizes: readonly (readonly number[])[],
-    group: Group,
-    tag: number,
+    { route, position, scratch }: Seat,
   ): Promise<OperationResult> {
-    const { members, position } = group;
+    const { members } = route;
     const outputs: ArrayBuffer[] = [];
     let at = byteOffset;
     for (const [part, shape] of call.parts.entries()) {
@@ -291,7 +301,7 @@ export class Operations {
       output.set(this.view(at, ownBytes), ownAt);
       at += ownBytes;
       const { plan } = selectAllgather({ rank: position, size: members.length, elemsOf: bytesOf, bytesPerElem: 1 });
-      await execute(plan, this.route(group, tag + part), { bytes: output, bytesPerElem: 1 }, this.scratchOf(this.own));
+      await execute(plan, route, { bytes: output, bytesPerElem: 1 }, scratch);
       outputs.push(output.buffer as ArrayBuffer);
     }
     return { outputs, rows: sizes.map((rows) => [...rows]) };
@@ -300,7 +310,10 @@ export class Operations {
 
 const divisorOf = ({ op }: Call, size: number): number => (op === 'average' ? size : 1);
 /** An average is a sum, divided at the end. */
-const kernelOpOf = (op: CallOp): KernelOp => (op === 'average' ? 'sum' : op);
+function kernelOpOf(op: CallOp): KernelOp {
+  if (op === 'adasum') throw new BugError('adasum is no operation on single elements. Please report it.');
+  return op === 'average' ? 'sum' : op;
+}
 
 function makeWorkspace(): Workspace {
   const memory = createMemory();

@@ -1,32 +1,13 @@
 /** The collectives on real processes: every rank runs this file and checks its own results against the definition. */
 import t from 'tap';
 import * as hvd from '../../src/index';
+import { arrayTypes, filled, numbers } from '../helpers/typed_arrays';
 
 hvd.init();
 const [rank, size] = [hvd.rank(), hvd.size()];
 const everyone = Array.from({ length: size }, (_, r) => r);
 const total = (of: (r: number) => number): number => everyone.reduce((sum, r) => sum + of(r), 0);
 
-type ArrayType = new (elems: number) => hvd.NumericArray;
-const arrayTypes: ArrayType[] = [
-  Float32Array,
-  Float64Array,
-  Int32Array,
-  Uint32Array,
-  Int16Array,
-  Uint16Array,
-  Int8Array,
-  Uint8Array,
-  BigInt64Array,
-  BigUint64Array,
-];
-const isBig = (type: ArrayType): boolean => type.name.startsWith('Big');
-function filled(type: ArrayType, elems: number, at: (i: number) => number): hvd.NumericArray {
-  const array = new type(elems) as unknown as { [i: number]: number | bigint };
-  for (let i = 0; i < elems; i += 1) array[i] = isBig(type) ? BigInt(at(i)) : at(i);
-  return array as unknown as hvd.NumericArray;
-}
-const numbers = (array: hvd.NumericArray): number[] => Array.from(array as Float32Array, Number);
 const value = (r: number, i: number): number => ((i * 3 + r * 5) % 11) + 1;
 
 const definitions: Record<string, (i: number) => number> = {

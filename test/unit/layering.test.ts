@@ -10,7 +10,7 @@ const layers: ReadonlyArray<readonly [string, RegExp]> = [
   ['A base', /^src\/(errors|log|dtype|config|version|host_list)\.ts$/],
   ['A memory', /^src\/memory\//],
   ['A wire', /^src\/wire\//],
-  ['B plans', /^src\/collective\/(plan|ring|recursive_doubling|tree|allgather|select)\.ts$/],
+  ['B plans', /^src\/collective\/(plan|ring|recursive_doubling|tree|alltoall|adasum|select)\.ts$/],
   ['B decisions', /^src\/engine\/(call|ranks|place|mismatch|cache|fuse|member_sets|negotiate|stall)\.ts$/],
   ['B schedulers', /^src\/schedulers\//],
   ['C transport', /^src\/transport\//],
@@ -19,7 +19,7 @@ const layers: ReadonlyArray<readonly [string, RegExp]> = [
   ['E engine', /^src\/engine\//],
   [
     'F API',
-    /^src\/(hvd|compression|membership|process_set|submit|job|handle|values|objects|build_info|check_build|index)\.ts$|^src\/tensorflow\//,
+    /^src\/(hvd|alltoall|reducescatter|compression|membership|process_set|submit|job|handle|values|objects|build_info|check_build|index)\.ts$|^src\/tensorflow\//,
   ],
   ['H experiments', /^src\/(bench|simulate)\//],
 ];

@@ -1,7 +1,8 @@
 /** Every plan by name, over groups of any size: what the tests of this folder run through. */
+import { pairwiseAlltoall } from '../../../src/collective/alltoall';
 import type { Plan } from '../../../src/collective/plan';
 import { recursiveDoublingAllreduce } from '../../../src/collective/recursive_doubling';
-import { ringAllgather, ringAllreduce } from '../../../src/collective/ring';
+import { ringAllgather, ringAllreduce, ringReduceScatter } from '../../../src/collective/ring';
 import { chainBroadcast, treeBroadcast } from '../../../src/collective/tree';
 
 export const sizes = [1, 2, 3, 4, 5, 8];
@@ -24,3 +25,12 @@ export const broadcasts: Readonly<Record<string, (input: Input & { root: number 
 };
 export const allgather = ({ elemsOf, segmentElems }: { elemsOf: readonly number[]; segmentElems: number }): Plan[] =>
   onEach(elemsOf.length, (rank) => ringAllgather({ rank, size: elemsOf.length, elemsOf, segmentElems }));
+/** `elemsOf`: of each tensor, what each position keeps. */
+export const reduceScatter = ({ elemsOf, segmentElems }: { elemsOf: readonly (readonly number[])[]; segmentElems: number }): Plan[] =>
+  onEach(elemsOf[0]!.length, (rank) => ringReduceScatter({ rank, size: elemsOf[0]!.length, elemsOf, segmentElems }));
+/** `splits`: of each position, elements for each position. */
+export const alltoall = ({ splits, segmentElems }: { splits: readonly (readonly number[])[]; segmentElems: number }): Plan[] =>
+  onEach(splits.length, (rank) => {
+    const [toEach, fromEach] = [splits[rank]!, splits.map((ofMember) => ofMember[rank]!)];
+    return pairwiseAlltoall({ rank, size: splits.length, toEach, fromEach, segmentElems });
+  });

@@ -252,6 +252,33 @@ t.test('a copy does not land on what is still being sent, though it arrives earl
   t.same([taken[0], bytes[0]], [1, 2]);
 });
 
+t.test('with a source, what is sent lies there and stays; what is received lies in the operand', async (t) => {
+  const [left, right] = inProcessTransports(2, { lazy: true }) as [InProcessTransport, InProcessTransport];
+  const plan = (to: number, from: number): Plan => ({
+    sends: [{ to, from, until: from + 2, afterRecvs: 0 }],
+    recvs: [{ peer: to, from: 0, until: 2, action: 'copy', finish: false, afterSends: 0 }],
+  });
+  const [source, operand] = [Uint8Array.of(1, 2, 3, 4), new Uint8Array(2)];
+  const [otherSource, otherOperand] = [Uint8Array.of(5, 6), new Uint8Array(2)];
+  await Promise.all([
+    execute(plan(1, 2), routeOver(left, 2), { bytes: operand, source, bytesPerElem: 1 }, new Uint8Array(0)),
+    execute(plan(0, 0), routeOver(right, 2), { bytes: otherOperand, source: otherSource, bytesPerElem: 1 }, new Uint8Array(0)),
+  ]);
+  t.same(
+    [[...operand], [...otherOperand], [...source]],
+    [
+      [5, 6],
+      [3, 4],
+      [1, 2, 3, 4],
+    ],
+  );
+  await t.rejects(
+    execute(plan(1, 3), routeOver(left, 2), { bytes: new Uint8Array(9), source, bytesPerElem: 1 }, new Uint8Array(0)),
+    BugError,
+    'its length counts',
+  );
+});
+
 t.test('after a failure nothing more is handed to the transport', async (t) => {
   const transports = inProcessTransports(3);
   const plan: Plan = {

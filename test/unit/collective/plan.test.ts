@@ -1,8 +1,8 @@
 /** What every plan must promise, whatever it runs over. */
 import fc from 'fast-check';
 import t from 'tap';
-import { type Plan, partOf, segmentsOf } from '../../../src/collective/plan';
-import { allgather, allreduces, broadcasts, elemsFor, sizes } from './algorithms';
+import { type Plan, partOf, rangesOf, rowsOfParts, segmentsOf } from '../../../src/collective/plan';
+import { allgather, allreduces, alltoall, broadcasts, elemsFor, reduceScatter, sizes } from './algorithms';
 import { racesIn, randomFrom, simulate, type Trace } from './simulation';
 
 const input = fc.record({
@@ -67,7 +67,82 @@ t.test('ring allgather: every rank ends with every part, though parts differ in 
   t.pass();
 });
 
-/** The plans of any algorithm. */
+/** Of one to three tensors, what each of some positions keeps. */
+const parted = fc
+  .tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 3 }))
+  .chain(([size, tensors]) =>
+    fc.array(fc.array(fc.integer({ min: 0, max: 12 }), { minLength: size, maxLength: size }), { minLength: tensors, maxLength: tensors }),
+  );
+
+t.test(
+  'ring reduce-scatter: every rank ends with its part of every tensor, complete and post-scaled once, and with nothing else',
+  async (t) => {
+    fc.assert(
+      fc.property(parted, fc.integer({ min: 1, max: 5 }), seed, (elemsOf, segmentElems, from) => {
+        const size = elemsOf[0]!.length;
+        const complete = JSON.stringify({ contributions: new Array(size).fill(1), finished: 1 });
+        const ranges = rangesOf(elemsOf.flat());
+        const elems = ranges.at(-1)!.until;
+        for (const [rank, values] of simulate(
+          reduceScatter({ elemsOf, segmentElems }),
+          operandsOf(size, elems),
+          randomFrom(from),
+        ).entries()) {
+          for (const [i, range] of ranges.entries()) {
+            for (let elem = range.from; elem < range.until; elem += 1) {
+              if ((JSON.stringify(values[elem]) === complete) !== (i % size === rank))
+                throw new Error(`rank ${rank}, element ${elem}: ${JSON.stringify(values[elem])}`);
+            }
+          }
+        }
+      }),
+      runs,
+    );
+    t.pass();
+  },
+);
+
+const exchanged = fc
+  .integer({ min: 1, max: 8 })
+  .chain((size) =>
+    fc.array(fc.array(fc.integer({ min: 0, max: 7 }), { minLength: size, maxLength: size }), { minLength: size, maxLength: size }),
+  );
+
+t.test('pairwise alltoall: every rank gets from each what that has for it, in their order, in any order of events', async (t) => {
+  fc.assert(
+    fc.property(exchanged, fc.integer({ min: 1, max: 5 }), seed, (splits, segmentElems, from) => {
+      const size = splits.length;
+      // A trace tells where it comes from and for whom it is; what a rank has for itself is not the plan's.
+      const mark = (owner: number, receiver: number, i: number): Trace => ({ contributions: [owner, receiver, i], finished: 0 });
+      const parts = (owner: number, receiver: number): Trace[] =>
+        Array.from({ length: splits[owner]![receiver]! }, (_, i) => mark(owner, receiver, i));
+      const positions = Array.from({ length: size }, (_, position) => position);
+      const sources = positions.map((owner) => positions.flatMap((receiver) => parts(owner, receiver)));
+      const expected = positions.map((receiver) =>
+        positions.flatMap((owner) => (owner === receiver ? parts(owner, receiver).fill(mark(-1, -1, -1)) : parts(owner, receiver))),
+      );
+      const empty = expected.map((values) => values.map(() => mark(-1, -1, -1)));
+      const plans = alltoall({ splits, segmentElems });
+      const results = simulate(plans, empty, randomFrom(from), sources);
+      if (JSON.stringify(results) !== JSON.stringify(expected)) throw new Error(JSON.stringify(results));
+      const longest = Math.max(0, ...plans.flatMap(({ sends }) => sends.map((send) => send.until - send.from)));
+      if (longest > segmentElems) throw new Error(`a segment of ${longest} elements`);
+    }),
+    runs,
+  );
+  t.pass();
+});
+
+t.test('at each step of an alltoall every rank is sent to by exactly one', async (t) => {
+  const size = 5;
+  const plans = alltoall({ splits: new Array(size).fill(new Array(size).fill(1)), segmentElems: 1 });
+  for (let step = 0; step < size - 1; step += 1) {
+    t.same(plans.map(({ sends }) => sends[step]!.to).sort(), [0, 1, 2, 3, 4]);
+    for (const [rank, { sends }] of plans.entries()) t.equal(plans[sends[step]!.to]!.recvs[step]!.peer, rank);
+  }
+});
+
+/** The plans of any algorithm that works in its operand. */
 const anyPlans: fc.Arbitrary<{ plans: Plan[]; segmentElems: number }> = fc.oneof(
   fc
     .tuple(fc.constantFrom(...Object.values(allreduces)), input)
@@ -78,6 +153,9 @@ const anyPlans: fc.Arbitrary<{ plans: Plan[]; segmentElems: number }> = fc.oneof
   fc
     .tuple(ragged, fc.integer({ min: 1, max: 5 }))
     .map(([elemsOf, segmentElems]) => ({ plans: allgather({ elemsOf, segmentElems }), segmentElems })),
+  fc
+    .tuple(parted, fc.integer({ min: 1, max: 5 }))
+    .map(([elemsOf, segmentElems]) => ({ plans: reduceScatter({ elemsOf, segmentElems }), segmentElems })),
 );
 
 t.test('no plan lets a send and a receipt race for a range', async (t) => {
@@ -140,6 +218,18 @@ t.test('parts and segments cover a range without gap or overlap, as evenly as ca
   t.pass();
 });
 
+t.test('rows are parted so that the first parts hold one more', async (t) => {
+  t.same(rowsOfParts(7, 3), [3, 2, 2]);
+  t.same(rowsOfParts(8, 3), [3, 3, 2]);
+  t.same(rowsOfParts(2, 4), [1, 1, 0, 0]);
+  t.same(rowsOfParts(0, 2), [0, 0]);
+  t.same(rangesOf([3, 0, 2]), [
+    { from: 0, until: 3 },
+    { from: 3, until: 3 },
+    { from: 3, until: 5 },
+  ]);
+});
+
 t.test('a group of one exchanges nothing; its allreduce is post-scaled whole', async (t) => {
   for (const plansOf of Object.values(allreduces)) {
     t.same(plansOf({ size: 1, elems: 5, segmentElems: 2 }), [{ sends: [], recvs: [], finishAtEnd: { from: 0, until: 5 } }]);
@@ -148,4 +238,6 @@ t.test('a group of one exchanges nothing; its allreduce is post-scaled whole', a
   for (const plansOf of Object.values(broadcasts))
     t.same(plansOf({ size: 1, elems: 5, segmentElems: 2, root: 0 }), [{ sends: [], recvs: [] }]);
   t.same(allgather({ elemsOf: [5], segmentElems: 2 }), [{ sends: [], recvs: [] }]);
+  t.same(alltoall({ splits: [[5]], segmentElems: 2 }), [{ sends: [], recvs: [] }]);
+  t.same(reduceScatter({ elemsOf: [[5], [2]], segmentElems: 2 }), [{ sends: [], recvs: [], finishAtEnd: { from: 0, until: 7 } }]);
 });

@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { Plan } from '../../../src/collective/plan';
-import { allgather, allreduces, broadcasts } from './algorithms';
+import { allgather, allreduces, broadcasts, reduceScatter } from './algorithms';
 
 const elemsSent = ({ sends }: Plan): number => sends.reduce((sum, { from, until }) => sum + until - from, 0);
 const lettersOf = (list: ReadonlyArray<{ from: number }>): string => list.map(({ from }) => 'abc'[from]).join('');
@@ -91,6 +91,35 @@ t.test('blocks go around one right behind the other: none waits for the one befo
 t.test("each rank of a ring allgather sends all parts but its right neighbour's", async (t) => {
   const elemsOf = [3, 0, 7, 1];
   t.same(allgather({ elemsOf, segmentElems: 2 }).map(elemsSent), [11, 4, 10, 8]);
+});
+
+t.test('each rank of a ring reduce-scatter sends all parts but its own, and completes its own', async (t) => {
+  const plans = reduceScatter({
+    elemsOf: [
+      [3, 0, 7, 1],
+      [1, 1, 0, 0],
+    ],
+    segmentElems: 2,
+  });
+  t.same(plans.map(elemsSent), [9, 12, 6, 12]);
+  t.same(
+    plans.map(({ recvs }) => recvs.filter(({ finish }) => finish).map(({ from, until }) => [from, until])),
+    [
+      [
+        [0, 1],
+        [1, 3],
+        [11, 12],
+      ],
+      [[12, 13]],
+      [
+        [3, 4],
+        [4, 6],
+        [6, 8],
+        [8, 10],
+      ],
+      [[10, 11]],
+    ],
+  );
 });
 
 t.test('recursive doubling takes log2(N) exchanges; extra ranks send once and receive the result', async (t) => {

@@ -10,7 +10,9 @@ import {
   STAR_MAX_BYTES,
   selectAllgather,
   selectAllreduce,
+  selectAlltoall,
   selectBroadcast,
+  selectReduceScatter,
   TREE_MAX_BYTES,
 } from '../../../src/collective/select';
 
@@ -45,6 +47,11 @@ t.test('segments keep to their limits, of elements of any size', async (t) => {
     const elems = (40 << 20) / bytesPerElem + 1;
     const reduced = longestBytes(selectAllreduce({ rank: 0, size: 3, elems, bytesPerElem }), bytesPerElem);
     const gathered = longestBytes(selectAllgather({ rank: 0, size: 2, elemsOf: [elems, 1], bytesPerElem }), bytesPerElem);
+    const half = Math.floor(elems / 2);
+    const scattered = longestBytes(selectReduceScatter({ rank: 0, size: 2, elemsOf: [[half, half]], bytesPerElem }), bytesPerElem);
+    const exchanged = longestBytes(selectAlltoall({ rank: 0, size: 2, toEach: [0, elems], fromEach: [0, 0], bytesPerElem }), bytesPerElem);
+    t.ok(scattered <= MOST_SEGMENT_BYTES && scattered > MOST_SEGMENT_BYTES / 2, `${scattered}`);
+    t.ok(exchanged <= COPY_SEGMENT_BYTES && exchanged > COPY_SEGMENT_BYTES / 2, `${exchanged}`);
     t.ok(reduced <= MOST_SEGMENT_BYTES && reduced > MOST_SEGMENT_BYTES / 2, `${reduced}`);
     t.ok(gathered <= COPY_SEGMENT_BYTES && gathered > COPY_SEGMENT_BYTES / 2, `${gathered}`);
   }
@@ -65,6 +72,8 @@ t.test('a group of one needs no algorithm', async (t) => {
     selectAllreduce({ ...group, elems: 9 }),
     selectBroadcast({ ...group, elems: 9, root: 0 }),
     selectAllgather({ ...group, elemsOf: [9] }),
+    selectReduceScatter({ ...group, elemsOf: [[9]] }),
+    selectAlltoall({ ...group, toEach: [9], fromEach: [9] }),
   ]) {
     t.equal(algorithm, 'none');
     t.equal(plan.sends.length + plan.recvs.length, 0);

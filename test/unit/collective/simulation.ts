@@ -21,8 +21,16 @@ export function randomFrom(seed: number): () => number {
   };
 }
 
-/** The operands of all ranks afterwards. @throws Error a deadlock, a message of another length, a range finished or summed wrongly */
-export function simulate(plans: readonly Plan[], operands: readonly (readonly Trace[])[], random: () => number): Trace[][] {
+/**
+ * The operands of all ranks afterwards. @throws Error a deadlock, a message of another length, a range finished or summed wrongly
+ * @param sources what is sent lies there, and not in the operands
+ */
+export function simulate(
+  plans: readonly Plan[],
+  operands: readonly (readonly Trace[])[],
+  random: () => number,
+  sources?: readonly (readonly Trace[])[],
+): Trace[][] {
   const ranks = plans.map((plan, rank) => ({
     plan,
     values: [...operands[rank]!],
@@ -40,10 +48,11 @@ export function simulate(plans: readonly Plan[], operands: readonly (readonly Tr
     if (!recv || recv.peer !== from || receiver.taken) return undefined;
     if (recv.action === 'copy' && recv.afterSends > receiver.sent) return undefined;
     return () => {
-      if (send.from !== recv.from || send.until !== recv.until || send.from >= send.until) {
+      const isSame = sources ? send.until - send.from === recv.until - recv.from : send.from === recv.from && send.until === recv.until;
+      if (!isSame || send.from >= send.until) {
         throw new Error(`[${send.from}, ${send.until}) was sent for [${recv.from}, ${recv.until})`);
       }
-      receiver.taken = sender.values.slice(send.from, send.until);
+      receiver.taken = (sources?.[from] ?? sender.values).slice(send.from, send.until);
       sender.sent += 1;
     };
   };

@@ -9,7 +9,9 @@ import {
   callKey,
   callToRequest,
   compressions,
+  isCompressible,
   isSameCall,
+  kinds,
   reduceOps,
 } from '../../../src/engine/call';
 import { khorovod } from '../../../src/wire/generated/messages';
@@ -35,6 +37,7 @@ t.test('two calls are the same only if every field is', async (t) => {
     { processSet: 1 },
     { grouped: true },
     { compression: 'bf16' },
+    { splits: [1, 1] },
   ];
   for (const other of others) {
     t.notOk(isSameCall(call('a'), { ...call('a'), ...other }), JSON.stringify(other));
@@ -64,7 +67,7 @@ const shape = fc.array(fc.integer({ min: 0, max: 20 }), { maxLength: 5 });
 const anyCall: fc.Arbitrary<Call> = fc
   .record({
     name: fc.string({ minLength: 1, maxLength: 30 }),
-    kind: fc.constantFrom('allreduce' as const, 'allgather' as const, 'broadcast' as const, 'barrier' as const),
+    kind: fc.constantFrom(...kinds),
     dtype: fc.constantFrom(...dtypes),
     shapes: fc.array(shape, { minLength: 1, maxLength: 4 }),
     op: fc.constantFrom(...reduceOps),
@@ -75,16 +78,24 @@ const anyCall: fc.Arbitrary<Call> = fc
     grouped: fc.boolean(),
     timeoutMs: fc.nat(1000),
     compression: fc.constantFrom(...compressions),
+    splits: fc.array(fc.nat(20), { minLength: 1, maxLength: 5 }),
   })
   .map(({ shapes, ...fields }) => {
     const { kind } = fields;
-    const grouped = fields.grouped && (kind === 'allreduce' || kind === 'allgather');
-    const parts = (kind === 'barrier' ? [] : grouped ? shapes : shapes.slice(0, 1)).map((axes) =>
-      kind === 'allgather' && axes.length === 0 ? [1] : axes,
-    );
-    const dtype = kind === 'allreduce' && fields.dtype === 'bool' ? 'uint8' : fields.dtype;
-    const compression = kind === 'allreduce' && isFloat(dtype) ? fields.compression : ('none' as const);
-    return { ...fields, dtype, grouped, parts, compression, root: kind === 'broadcast' ? fields.root : -1 };
+    const grouped = fields.grouped && (kind === 'allreduce' || kind === 'allgather' || kind === 'reducescatter');
+    const hasRows = kind === 'allgather' || kind === 'alltoall' || kind === 'reducescatter';
+    const splits = kind === 'alltoall' ? fields.splits : [];
+    const rows = splits.reduce((sum, split) => sum + split, 0);
+    const parts = (kind === 'barrier' || kind === 'join' ? [] : grouped ? shapes : shapes.slice(0, 1)).map((axes) => {
+      if (kind === 'alltoall') return [rows, ...axes.slice(0, 4)];
+      return hasRows && axes.length === 0 ? [1] : axes;
+    });
+    const isReduction = kind === 'allreduce' || kind === 'reducescatter';
+    const dtype = isReduction && fields.dtype === 'bool' ? 'uint8' : fields.dtype;
+    const isAllowed = kind === 'reducescatter' ? ['sum', 'average'].includes(fields.op) : kind === 'allreduce' && isFloat(dtype);
+    const op = isAllowed || (kind !== 'reducescatter' && fields.op !== 'adasum') ? fields.op : 'sum';
+    const compression = isCompressible({ kind, op }) && isFloat(dtype) ? fields.compression : ('none' as const);
+    return { ...fields, dtype, op, grouped, parts, splits, compression, root: kind === 'broadcast' ? fields.root : -1 };
   });
 
 t.test('a call comes back from the wire as it was', async (t) => {
@@ -102,13 +113,23 @@ t.test('what no rank of this version sends is refused with a text that says what
   const cases: Array<[Partial<Record<keyof Call, unknown>>, RegExp]> = [
     [{ name: '' }, /name of 0 characters/],
     [{ name: 'x'.repeat(1025) }, /name of 1025 characters/],
-    [{ kind: 'alltoall' }, /collective 'alltoall'/],
+    [{ kind: 'scan' }, /collective 'scan'/],
     [{ dtype: 'float16' }, /dtype 'float16'/],
-    [{ op: 'adasum' }, /op 'adasum'/],
+    [{ op: 'xor' }, /op 'xor'/],
+    [{ op: 'adasum', dtype: 'int32' }, /adasum of int32 by allreduce/],
+    [{ op: 'adasum', kind: 'reducescatter' }, /adasum of float32 by reducescatter/],
+    [{ op: 'max', kind: 'reducescatter' }, /scatters a max/],
+    [{ kind: 'reducescatter', dtype: 'bool' }, /cannot be reduced/],
+    [{ kind: 'reducescatter', parts: [[]] }, /gives reducescatter a scalar/],
+    [{ kind: 'alltoall' }, /gives alltoall 0 splits of 0 rows for a tensor of shape \[2,3\]/],
+    [{ kind: 'alltoall', splits: [1, 2] }, /2 splits of 3 rows/],
+    [{ kind: 'alltoall', parts: [[]], splits: [0] }, /gives alltoall a scalar/],
+    [{ kind: 'alltoall', parts: [[2], [2]], splits: [2], grouped: true }, /grouped alltoall/],
+    [{ splits: [2] }, /gives allreduce 1 splits/],
     [{ dtype: 'bool' }, /cannot be reduced/],
     [{ compression: 'zip' }, /compression 'zip'/],
-    [{ compression: 'fp16', dtype: 'int32' }, /compresses int32 of allreduce/],
-    [{ compression: 'fp16', kind: 'broadcast', root: 0 }, /compresses float32 of broadcast/],
+    [{ compression: 'fp16', dtype: 'int32' }, /compresses int32 of allreduce by sum/],
+    [{ compression: 'fp16', kind: 'broadcast', root: 0 }, /compresses float32 of broadcast by sum/],
     [{ prescale: Number.NaN }, /must be finite/],
     [{ postscale: Number.POSITIVE_INFINITY }, /must be finite/],
     [{ parts: [] }, /0 tensors for a single allreduce/],

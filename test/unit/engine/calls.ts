@@ -14,6 +14,7 @@ export const call = (name: string, fields: Partial<Call> = {}): Call => ({
   grouped: false,
   timeoutMs: 0,
   compression: 'none',
+  splits: [],
   ...fields,
 });
 

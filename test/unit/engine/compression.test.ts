@@ -57,15 +57,14 @@ function tooFar(format: HalfFormat, { op, prescale, postscale }: Call, operands:
 
 async function reduced(one: Call, operands: readonly Floats[]): Promise<{ results: Uint8Array[]; transports: InProcessTransport[] }> {
   const transports = inProcessTransports(operands.length, { lazy: true });
-  const members = operands.map((_, rank) => rank);
   const bytes = operands[0]!.byteLength;
   const results = await Promise.all(
     operands.map(async (operand, rank) => {
       const { memory, kernels } = memories[rank]!;
       bytesOf(memory, at, bytes).set(bytesIn(operand));
-      const operations = new Operations(memory, kernels, regions, transports[rank]!, members);
+      const operations = new Operations(memory, kernels, regions, transports[rank]!, operands.length);
       const submission = { id: 1, slot: 1, call: one, byteOffset: at, bytes, isAwaited: true };
-      await operations.run({ names: ['x'], kind: 'allreduce', sizes: [] }, [submission]);
+      await operations.run({ keys: ['0:x'], kind: 'allreduce', processSet: 0, tag: 1, sizes: [] }, [submission]);
       return bytesOf(memory, at, bytes).slice();
     }),
   );
@@ -110,8 +109,7 @@ t.test('what rides with the negotiation is rounded too: on two ranks to the bits
         const one = call('x', { op, parts: [[33]], prescale: 0.7, postscale: 3.1, compression: format });
         const operands = operandsOf('float32', size, 33, size);
         const { memory, kernels } = memories[0]!;
-        const members = operands.map((_, rank) => rank);
-        const own = new Operations(memory, kernels, regions, inProcessTransports(size)[0]!, members);
+        const own = new Operations(memory, kernels, regions, inProcessTransports(size)[0]!, size);
         const combined = own.combine(one, operands.map(bytesIn));
         if (op !== 'product') t.equal(tooFar(format, one, operands, floatsIn('float32', combined)), -1, `${op} on ${size} ranks`);
         if (size === 2) t.same((await reduced(one, operands)).results, [combined, combined], `${op}, plan`);

@@ -324,6 +324,16 @@ t.test('a small call that only some ranks block on is run by all', async (t) => 
   );
 });
 
+t.test('a small Adasum that all block on is run: its operand does not travel with the request', async (t) => {
+  const ranks = makeRanks(2);
+  for (const rank of ranks) rank.submit(call('x', { op: 'adasum', parts: [[1]] }), true, new Uint8Array(4));
+  await settle(ranks);
+  t.same(
+    ranks.map(({ ran }) => ran),
+    [['x'], ['x']],
+  );
+});
+
 t.test('when a rank leaves, what was decided with it is still run, and the rest fails on the others', async (t) => {
   for (const leaver of [0, 1, 2]) {
     const ranks = makeRanks(3);

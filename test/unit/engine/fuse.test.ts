@@ -26,6 +26,12 @@ t.test('with a threshold of 0 nothing is fused, not even calls without elements'
   t.same(namesOf([ready('a', 0), ready('b', 0), ready('c', 1)], 4), ['abc']);
 });
 
+t.test('an Adasum is never fused, not even with another', async (t) => {
+  const two = ['a', 'b'].map((name) => ready(name, 10, { op: 'adasum' }));
+  t.same(namesOf(two, 1000), ['a', 'b']);
+  t.match(fuse(two, 1000)[0]!.why(), /carried out by itself: adasum is not fused/);
+});
+
 t.test('a call that differs in kind, dtype, op, a factor, compression or process set is not fused', async (t) => {
   const others: Array<Partial<Call>> = [
     { dtype: 'int32' },
@@ -36,6 +42,8 @@ t.test('a call that differs in kind, dtype, op, a factor, compression or process
     { compression: 'fp16' },
     { kind: 'broadcast', root: 0 },
     { kind: 'allgather' },
+    { kind: 'alltoall', splits: [10] },
+    { kind: 'reducescatter' },
     { kind: 'barrier', parts: [] },
   ];
   for (const fields of others) {

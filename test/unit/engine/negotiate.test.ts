@@ -108,6 +108,11 @@ t.test('an operand that fits no call is refused', async (t) => {
     'nor more than a star carries',
   );
   t.throws(add([call('g', { kind: 'allgather' })], 24), { code: 'ERR_HVD_WIRE', message: /allgather 'g'/ });
+  t.throws(
+    add([call('a', { op: 'adasum' })], 24),
+    { code: 'ERR_HVD_WIRE', message: /allreduce 'a'/ },
+    'nor one that nobody can reduce by element',
+  );
 });
 
 t.test('the rows of a gather come from every rank, for every part', async (t) => {
@@ -134,6 +139,33 @@ t.test('the rows of a gather come from every rank, for every part', async (t) =>
   ]);
   t.same(evicted, [id]);
   t.ok(responses[0]!.cacheAs[0]! > id!);
+});
+
+t.test('the splits of an alltoall come from every rank; other splits are another call', async (t) => {
+  const negotiator = negotiatorOf(2);
+  const exchange = (...splits: number[]): Call =>
+    call('x', { kind: 'alltoall', parts: [[splits.reduce((sum, split) => sum + split, 0), 4]], splits });
+  submit(negotiator, 1, exchange(0, 7));
+  submit(negotiator, 0, exchange(2, 3));
+  const [first] = negotiator.take().responses;
+  t.same(first!.sizes, [
+    [2, 3],
+    [0, 7],
+  ]);
+  const [id] = first!.cacheAs;
+  submit(negotiator, 0, id!);
+  submit(negotiator, 1, id!);
+  const [again] = negotiator.take().responses;
+  t.same([again!.cached, again!.sizes], [[id], first!.sizes], 'an id stands for the splits of each');
+  submit(negotiator, 0, exchange(3, 2));
+  submit(negotiator, 1, id!);
+  const { responses, evicted } = negotiator.take();
+  t.same(responses[0]!.sizes, [
+    [3, 2],
+    [0, 7],
+  ]);
+  t.same(evicted, [id]);
+  t.throws(() => submit(negotiator, 0, exchange(1, 2, 3)), { code: 'ERR_HVD_WIRE', message: /'x' for 3 of 2 ranks/ });
 });
 
 // ───── mismatches ─────
@@ -198,6 +230,37 @@ const mismatches: Array<[string, Call, Call, RegExp]> = [
     call('x', { kind: 'allgather', parts: [[2]] }),
     call('x', { kind: 'allgather', parts: [[2, 1]] }),
     /^Mismatched ALLGATHER tensor shapes .*\[any\].*\[any,1\]/,
+  ],
+  [
+    'axes of an alltoall other than axis 0',
+    call('x', { kind: 'alltoall', parts: [[2, 3]], splits: [1, 1] }),
+    call('x', { kind: 'alltoall', parts: [[4, 5]], splits: [2, 2] }),
+    /^Mismatched ALLTOALL tensor shapes .*\[any,3\].*\[any,5\].*of allgather and alltoall axis 0 may differ/,
+  ],
+  [
+    'axes 0 of a reducescatter',
+    call('x', { kind: 'reducescatter', parts: [[2, 3]] }),
+    call('x', { kind: 'reducescatter', parts: [[4, 3]] }),
+    /^Mismatched REDUCESCATTER tensor shapes .*\[2,3\].*\[4,3\]/,
+  ],
+  [
+    'ops of a reducescatter',
+    call('x', { kind: 'reducescatter' }),
+    call('x', { kind: 'reducescatter', op: 'average' }),
+    /^Mismatched reduction operation for 'x': sum on rank 0 .*average on rank 1/,
+  ],
+  [
+    'factors of a reducescatter',
+    call('x', { kind: 'reducescatter' }),
+    call('x', { kind: 'reducescatter', prescale: 0.5 }),
+    /^Mismatched prescale and\/or postscale factors /,
+  ],
+  ['sum and Adasum', call('x'), call('x', { op: 'adasum' }), /^Mismatched reduction operation .*sum on rank 0.*adasum on rank 1/],
+  [
+    'alltoall and allgather',
+    call('x', { kind: 'alltoall', splits: [1, 1] }),
+    call('x', { kind: 'allgather' }),
+    /^Mismatched operations .*alltoall on rank 0.*allgather on rank 1/,
   ],
   [
     'roots',
@@ -359,15 +422,23 @@ function makeJob(random: () => number): Job {
   const program = new Map<string, Occurrence[]>();
   for (let n = 1 + upTo(5); n > 0; n -= 1) {
     const name = `n${n}`;
-    const base = call(name, [{}, {}, { grouped: true }, { kind: 'allgather' as const }, { kind: 'broadcast' as const, root: 0 }][upTo(5)]);
+    const base = call(
+      name,
+      [{}, {}, { grouped: true }, { kind: 'allgather' as const }, { kind: 'broadcast' as const, root: 0 }, { kind: 'alltoall' as const }][
+        upTo(6)
+      ],
+    );
     let shape = 0;
     const occurrences = Array.from({ length: 1 + upTo(8) }, () => {
       if (upTo(4) === 0) shape = upTo(3);
       const dissenter = size > 1 && upTo(8) === 0 ? upTo(size) : -1;
       const isRagged = base.kind === 'allgather' && upTo(2) === 0;
+      const splitsOf = () => (base.kind === 'alltoall' ? Array.from({ length: size }, () => upTo(2)) : []);
       const calls = Array.from({ length: size }, (_, rank) => {
-        const parts = Array.from({ length: base.grouped ? 2 : 1 }, () => [isRagged ? upTo(3) : 2, shape]);
-        return { ...base, parts, dtype: rank === dissenter ? ('int32' as const) : base.dtype };
+        const splits = splitsOf();
+        const rows = base.kind === 'alltoall' ? splits.reduce((sum, split) => sum + split, 0) : isRagged ? upTo(3) : 2;
+        const parts = Array.from({ length: base.grouped ? 2 : 1 }, () => [rows, shape]);
+        return { ...base, parts, splits, dtype: rank === dissenter ? ('int32' as const) : base.dtype };
       });
       return { calls, agrees: dissenter < 0 };
     });
@@ -477,6 +548,8 @@ class Rank {
         const expected = own.parts.map((_, part) => occurrence.calls.map(({ parts }) => parts[part]![0]!));
         same(JSON.stringify(decision.sizes), JSON.stringify(expected));
       }
+      if (own.kind === 'alltoall' && !decision.error)
+        same(JSON.stringify(decision.sizes), JSON.stringify(occurrence.calls.map(({ splits }) => splits)));
       if (names.length > 1 && (own.grouped || own.kind !== 'allreduce')) throw new Error(`${name} was fused`);
       if (decision.error) this.errors.push(`${name}#${this.at(name)} ${decision.error.code}`);
       this.pending.delete(name);

@@ -1,41 +1,17 @@
 /** The arithmetic of a small allreduce that the coordinator carries out alone, against plain loops and against the plan of two ranks. */
 import t from 'tap';
-import { arrayTypeOf, bytesPerElem, type Dtype, dtypes, isFloat, type NumericArray } from '../../../src/dtype';
-import { type Call, type CallOp, reduceOps } from '../../../src/engine/call';
-import { layOutRegions } from '../../../src/engine/messages';
-import { Operations } from '../../../src/engine/operations';
+import { type Dtype, dtypes, isFloat, type NumericArray } from '../../../src/dtype';
+import { type Call, type ElementOp, elementOps } from '../../../src/engine/call';
 import { BugError } from '../../../src/errors';
-import { bytesOf, createMemory } from '../../../src/memory/arena';
-import { makeKernels } from '../../../src/memory/kernels';
-import { inProcessTransports } from '../../../src/transport/in_process';
+import { bytesOf } from '../../../src/memory/arena';
 import { call } from './calls';
+import { arrayOf, bytesIn, makeOperations, numbersIn, runOn, value } from './operating';
 
 const reducible = dtypes.filter((dtype) => dtype !== 'bool');
 
-function makeOperations(size: number) {
-  const regions = layOutRegions(0);
-  return inProcessTransports(size).map((transport) => {
-    const memory = createMemory();
-    memory.grow(Math.ceil((regions.reservedBytes + (1 << 20)) / 65536));
-    return { memory, at: regions.reservedBytes, operations: new Operations(memory, makeKernels(memory), regions, transport, size) };
-  });
-}
-
-const arrayOf = (dtype: Dtype, values: readonly number[]): NumericArray => {
-  const array = new (arrayTypeOf(dtype))(values.length);
-  for (const [i, value] of values.entries()) array[i] = (dtype.endsWith('int64') ? BigInt(Math.trunc(value)) : value) as never;
-  return array;
-};
-const bytesIn = (array: NumericArray): Uint8Array => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-const numbersIn = (dtype: Dtype, bytes: Uint8Array): number[] =>
-  Array.from(new (arrayTypeOf(dtype))(bytes.slice().buffer) as Float32Array, Number);
-/** Fractions for floats: sums of a few of them are rounded, so that their order shows. */
-const value = (dtype: Dtype, rank: number, i: number): number =>
-  isFloat(dtype) ? 1 / (1 + ((i * 7 + rank * 3) % 13)) : 1 + ((i + rank) % 3);
-
-function reduced(dtype: Dtype, op: CallOp, operands: readonly NumericArray[]): number[] {
+function reduced(dtype: Dtype, op: ElementOp, operands: readonly NumericArray[]): number[] {
   const rounded = (x: number): number => (dtype === 'float32' ? Math.fround(x) : x);
-  const two: Record<CallOp, (a: number, b: number) => number> = {
+  const two: Record<ElementOp, (a: number, b: number) => number> = {
     average: (a, b) => a + b,
     sum: (a, b) => a + b,
     min: Math.min,
@@ -54,7 +30,7 @@ t.test('every dtype and op on 2 to 5 ranks: the members in order, one after the 
   for (const size of [2, 3, 4, 5]) {
     const { operations: own } = makeOperations(size)[0]!;
     for (const dtype of reducible) {
-      for (const op of reduceOps) {
+      for (const op of elementOps) {
         for (const elems of [1, size, 17, 100]) {
           const operands = Array.from({ length: size }, (_, rank) =>
             arrayOf(
@@ -73,10 +49,9 @@ t.test('every dtype and op on 2 to 5 ranks: the members in order, one after the 
 t.test('on two ranks it gives the bits of the plan, with factors before and after', async (t) => {
   const ranks = makeOperations(2);
   for (const dtype of reducible) {
-    for (const op of reduceOps) {
+    for (const op of elementOps) {
       const elems = 33;
       const one: Call = call('x', { dtype, op, parts: [[elems]], prescale: 0.7, postscale: 3.1 });
-      const bytes = elems * bytesPerElem(dtype);
       const operands = [0, 1].map((rank) =>
         bytesIn(
           arrayOf(
@@ -86,14 +61,8 @@ t.test('on two ranks it gives the bits of the plan, with factors before and afte
         ),
       );
       const combined = ranks[0]!.operations.combine(one, operands);
-      await Promise.all(
-        ranks.map(({ memory, at, operations }, rank) => {
-          bytesOf(memory, at, bytes).set(operands[rank]!);
-          const submission = { id: 1, slot: 1, call: one, byteOffset: at, bytes, isAwaited: true };
-          return operations.run({ keys: ['0:x'], kind: 'allreduce', processSet: 0, tag: 1, sizes: [] }, [submission]);
-        }),
-      );
-      for (const { memory, at } of ranks) t.same([...bytesOf(memory, at, bytes)], [...combined], `${op} of ${dtype}`);
+      const results = await runOn(ranks, [one, one], operands);
+      for (const { bytes } of results) t.same([...bytes], [...combined], `${op} of ${dtype}`);
     }
   }
 });

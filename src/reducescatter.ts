@@ -14,6 +14,7 @@ function scattering<T extends Value>(values: readonly T[], options: ReduceOption
     throw new UsageError('reducescatter: the result is shorter than the argument and cannot lie in its place. Leave inPlace out.');
   checkOptions(kind, options, ['name', 'processSet', 'op', 'prescaleFactor', 'postscaleFactor', 'compression', 'inPlace']);
   const set = memberSet(kind, options.processSet);
+  const [position, members] = [set.rank(), set.size()];
   const { described, fields } = checkedReduction(kind, values, options);
   for (const { shape } of described) {
     if (shape.length === 0) throw new UsageError('reducescatter: a scalar has no axis 0 to be split along. Reshape it to [1] first.');
@@ -28,7 +29,7 @@ function scattering<T extends Value>(values: readonly T[], options: ReduceOption
       const results: Value[] = [];
       forEachPart(described, byteOffset, (one, at) => {
         const [rows, ...axes] = one.shape as [number, ...number[]];
-        const own = rangesOf(rowsOfParts(rows, set.size()))[set.rank()]!;
+        const own = rangesOf(rowsOfParts(rows, members))[position]!;
         const rowElems = elemsOf(axes);
         const reduced = engine.arena.view(one.dtype, at, elemsOf(one.shape)).subarray(own.from * rowElems, own.until * rowElems);
         results.push(make(one, reduced, [own.until - own.from, ...axes]));

@@ -10,8 +10,7 @@ import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { openProbe, type ProbePort, type Prober } from '../../src/rendezvous/probe';
-import { StoreRelay } from '../../src/rendezvous/relay';
-import type { PortRange } from '../../src/transport/listener';
+import { type PortRange, StoreRelay } from '../../src/rendezvous/relay';
 import type { khorovod } from '../../src/wire/generated/messages';
 import { makeJobFolder, partOf, removeJobFolder } from '../key_file';
 

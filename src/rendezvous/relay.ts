@@ -7,6 +7,8 @@ import type { Socket } from 'node:net';
 import { Listener, MOST_STRANGERS, type PortRange } from '../transport/listener';
 import { LAUNCHER_RANK } from '../wire/handshake';
 
+export type { PortRange };
+
 const LOOPBACK = '127.0.0.1';
 
 export interface RelayOptions {

@@ -61,6 +61,22 @@ t.test('overlapping sets, all collectives, in whatever order the ranks call them
       const { ranks } = set;
       t.same(hvd.allgather(Int32Array.of(rank), { processSet: set }), Int32Array.from(ranks));
       t.same(hvd.broadcast(one(rank), ranks.at(-1)!, { processSet: set }), one(ranks.at(-1)!));
+      const n = ranks.length;
+      const { output, receivedSplits } = hvd.alltoall(
+        Int32Array.from(ranks, (to) => 10 * rank + to),
+        null,
+        { processSet: set },
+      );
+      t.same(
+        output,
+        Int32Array.from(ranks, (from) => 10 * from + rank),
+      );
+      t.same(receivedSplits, new Int32Array(n).fill(1));
+      const part = hvd.reducescatter(
+        Float32Array.from({ length: n + 1 }, (_, i) => i),
+        { op: hvd.Sum, processSet: set, compression: hvd.Compression.bf16 },
+      );
+      t.same(part, Float32Array.from(set.rank() === 0 ? [0, n] : [(set.rank() + 1) * n]));
       t.same(
         hvd.allgatherObject({ rank }, { processSet: set }),
         ranks.map((r) => ({ rank: r })),
@@ -154,6 +170,16 @@ t.test('join within a process set leaves the others alone', { skip: size < 3 ? '
   }
   t.same(hvd.allgather(Int32Array.of(rank)), Int32Array.from(everyone));
   hvd.removeProcessSet(set);
+});
+
+t.test('Adasum with a rank that has joined adds zeros', async (t) => {
+  const steps = rank === 0 ? 1 : 2;
+  for (let step = 0; step < steps; step += 1) {
+    const present = step === 0 ? size : size - 1;
+    const result = hvd.allreduce(Float32Array.of(3, 4), { op: hvd.Adasum, name: 'a' });
+    t.ok(Math.abs(result[0]! - 3) < 1e-5 && Math.abs(result[1]! - 4) < 1e-5, `parallel vectors of ${present} ranks: their mean`);
+  }
+  hvd.join();
 });
 
 t.teardown(() => hvd.shutdown());

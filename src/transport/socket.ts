@@ -1,9 +1,8 @@
 /** What all kinds of link do with a socket. */
-import { isIPv6 } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 /** As it is written in commands: an IPv6 address in brackets. */
-export const addressText = (host: string, port: number): string => (isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`);
+export const addressText = (host: string, port: number): string => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`);
 
 /**
  * Sends what is queued and then the end of the stream. Resolves when the kernel has all of it (it is delivered even if this process ends then), when the socket is

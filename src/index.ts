@@ -63,6 +63,7 @@ export type { CollectiveOptions } from './submit';
 export { selectBackend } from './tensorflow/backends/select';
 export { callbacks } from './tensorflow/callbacks';
 export { DistributedOptimizer, type DistributedOptimizerOptions } from './tensorflow/optimizer';
+export { type ShardOptions, shard } from './tensorflow/shard';
 export { train } from './tensorflow/train';
 export { broadcastVariables, type LayerVariable, type Variables } from './tensorflow/variables';
 export type { Value } from './values';

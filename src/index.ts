@@ -64,6 +64,7 @@ export { selectBackend } from './tensorflow/backends/select';
 export { callbacks } from './tensorflow/callbacks';
 export { DistributedOptimizer, type DistributedOptimizerOptions } from './tensorflow/optimizer';
 export { type ShardOptions, shard } from './tensorflow/shard';
+export { type SyncBatchNormalizationArgs, syncBatchNormalization } from './tensorflow/sync_batch_norm';
 export { train } from './tensorflow/train';
 export { broadcastVariables, type LayerVariable, type Variables } from './tensorflow/variables';
 export type { Value } from './values';

@@ -178,6 +178,8 @@ function normalize(tfjs: Tf, x: tf.Tensor, { axis, epsilon, gamma, beta, reduce 
  * alike on all ranks. N ranks with batch b so train as one with batch N·b: with DistributedOptimizer, op average or sum, nothing needs to be scaled. Inference is the ordinary layer's: ranks may
  * predict and evaluate alone. Every rank has the layer under the same name (as they have when they make the same model; else give `name`) and runs the same training steps.
  *
+ * Training steps are right for every `axis` and without `scale` or `center`; the inference of TensorFlow.js 4.22 is right on its cpu backend only where `axis` is the last one.
+ *
  * Saved models hold an ordinary batch normalisation. To go on training a loaded one over all ranks, make the model anew and give it the loaded one's `getWeights()`.
  * @throws UsageError the arguments are no object; ProcessSetError, NotInitializedError, MismatchError, PeerError in training
  */

@@ -12,7 +12,8 @@ import { describe, make, type Value, viewOf } from './values';
 /** The result counts them in an Int32Array. */
 const mostRows = 2 ** 31 - 1;
 
-interface Exchanged<T> {
+/** What {@link alltoall} gives. */
+export interface Exchanged<T> {
   /** The rows from rank 0, from rank 1, …; of the type and dtype of the argument. */
   output: T;
   /** How many of them came from each rank. */
@@ -65,11 +66,12 @@ function checkedSplits(splits: number[] | Int32Array, rows: number, size: number
 /**
  * `splits[i]` rows of axis 0 go to rank i; without splits every rank gets equally many. The output is what came from all ranks along axis 0, in rank order; axis 0 may differ
  * between the ranks, before and after (0 allowed), the other axes must agree.
- * @throws UsageError splits are not one whole number >= 0 a rank that add up to axis 0; axis 0 does not divide and there are none; a scalar
+ * @throws UsageError splits are not one whole number >= 0 a rank that add up to axis 0; axis 0 does not divide and there are none; a scalar; NotInitializedError before `init()`; DuplicateNameError the name is in flight on this rank; ProcessSetError this rank is outside the set; MismatchError the ranks' calls differ; PeerError, StallError, ShutdownError a rank is gone, does not come, or has left
  */
 export function alltoall<T extends Value>(value: T, splits?: number[] | Int32Array | null, options: CollectiveOptions = {}): Exchanged<T> {
   return run(exchange(value, splits, options));
 }
+/** {@link alltoall} without waiting. @throws at the call what alltoall throws there; the handle fails with the rest */
 export function alltoallAsync<T extends Value>(
   value: T,
   splits?: number[] | Int32Array | null,

@@ -12,7 +12,7 @@ function installedVersion(name: string): string | null {
   }
 }
 
-/** Versions (null: not installed), backends, transports, TLS, SIMD, dtypes. */
+/** What this build and this process can do: versions (null: not installed), backends, transports, TLS, SIMD, dtypes. Needs no job, throws nothing. */
 export function buildInfo(): Record<string, unknown> {
   const installed = Object.fromEntries(packages.map((name) => [name, installedVersion(name)]));
   return {

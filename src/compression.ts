@@ -5,7 +5,9 @@ import type { Call } from './engine/call';
 import { UsageError } from './errors';
 
 type Name = Call['compression'];
+/** In what form floats travel; one of those of {@link Compression}. */
 export interface Compressor {
+  /** 'none', 'fp16' or 'bf16'. */
   readonly name: string;
 }
 
@@ -17,7 +19,14 @@ export interface Compressor {
  * With u = 2^-11 (fp16) or 2^-8 (bf16) and N ranks a sum or average is off by at most ((1 + u)^N − 1) · Σ|x_i|, about N · u · Σ|x_i|, where x_i is what rank i adds (for an average its value / N); with
  * fp16 by at most N · 2^-24 more, for what is small. A minimum or maximum is off by the rounding of its own value. With one rank nothing travels, and nothing is rounded.
  */
-export const Compression: { readonly none: Compressor; readonly fp16: Compressor; readonly bf16: Compressor } = Object.freeze({
+export const Compression: {
+  /** As they are. */
+  readonly none: Compressor;
+  /** IEEE 754's binary16: 11 significant bits, up to 65,504. */
+  readonly fp16: Compressor;
+  /** The upper half of a float32: 8 significant bits, its range. */
+  readonly bf16: Compressor;
+} = Object.freeze({
   none: Object.freeze({ name: 'none' }),
   fp16: Object.freeze({ name: 'fp16' }),
   bf16: Object.freeze({ name: 'bf16' }),

@@ -7,6 +7,7 @@ export type Dtype = (typeof dtypes)[number];
 export const halfFormats = ['fp16', 'bf16'] as const;
 export type HalfFormat = (typeof halfFormats)[number];
 
+/** The typed arrays that collectives take. They serve programs that use no TensorFlow.js, and carry the dtypes that its tensors lack. The shape of an array is [length]. */
 export type NumericArray =
   | Float32Array
   | Float64Array

@@ -5,19 +5,31 @@
  * thread → main thread, coordinator → ranks) as an `ErrorRecord`: plain data, revived by `reviveError`. Nothing decides on message text.
  */
 
+/** The fields of an {@link HvdError}. */
 export interface ErrorDetails {
+  /** The rank that speaks. */
   rank?: number;
+  /** The rank that it is about. */
   peer?: number;
+  /** That rank's host. */
   host?: string;
+  /** The name of the collective. */
   tensor?: string;
+  /** The error behind it. */
   cause?: unknown;
 }
 
+/** Every error this package throws. The message says what was tried, with whom, what happened, what to do; programs decide by class or `code`, never by the message. */
 export class HvdError extends Error {
+  /** Stable, one for each class: 'ERR_HVD_…'. */
   readonly code: string = 'ERR_HVD';
+  /** The rank that speaks, where it is not this one. */
   declare readonly rank?: number;
+  /** The rank that it is about: who is gone, who disagrees. */
   declare readonly peer?: number;
+  /** That rank's host. */
   declare readonly host?: string;
+  /** The name of the collective. */
   declare readonly tensor?: string;
 
   constructor(message: string, details: ErrorDetails = {}) {
@@ -33,6 +45,7 @@ export class HvdError extends Error {
 export class UsageError extends HvdError {
   override readonly code: string = 'ERR_HVD_USAGE';
 }
+/** There is no job: before `init()`, or after `shutdown()`. */
 export class NotInitializedError extends HvdError {
   override readonly code = 'ERR_HVD_NOT_INITIALIZED';
 }
@@ -40,6 +53,7 @@ export class NotInitializedError extends HvdError {
 export class DuplicateNameError extends UsageError {
   override readonly code = 'ERR_HVD_DUPLICATE_NAME';
 }
+/** The process set is not registered, was removed, or this rank is no member of it. */
 export class ProcessSetError extends UsageError {
   override readonly code = 'ERR_HVD_PROCESS_SET';
 }
@@ -55,12 +69,15 @@ export class PeerError extends HvdError {
 export class StallError extends HvdError {
   override readonly code = 'ERR_HVD_STALL';
 }
+/** A rank has left the job by `shutdown()` or the end of its program, so that a collective with it cannot be. */
 export class ShutdownError extends HvdError {
   override readonly code = 'ERR_HVD_SHUTDOWN';
 }
+/** The job did not form: a rank did not come in time (names it and its host), or there is no key. Thrown by `init()`. */
 export class RendezvousError extends HvdError {
   override readonly code = 'ERR_HVD_RENDEZVOUS';
 }
+/** TensorFlow.js, or the backend that was asked for, cannot be loaded; says why, and how to install it. */
 export class BackendError extends HvdError {
   override readonly code = 'ERR_HVD_BACKEND';
 }

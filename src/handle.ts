@@ -5,8 +5,9 @@
  */
 import type { Engine, Outcome, Pending } from './engine/engine';
 
-/** Can be awaited, polled (`poll`), or waited for synchronously (`synchronize`). */
+/** A collective that is under way. Can be awaited, polled (`poll`), or waited for synchronously (`synchronize`). While it is awaited it keeps the process alive. */
 export interface Handle<R> extends Pick<Promise<R>, 'then' | 'catch' | 'finally'> {
+  /** The name under which the ranks meet. */
   readonly name: string;
 }
 

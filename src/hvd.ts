@@ -15,14 +15,22 @@ import { memberSet } from './process_set';
 import { type CollectiveOptions, checkOptions, describeAll, forEachPart, launch, run, type Submitted, single } from './submit';
 import { describe, make, type Value, viewOf } from './values';
 
+/** What a reduction does with the ranks' elements: one of the constants below, or its text. reducescatter has average and sum only. */
 export type ReduceOp = 'average' | 'sum' | 'min' | 'max' | 'product' | 'adasum';
+/** The sum divided by the number of ranks (of the process set), also when some have joined. Integers are divided in float64 and truncated. */
 export const Average = 'average';
+/** The sum, in the dtype of the value (integers wrap around). */
 export const Sum = 'sum';
+/** The smallest element. */
 export const Min = 'min';
+/** The largest element. */
 export const Max = 'max';
+/** The product. */
 export const Product = 'product';
+/** Of whole tensors, two by two: what they have in common is averaged, what is orthogonal is added (Maleki et al. 2020). float32 and float64, any number of ranks. */
 export const Adasum = 'adasum';
 
+/** Options of allreduce and reducescatter. All ranks give the same ones. */
 export interface ReduceOptions extends CollectiveOptions {
   /** Default: average. */
   op?: ReduceOp;
@@ -102,18 +110,25 @@ function reduction<T extends Value>(values: readonly T[], options: ReduceOptions
 /**
  * post · (1/n, for an average) · op over the ranks of (pre · x). Same type, dtype and shape.
  * Op 'adasum' (float32 and float64) combines whole tensors: what the ranks have in common is averaged, what is one rank's alone is added.
+ * Blocks until every rank of the set has called it.
+ * @throws UsageError the value is bool or no tensor or typed array, or an option is wrong; NotInitializedError before `init()`; DuplicateNameError the name is in flight on this rank; ProcessSetError this rank is outside the set; MismatchError the ranks' calls differ; PeerError, StallError, ShutdownError a rank is gone, does not come, or has left
  */
 export function allreduce<T extends Value>(value: T, options: ReduceOptions = {}): T {
   return run(single(reduction([value], options, false)));
 }
+/** {@link allreduce} without waiting; the handle gives its result. The value may be changed or disposed of at once, unless it is reduced `inPlace`. @throws at the call what allreduce throws there; the handle fails with the rest */
 export function allreduceAsync<T extends Value>(value: T, options: ReduceOptions = {}): Handle<T> {
   return launch(single(reduction([value], options, false)));
 }
-/** One negotiation, one fused operation (with 'adasum', one a tensor). All of one dtype; an empty list gives an empty list. */
+/**
+ * {@link allreduce} of several values as one: one negotiation, one fused operation (with 'adasum', one a tensor), never fused with anything else. All of one dtype, of any shapes; an empty list gives an empty list.
+ * @throws UsageError the dtypes differ; what allreduce throws
+ */
 export function groupedAllreduce<T extends Value>(values: T[], options: ReduceOptions = {}): T[] {
   const submitted = reduction(values, options, true);
   return values.length === 0 ? [] : run(submitted);
 }
+/** {@link groupedAllreduce} without waiting. @throws at the call what groupedAllreduce throws there; the handle fails with the rest */
 export function groupedAllreduceAsync<T extends Value>(values: T[], options: ReduceOptions = {}): Handle<T[]> {
   const submitted = reduction(values, options, true);
   return values.length === 0 ? completedHandle(options.name ?? 'allreduce.empty', []) : launch(submitted);
@@ -142,18 +157,23 @@ function gathering<T extends Value>(values: readonly T[], options: CollectiveOpt
   };
 }
 
-/** Joins the ranks' values along axis 0, in rank order. Axis 0 may differ between ranks (0 allowed), the other axes must agree. */
+/**
+ * Joins the ranks' values along axis 0, in rank order: shapes [n_r, …] give [Σ n_r, …] on every rank, of the same type and dtype. Axis 0 may differ between ranks (0 allowed), the other axes must agree.
+ * @throws UsageError a scalar, or a value that is no tensor or typed array; NotInitializedError before `init()`; DuplicateNameError the name is in flight on this rank; ProcessSetError this rank is outside the set; MismatchError the ranks' calls differ; PeerError, StallError, ShutdownError a rank is gone, does not come, or has left
+ */
 export function allgather<T extends Value>(value: T, options: CollectiveOptions = {}): T {
   return run(single(gathering([value], options, false)));
 }
+/** {@link allgather} without waiting. @throws at the call what allgather throws there; the handle fails with the rest */
 export function allgatherAsync<T extends Value>(value: T, options: CollectiveOptions = {}): Handle<T> {
   return launch(single(gathering([value], options, false)));
 }
-/** One negotiation for all; each is joined by itself. All of one dtype; an empty list gives an empty list. */
+/** {@link allgather} of several values: one negotiation for all; each is joined by itself. All of one dtype; an empty list gives an empty list. @throws UsageError the dtypes differ; what allgather throws */
 export function groupedAllgather<T extends Value>(values: T[], options: CollectiveOptions = {}): T[] {
   const submitted = gathering(values, options, true);
   return values.length === 0 ? [] : run(submitted);
 }
+/** {@link groupedAllgather} without waiting. @throws at the call what groupedAllgather throws there; the handle fails with the rest */
 export function groupedAllgatherAsync<T extends Value>(values: T[], options: CollectiveOptions = {}): Handle<T[]> {
   const submitted = gathering(values, options, true);
   return values.length === 0 ? completedHandle(options.name ?? 'allgather.empty', []) : launch(submitted);
@@ -180,10 +200,15 @@ function broadcasting<T extends Value>(value: T, rootRank: number, options: Coll
   };
 }
 
-/** The root's value, on every rank. All give one dtype and shape; what the others' values hold does not matter. */
+/**
+ * The root's value, on every rank, as a new value of the same type, dtype and shape. All give one dtype and shape; what the others' values hold does not matter.
+ * @param rootRank a global rank, in a process set too
+ * @throws UsageError the root is no rank of the set, or the value is no tensor or typed array; NotInitializedError before `init()`; DuplicateNameError the name is in flight on this rank; ProcessSetError this rank is outside the set; MismatchError the ranks' calls differ; PeerError, StallError, ShutdownError a rank is gone, does not come, or has left
+ */
 export function broadcast<T extends Value>(value: T, rootRank: number, options: CollectiveOptions = {}): T {
   return run(broadcasting(value, rootRank, options));
 }
+/** {@link broadcast} without waiting. @throws at the call what broadcast throws there; the handle fails with the rest */
 export function broadcastAsync<T extends Value>(value: T, rootRank: number, options: CollectiveOptions = {}): Handle<T> {
   return launch(broadcasting(value, rootRank, options));
 }
@@ -195,11 +220,11 @@ function own<R>(handle: Handle<R>, what: string): PendingHandle<R> | undefined {
   if (completed.has(handle)) return undefined;
   throw new UsageError(`${what} takes a handle that an asynchronous collective of this package has returned.`);
 }
-/** Whether `synchronize` would return at once. */
+/** Whether `synchronize` would return at once. Does not wait. @throws UsageError it is no handle of this package */
 export function poll(handle: Handle<unknown>): boolean {
   return own(handle, 'poll()')?.isDone ?? true;
 }
-/** Blocks until the handle's collective is complete. @throws what it failed with */
+/** Blocks until the handle's collective is complete, and returns its result; again: the same one. @throws what it failed with; UsageError it is no handle of this package */
 export function synchronize<R>(handle: Handle<R>): R {
   const pending = own(handle, 'synchronize()');
   return pending ? pending.synchronize() : (completed.get(handle) as R);
@@ -213,7 +238,10 @@ const isPlaced = (array: NumericArray): boolean => arenaOf.get(array.buffer) ===
 const placeOf = (array: unknown): number | undefined =>
   ArrayBuffer.isView(array) && isPlaced(array as NumericArray) ? array.byteOffset : undefined;
 
-/** A typed array in the memory that the communication thread works on: `allreduce` on it with `inPlace` copies nothing. Zeros at first; valid until `release` or `shutdown`. */
+/**
+ * A typed array in the memory that the communication thread works on: `allreduce` on it with `inPlace` copies nothing. Zeros at first; valid until `release` or `shutdown`.
+ * @param elems its length, in elements @throws UsageError the length is no whole number >= 0, or the type holds no numbers; HvdError the memory (4 GiB a rank) is full; NotInitializedError before `init()`
+ */
 export function allocate<T extends NumericArray>(type: new (elems: number) => T, elems: number): T {
   const engine = currentEngine('allocate()');
   const { arena } = engine;
@@ -226,7 +254,7 @@ export function allocate<T extends NumericArray>(type: new (elems: number) => T,
   return array as T;
 }
 
-/** Gives the memory of an array from `allocate` back. @throws UsageError it is none, or was given back before, or a collective is working on it */
+/** Gives the memory of an array from `allocate` back. @throws UsageError it is none, or was given back before; NotInitializedError before `init()` */
 export function release(array: NumericArray): void {
   const { arena } = currentEngine('release()');
   if (!isPlaced(array) || arena.sizeOf(array.byteOffset) === undefined)

@@ -1,11 +1,12 @@
 /** The public API of package `khorovod`: `import * as hvd from 'khorovod'`. Re-exports only; importing it loads no TensorFlow. */
-export { alltoall, alltoallAsync } from './alltoall';
+export { alltoall, alltoallAsync, type Exchanged } from './alltoall';
 export { buildInfo } from './build_info';
 export { Compression, type Compressor } from './compression';
 export type { NumericArray } from './dtype';
 export {
   BackendError,
   DuplicateNameError,
+  type ErrorDetails,
   HvdError,
   MismatchError,
   NotInitializedError,
@@ -60,7 +61,7 @@ export { allgatherObject, broadcastObject } from './objects';
 export { globalProcessSet, ProcessSet } from './process_set';
 export { groupedReducescatter, groupedReducescatterAsync, reducescatter, reducescatterAsync } from './reducescatter';
 export type { CollectiveOptions } from './submit';
-export { selectBackend } from './tensorflow/backends/select';
+export { type BackendName, type SelectedBackend, selectBackend } from './tensorflow/backends/select';
 export { callbacks } from './tensorflow/callbacks';
 export { DistributedOptimizer, type DistributedOptimizerOptions } from './tensorflow/optimizer';
 export { type ShardOptions, shard } from './tensorflow/shard';

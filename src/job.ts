@@ -63,11 +63,15 @@ function withIdentity(config: Config, { rank, size, localRank, localSize, crossR
   });
 }
 
-/** Leaves the job: what peers still need of complete operations is sent first (at most 5 s); pending operations fail with ShutdownError. */
+/**
+ * Leaves the job: what peers still need of complete operations is sent first (at most 5 s); pending operations fail with ShutdownError, here and on the others. Runs by itself when the process ends; an
+ * exit code other than 0 gives the others PeerError. Afterwards this rank is as before `init()`, which may be called again. Throws nothing; without a job it does nothing.
+ */
 export function shutdown(): void {
   leave(false, 'it called shutdown()');
 }
 
+/** Whether this process is in a job. Throws nothing. */
 export function isInitialized(): boolean {
   return engine !== undefined;
 }
@@ -81,17 +85,24 @@ export const currentEngine = joined;
 
 /** For the benchmark, not in the package's API. */
 export const isEncrypted = (): boolean => joined('isEncrypted()').config.tls;
+/** This process's number in the job, from 0 to `size()` − 1. @throws NotInitializedError before `init()` */
 export const rank = (): number => joined('rank()').config.rank;
+/** The number of processes of the job. @throws NotInitializedError before `init()` */
 export const size = (): number => joined('size()').config.size;
+/** This process's number among those of its host, from 0. @throws NotInitializedError before `init()` */
 export const localRank = (): number => joined('localRank()').config.localRank;
+/** The number of the job's processes on this host. @throws NotInitializedError before `init()` */
 export const localSize = (): number => joined('localSize()').config.localSize;
+/** The number of this host among those that have a process of this local rank, from 0. @throws NotInitializedError before `init()` */
 export const crossRank = (): number => joined('crossRank()').config.crossRank;
+/** The number of hosts that have a process of this local rank. @throws NotInitializedError before `init()` */
 export const crossSize = (): number => joined('crossSize()').config.crossSize;
+/** This host's name in the host list of the job, else the system's. @throws NotInitializedError before `init()` */
 export const hostname = (): string => joined('hostname()').config.hostname;
-/** Every host runs equally many ranks. */
+/** Whether every host runs equally many ranks. @throws NotInitializedError before `init()` */
 export const isHomogeneous = (): boolean => joined('isHomogeneous()').isHomogeneous;
 
-/** One record (e.g. {imagesPerSec: 812}) for the launcher. @throws UsageError a value that is neither a number nor a text */
+/** One record (e.g. {imagesPerSec: 812}) for the launcher. @throws UsageError a value that is neither a finite number nor a text; NotInitializedError before `init()` */
 export function report(metrics: Record<string, number | string>): void {
   const current = joined('report()');
   for (const [name, value] of Object.entries(metrics)) {

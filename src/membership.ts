@@ -5,7 +5,9 @@ import { currentEngine } from './job';
 import { globalProcessSet, memberSet, ProcessSet, register, registeredTwin, unregister } from './process_set';
 import { checkOptions, hasInFlight, launch, restartNames, run, type Submitted } from './submit';
 
+/** Options of {@link barrier}. */
 export interface BarrierOptions {
+  /** Default: all ranks. */
   processSet?: ProcessSet;
   /** Milliseconds; default: it waits until every rank has come, or one is lost. */
   timeoutMs?: number;
@@ -18,10 +20,15 @@ function barring(options: BarrierOptions): Submitted<void> {
     throw new UsageError(`barrier: timeoutMs is a number of milliseconds > 0, but was ${String(options.timeoutMs)}.`);
   return { kind: 'barrier', values: [], fields: { timeoutMs }, options: { processSet }, finish: () => undefined };
 }
-/** Returns when every rank of the set has come here. @throws StallError `timeoutMs` has passed since this rank came: all that came get it, and whoever comes late; it names who was missing */
+/**
+ * Returns when every rank of the set has come here.
+ * @throws StallError `timeoutMs` has passed since this rank came: all that came get it, and whoever comes late; it names who was missing. UsageError a time-out that is no number of milliseconds > 0;
+ * NotInitializedError, ProcessSetError, PeerError, ShutdownError as of every collective
+ */
 export function barrier(options: BarrierOptions = {}): void {
   run(barring(options));
 }
+/** {@link barrier} without waiting. @throws at the call what barrier throws there; the handle fails with the rest */
 export function barrierAsync(options: BarrierOptions = {}): Handle<void> {
   return launch(barring(options));
 }
@@ -44,11 +51,14 @@ function joining(options: { processSet?: ProcessSet }): Submitted<number> {
 }
 /**
  * This rank has no more data: it contributes zeros to the others' allreduces until every rank of the set has joined (an average still divides by the size of the set).
- * @returns the rank that joined last (a global one). Unnamed calls are then counted anew. @throws MismatchError other collectives than allreduce and barrier get it meanwhile, on every rank
+ * While a rank has joined, other collectives than allreduce, barrier and join fail with MismatchError on the others.
+ * @returns the rank that joined last (a global one). Unnamed calls are then counted anew.
+ * @throws UsageError this rank has joined already; NotInitializedError, ProcessSetError, PeerError, StallError, ShutdownError as of every collective
  */
 export function join(options: { processSet?: ProcessSet } = {}): number {
   return run(joining(options));
 }
+/** {@link join} without waiting; until the handle is settled this rank calls nothing else on the set. @throws at the call what join throws there; the handle fails with the rest */
 export function joinAsync(options: { processSet?: ProcessSet } = {}): Handle<number> {
   return launch(joining(options));
 }
@@ -57,7 +67,8 @@ export function joinAsync(options: { processSet?: ProcessSet } = {}): Handle<num
 
 /**
  * Registers a set, on every rank of the job alike. Collective over all ranks.
- * @throws UsageError the set, or one of the same ranks, is registered already, or a rank lies outside the job; MismatchError the ranks give different sets
+ * @throws UsageError the set, or one of the same ranks, is registered already, or a rank lies outside the job; MismatchError the ranks give different sets; NotInitializedError before `init()`;
+ * PeerError, StallError, ShutdownError as of every collective
  */
 export function addProcessSet(set: ProcessSet | number[]): ProcessSet {
   const { size } = currentEngine('addProcessSet()').config;
@@ -79,7 +90,7 @@ export function addProcessSet(set: ProcessSet | number[]): ProcessSet {
   return added;
 }
 
-/** Takes a set back, on every rank of the job alike. Collective over all ranks. @returns whether it was registered @throws UsageError it is the set of all ranks, or a collective is in flight on it */
+/** Takes a set back, on every rank of the job alike. Collective over all ranks. @returns whether it was registered @throws UsageError it is the set of all ranks, or a collective is in flight on it; NotInitializedError, MismatchError, PeerError, StallError, ShutdownError as of every collective */
 export function removeProcessSet(set: ProcessSet): boolean {
   if (set === globalProcessSet) throw new UsageError('removeProcessSet(): the set of all ranks stays.');
   if (!(set instanceof ProcessSet)) throw new UsageError(`removeProcessSet() takes a ProcessSet, but was given ${typeof set}.`);

@@ -141,7 +141,12 @@ function unpack<T>(bytes: Uint8Array, from: number): T {
 const suffixed = (options: CollectiveOptions, suffix: string): CollectiveOptions =>
   options.name === undefined ? { ...options } : { ...options, name: `${options.name}.${suffix}` };
 
-/** The root's object, on every rank; what the others pass does not count. Two collectives: the size, then the bytes. */
+/**
+ * The root's object, on every rank; what the others pass does not count. Two collectives: the size, then the bytes. Objects travel as MessagePack: plain objects, arrays, texts, numbers; typed arrays,
+ * ArrayBuffer, Map, Set, BigInt and Date come back as what they were, undefined as null. Nothing received is executed.
+ * @param rootRank a global rank (0), in a process set too
+ * @throws UsageError (on the root; MismatchError on the others) the object holds a function, a symbol, an instance of another class, or is nested more than 100 deep; what broadcast throws
+ */
 export function broadcastObject<T>(object: T | undefined, rootRank = 0, options: CollectiveOptions = {}): T {
   const isRoot = rank() === rootRank;
   const packed = isRoot ? pack(object) : undefined;
@@ -152,7 +157,10 @@ export function broadcastObject<T>(object: T | undefined, rootRank = 0, options:
   return unpack<T>(bytes, rootRank);
 }
 
-/** Every rank's object, in rank order. */
+/**
+ * Every rank's object, in rank order; what can travel is as with {@link broadcastObject}.
+ * @throws UsageError (on the rank that gave it; MismatchError on the others) the object cannot travel; what allgather throws
+ */
 export function allgatherObject<T>(object: T, options: CollectiveOptions = {}): T[] {
   const packed = pack(object);
   const own = 'bytes' in packed ? packed.bytes : Uint8Array.of(REFUSED);

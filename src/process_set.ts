@@ -44,6 +44,7 @@ export class ProcessSet {
   get id(): number | null {
     return ids.get(this) ?? null;
   }
+  /** The number of its ranks. Throws nothing, but the set of all ranks NotInitializedError before `init()`. */
   size(): number {
     return this.ranks.length;
   }

@@ -42,19 +42,21 @@ function scattering<T extends Value>(values: readonly T[], options: ReduceOption
 /**
  * post · (1/n, for an average) · sum over the ranks of (pre · x), of which rank i keeps its part of axis 0; the first `axis0 % size` ranks hold one row more (with fewer rows than
  * ranks the last ones hold none). Same type and dtype; all ranks give one shape.
- * @throws UsageError an op other than sum and average; a scalar; bool
+ * @throws UsageError an op other than sum and average; a scalar; bool; NotInitializedError before `init()`; DuplicateNameError the name is in flight on this rank; ProcessSetError this rank is outside the set; MismatchError the ranks' calls differ; PeerError, StallError, ShutdownError a rank is gone, does not come, or has left
  */
 export function reducescatter<T extends Value>(value: T, options: ReduceOptions = {}): T {
   return run(single(scattering([value], options, false)));
 }
+/** {@link reducescatter} without waiting. @throws at the call what reducescatter throws there; the handle fails with the rest */
 export function reducescatterAsync<T extends Value>(value: T, options: ReduceOptions = {}): Handle<T> {
   return launch(single(scattering([value], options, false)));
 }
-/** One negotiation, one operation; each tensor is split by itself. All of one dtype; an empty list gives an empty list. */
+/** {@link reducescatter} of several values: one negotiation, one operation; each is split by itself. All of one dtype; an empty list gives an empty list. @throws UsageError the dtypes differ; what reducescatter throws */
 export function groupedReducescatter<T extends Value>(values: T[], options: ReduceOptions = {}): T[] {
   const submitted = scattering(values, options, true);
   return values.length === 0 ? [] : run(submitted);
 }
+/** {@link groupedReducescatter} without waiting. @throws at the call what groupedReducescatter throws there; the handle fails with the rest */
 export function groupedReducescatterAsync<T extends Value>(values: T[], options: ReduceOptions = {}): Handle<T[]> {
   const submitted = scattering(values, options, true);
   return values.length === 0 ? completedHandle(options.name ?? 'reducescatter.empty', []) : launch(submitted);

@@ -12,6 +12,7 @@ import { currentEngine, whenLeaving } from './job';
 import { memberSet, type ProcessSet } from './process_set';
 import { copyIn, type Described, describe, type Value } from './values';
 
+/** Options of every collective. All ranks give the same ones. */
 export interface CollectiveOptions {
   /** Key under which the ranks meet. Default: the n-th unnamed call of this kind on this process set since `init()`. Ranks may submit names in different orders. */
   name?: string;

@@ -8,6 +8,7 @@ import { arrayTypeOf, bytesPerElem, type Dtype, dtypeOfArray, elemsOf, type Nume
 import { UsageError } from './errors';
 import { copyTensorInto, dtypeOfTensor, tensorFrom } from './tensorflow/tensors';
 
+/** What a collective takes: a tensor (float32, int32; bool where no arithmetic is done) or a typed array of numbers. The result is of the same type and dtype. */
 export type Value = tf.Tensor | NumericArray;
 
 export interface Described {

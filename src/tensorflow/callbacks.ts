@@ -15,6 +15,7 @@ import { broadcastVariables } from './variables';
 /**
  * Once, at the end of the first batch: the model's weights, then the optimizer's state (slots, iterations, learning rate), of `rootRank` on every rank. After it all replicas are equal,
  * whatever they started from.
+ * @throws UsageError the root is no rank; BackendError TensorFlow.js is not installed. `fit` fails with what broadcastVariables throws
  */
 function broadcastGlobalVariables(rootRank = 0): Callback {
   if (!Number.isInteger(rootRank) || rootRank < 0)
@@ -63,4 +64,8 @@ function metricAverage(): Callback {
   return new MetricAverage() as Callback;
 }
 
+/**
+ * Callbacks for `model.fit` and `fitDataset`, as Horovod's for Keras.
+ * @namespace
+ */
 export const callbacks = { broadcastGlobalVariables, metricAverage, learningRateWarmup, learningRateSchedule, bestModelCheckpoint };

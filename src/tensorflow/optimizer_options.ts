@@ -5,6 +5,7 @@ import { UsageError } from '../errors';
 import type { Tf } from './load';
 import { train } from './train';
 
+/** Options of {@link DistributedOptimizer}. All ranks give the same ones. */
 export interface DistributedOptimizerOptions {
   /** Key under which the ranks' optimizers meet. Default: the n-th optimizer that this process makes; ranks make theirs in the same order. */
   name?: string;

@@ -71,5 +71,6 @@ function makeLamb(learningRate?: number, beta1?: number, beta2?: number, epsilon
 /**
  * Optimizers TensorFlow.js lacks, for `model.compile`, bare loops and DistributedOptimizer. A variable without gradient is left alone. Each saves, loads and resumes to the bit; to load a
  * model that was saved with one, call `hvd.selectBackend()` (or any of these) before `tf.loadLayersModel`.
+ * @namespace
  */
 export const train = { nadam: makeNadam, adamw: makeAdamw, lars: makeLars, lamb: makeLamb };

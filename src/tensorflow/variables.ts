@@ -11,10 +11,14 @@ import { dtypeOfTensor } from './tensors';
 
 /** A layer's weight as `model.trainableWeights` lists it (tfjs-layers does not export the type). */
 export interface LayerVariable {
+  /** Unique in its model. */
   readonly name: string;
+  /** Its value, which stays its own. */
   read(): tf.Tensor;
+  /** Takes the value of a tensor of its shape and dtype, which stays the caller's. */
   write(value: tf.Tensor): LayerVariable;
 }
+/** What has variables: a list of them, of a model's weights, variables by name, or a model. */
 export type Variables = tf.Variable[] | LayerVariable[] | Record<string, tf.Variable> | LayersModel;
 
 interface Writable {
@@ -37,8 +41,9 @@ function listOf(variables: Variables): Writable[] {
 }
 
 /**
- * Overwrites the variables (or a model's weights, trainable or not) on every rank with those of `rootRank`; float32, int32 and bool.
- * @throws UsageError it is nothing that has variables, or a dtype cannot travel; MismatchError the ranks' variables differ; PeerError a rank is gone
+ * Overwrites the variables (or a model's weights, trainable or not) on every rank with those of `rootRank`; float32, int32 and bool. By position: on a rank that loaded a checkpoint the names differ.
+ * @param rootRank 0
+ * @throws UsageError it is nothing that has variables, a dtype cannot travel, or the root is no rank; NotInitializedError before `init()`; MismatchError the ranks' variables differ; PeerError a rank is gone
  */
 export function broadcastVariables(variables: Variables, rootRank = 0): void {
   const list = listOf(variables);

@@ -46,6 +46,18 @@ t.test('an awaited handle keeps the process alive, one that nobody awaits does n
   t.equal(forgotten.status, 0, forgotten.err);
 });
 
+t.test('a rank that blocks its main thread for longer than --peer-timeout is slow, not lost', async (t) => {
+  const { status, out, err } = await run(
+    2,
+    `hvd.init(); if (hvd.rank() === 1) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000);
+     console.log('sum ' + hvd.allreduce(Float32Array.of(1), { op: 'sum' })[0]);`,
+    '--peer-timeout',
+    '1',
+  );
+  t.equal(status, 0, err);
+  t.equal(out.match(/sum 2/g)?.length, 2);
+});
+
 t.test('what the others still need of a complete operation is sent before a rank ends', async (t) => {
   // Rank 0 is the root of 64 MiB and ends as soon as its own part is done.
   const { status, out, err } = await run(

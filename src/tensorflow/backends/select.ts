@@ -9,16 +9,22 @@ import { mendAdamax } from '../mends';
 import { registerOptimizers } from '../train';
 import { registerTrainingKernels } from './wasm';
 
+/** The backends of TensorFlow.js in Node. This version selects wasm and cpu. */
 export type BackendName = 'tfjs-node-gpu' | 'tfjs-node' | 'webgpu' | 'wasm' | 'cpu';
+/** What {@link selectBackend} has found. */
 export interface SelectedBackend {
+  /** The backend, as `tf.getBackend()` names it. */
   name: string;
+  /** What it runs on, in words. */
   device: string;
+  /** TensorFlow.js, the copy that it was selected for. */
   tf: Tf;
 }
 
 /**
  * The best backend this machine has: wasm, else cpu; `prefer` or TSRUN_BACKEND forces one. Adds the training kernels that wasm lacks.
- * @throws BackendError the forced backend cannot be loaded (says why, and how to install it)
+ * Needs no job; call it before models are made or loaded.
+ * @throws BackendError the forced backend cannot be loaded (says why, and how to install it), or TensorFlow.js is not installed, or twice in this process; UsageError TSRUN_BACKEND names none
  */
 export async function selectBackend(prefer?: BackendName): Promise<SelectedBackend> {
   const config = readConfig();

@@ -46,7 +46,6 @@ export {
   crossRank,
   crossSize,
   hostname,
-  init,
   isHomogeneous,
   isInitialized,
   localRank,
@@ -56,13 +55,25 @@ export {
   shutdown,
   size,
 } from './job';
-export { addProcessSet, type BarrierOptions, barrier, barrierAsync, join, joinAsync, removeProcessSet } from './membership';
+export {
+  addProcessSet,
+  type BarrierOptions,
+  barrier,
+  barrierAsync,
+  type InitOptions,
+  init,
+  join,
+  joinAsync,
+  removeProcessSet,
+} from './membership';
 export { allgatherObject, broadcastObject } from './objects';
 export { globalProcessSet, ProcessSet } from './process_set';
 export { groupedReducescatter, groupedReducescatterAsync, reducescatter, reducescatterAsync } from './reducescatter';
 export type { CollectiveOptions } from './submit';
 export { type BackendName, type SelectedBackend, selectBackend } from './tensorflow/backends/select';
 export { callbacks } from './tensorflow/callbacks';
+export type { BestModelCheckpointArgs } from './tensorflow/callbacks/best_model';
+export type { LearningRateScheduleArgs, LearningRateWarmupArgs } from './tensorflow/callbacks/learning_rate';
 export { DistributedOptimizer, type DistributedOptimizerOptions } from './tensorflow/optimizer';
 export { type ShardOptions, shard } from './tensorflow/shard';
 export { type SyncBatchNormalizationArgs, syncBatchNormalization } from './tensorflow/sync_batch_norm';

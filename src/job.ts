@@ -21,12 +21,8 @@ let uncaught: ErrorRecord | undefined;
 /** Told when the job ends, so that what belongs to it is dropped. */
 const onLeave: Array<() => void> = [];
 
-/**
- * Joins the job; blocks until all ranks have. Who this rank is comes from tsrun, else from Slurm, mpirun, torchrun or Kubernetes; without any of them it makes a job of size 1.
- * Again: does nothing; after `shutdown()`: joins anew.
- * @throws RendezvousError a peer did not appear in time (names the missing ranks), or there is no key; UsageError a variable does not parse
- */
-export function init(): void {
+/** What `init` does but for process sets: blocks until all ranks have come. In a job it does nothing. @throws as init */
+export function joinJob(): void {
   if (!engine) join(readConfig());
 }
 

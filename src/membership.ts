@@ -1,9 +1,37 @@
-/** Who takes part: barriers, `join`, process sets. Main thread. */
+/** Who takes part: `init`, barriers, `join`, process sets. Main thread. */
 import { UsageError } from './errors';
 import type { Handle } from './handle';
-import { currentEngine } from './job';
+import { currentEngine, isInitialized, joinJob, shutdown } from './job';
 import { globalProcessSet, memberSet, ProcessSet, register, registeredTwin, unregister } from './process_set';
 import { checkOptions, hasInFlight, launch, restartNames, run, type Submitted } from './submit';
+
+/** Options of {@link init}. */
+export interface InitOptions {
+  /** Process sets to register at once; every rank passes the same list in the same order. Default: none. */
+  processSets?: ProcessSet[];
+}
+
+/**
+ * Joins the job; blocks until all ranks have. Who this rank is comes from tsrun, else from Slurm, mpirun, torchrun or Kubernetes; without any of them it makes a job of size 1.
+ * Again: does nothing; after `shutdown()`: joins anew.
+ * @throws RendezvousError a peer did not appear in time (names the missing ranks), or there is no key; UsageError a variable does not parse, or a process set is wrong (as of addProcessSet; this rank is then
+ * not in the job); MismatchError the ranks give different sets
+ */
+export function init(options: InitOptions = {}): void {
+  const { processSets = [], ...others } = options;
+  const [stranger] = Object.keys(others);
+  if (stranger !== undefined) throw new UsageError(`init has no option '${stranger}'. It has processSets.`);
+  if (!Array.isArray(processSets) || !processSets.every((set) => set instanceof ProcessSet))
+    throw new UsageError('init: processSets is a list of ProcessSet, made by `new hvd.ProcessSet([0, 1])`.');
+  if (isInitialized()) return;
+  joinJob();
+  try {
+    for (const set of processSets) addProcessSet(set);
+  } catch (error) {
+    shutdown();
+    throw error;
+  }
+}
 
 /** Options of {@link barrier}. */
 export interface BarrierOptions {

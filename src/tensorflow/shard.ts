@@ -9,6 +9,7 @@ import { UsageError } from '../errors';
 import { memberSet, type ProcessSet } from '../process_set';
 import { loadTf } from './load';
 
+/** Options of {@link shard}. */
 export interface ShardOptions {
   /** Whether all ranks see equally many elements: those after the last whole round are given to nobody. Default true. */
   even?: boolean;

@@ -17,6 +17,7 @@ import { loadTf, type Tf } from './load';
 import type { LayerVariable } from './variables';
 
 type LayerArgs = NonNullable<Parameters<Tf['layers']['batchNormalization']>[0]>;
+/** Arguments of {@link syncBatchNormalization}: those of `tf.layers.batchNormalization`, and who normalizes together. */
 export interface SyncBatchNormalizationArgs extends LayerArgs {
   /** The ranks whose batches are normalised together, as of the optimizer. Default: all. Not saved. */
   processSet?: ProcessSet;

@@ -183,3 +183,21 @@ t.test('Adasum with a rank that has joined adds zeros', async (t) => {
 });
 
 t.teardown(() => hvd.shutdown());
+
+t.test('init() with process sets: registered in their order; a wrong one leaves this rank outside the job', async (t) => {
+  t.throws(() => hvd.init({ processSet: [] } as hvd.InitOptions), { code: 'ERR_HVD_USAGE', message: /no option 'processSet'/ });
+  t.throws(() => hvd.init({ processSets: [[0]] as unknown as hvd.ProcessSet[] }), { code: 'ERR_HVD_USAGE' });
+  hvd.shutdown();
+  const sets = size > 2 ? [new hvd.ProcessSet([0, size - 1]), new hvd.ProcessSet([size - 1])] : size > 1 ? [new hvd.ProcessSet([0])] : [];
+  hvd.init({ processSets: sets });
+  for (const [i, set] of sets.entries()) {
+    t.equal(set.id, i + 1);
+    if (set.included()) t.same(hvd.allreduce(one(1), { op: hvd.Sum, processSet: set }), one(set.size()));
+  }
+  hvd.barrier();
+  hvd.shutdown();
+  t.throws(() => hvd.init({ processSets: [new hvd.ProcessSet([size])] }), { code: 'ERR_HVD_USAGE', message: /outside the job/ });
+  t.notOk(hvd.isInitialized());
+  hvd.init();
+  t.same(hvd.allreduce(one(1), { op: hvd.Sum }), one(size));
+});

@@ -11,6 +11,7 @@ import { loadTf } from '../load';
 import { checkedArgs } from './arguments';
 import { averaged, type Logs, metricNames, metricOf } from './metrics';
 
+/** Arguments of `callbacks.bestModelCheckpoint`. */
 export interface BestModelCheckpointArgs {
   /** Where to, as `model.save` takes it. */
   url: string | tf.io.IOHandler;

@@ -23,12 +23,14 @@ interface RateArgs {
    */
   momentumCorrection?: boolean;
 }
+/** Arguments of `callbacks.learningRateWarmup`. */
 export interface LearningRateWarmupArgs extends RateArgs {
   /** > 0, whole or not. Default 5. */
   warmupEpochs?: number;
   /** Rank 0 prints a line on stdout when it is over. Default false. */
   verbose?: boolean;
 }
+/** Arguments of `callbacks.learningRateSchedule`. */
 export interface LearningRateScheduleArgs extends RateArgs {
   /** The rate is initialLr · multiplier(epoch); a number m stands for m ^ (epoch − startEpoch). */
   multiplier: number | ((epoch: number) => number);

@@ -61,6 +61,7 @@ export { globalProcessSet, ProcessSet } from './process_set';
 export { groupedReducescatter, groupedReducescatterAsync, reducescatter, reducescatterAsync } from './reducescatter';
 export type { CollectiveOptions } from './submit';
 export { selectBackend } from './tensorflow/backends/select';
+export { broadcastOptimizerState } from './tensorflow/broadcast_state';
 export { callbacks } from './tensorflow/callbacks';
 export { DistributedOptimizer, type DistributedOptimizerOptions } from './tensorflow/optimizer';
 export { train } from './tensorflow/train';

@@ -32,7 +32,7 @@ export class GradientExchange {
 
   /** How many ranks reduce together; 0: this one is not among them. With less than 2 there is nothing to do. @throws NotInitializedError; ProcessSetError the set is not registered */
   get ranks(): number {
-    const set = registeredSet('DistributedOptimizer', this.settings.processSet);
+    const set = registeredSet(this.settings.what, this.settings.processSet);
     return set.included() ? set.size() : 0;
   }
 
@@ -52,7 +52,7 @@ export class GradientExchange {
 
   private reduceList(entries: readonly Named[]): Named[] {
     const { tensors } = this.reducer.reduce(
-      entries.map((entry) => gradientOf(this.tfjs, entry)),
+      entries.map((entry) => gradientOf(this.tfjs, this.settings.what, entry)),
       'list',
       false,
       this.groupsOf(entries),
@@ -61,7 +61,7 @@ export class GradientExchange {
   }
 
   private reduceNamed(entries: readonly Named[]): Named[] {
-    const own = new Map(entries.map((entry) => [entry.name, gradientOf(this.tfjs, entry).tensor]));
+    const own = new Map(entries.map((entry) => [entry.name, gradientOf(this.tfjs, this.settings.what, entry).tensor]));
     const gradients = Object.fromEntries([...own].filter(([, tensor]) => tensor)) as tf.NamedTensorMap;
     if (!this.names.isAgreed) this.names.agree(this.tfjs, gradients);
     const reduce = (from: number, hasNews: boolean): { named: Named[]; isNews: boolean } => {
@@ -99,10 +99,10 @@ export class GradientExchange {
 }
 
 /** A gradient has its variable's shape; without one the variable is asked. */
-function gradientOf(tfjs: Tf, { name, tensor }: Named): Gradient {
+function gradientOf(tfjs: Tf, what: string, { name, tensor }: Named): Gradient {
   const known = tensor ?? variableNamed(tfjs, name);
-  if (!known) throw new UsageError(`DistributedOptimizer: there is no variable '${name}', and it has no gradient. Was it disposed of?`);
+  if (!known) throw new UsageError(`${what}: there is no variable '${name}', and it has no gradient. Was it disposed of?`);
   if (tensor && tensor.dtype !== 'float32')
-    throw new UsageError(`DistributedOptimizer: the gradient of '${name}' is ${tensor.dtype}, but gradients are float32. Cast it first.`);
+    throw new UsageError(`${what}: the gradient of '${name}' is ${tensor.dtype}, but gradients are float32. Cast it first.`);
   return { tensor, shape: known.shape };
 }

@@ -6,11 +6,9 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors';
-import { isInitialized, rank, size } from '../job';
-import { log } from '../log';
-import { registerTrainingKernels } from './backends/wasm';
+import { prepareBackend } from './backends/prepare';
 import { GradientExchange } from './gradient_exchange';
-import { checkCopies, isInstalled, loadTf, type Tf } from './load';
+import { checkCopies, loadTf, type Tf } from './load';
 import { LocalAggregation, type Named } from './local_aggregation';
 import { applierOf, disposeOptimizer, mendAdamax } from './mends';
 import { checkedOptions, type DistributedOptimizerOptions, type ExchangeSettings, optimizerByName } from './optimizer_options';
@@ -189,19 +187,4 @@ function wrapperClass(tfjs: Tf): Wrapper {
   }
   classes.set(tfjs, Distributed);
   return Distributed;
-}
-
-let hasWarned = false;
-/** The training kernels, however the backend was chosen; a warning, once, where a slow one was. */
-function prepareBackend(tfjs: Tf): void {
-  const backend = tfjs.getBackend();
-  if (backend === 'wasm') registerTrainingKernels(tfjs);
-  if (backend !== 'cpu' || hasWarned) return;
-  hasWarned = true;
-  if (isInitialized() && rank() !== 0 && size() > 1) return;
-  if (!isInstalled('@tensorflow/tfjs-backend-wasm')) return;
-  log(
-    'WARNING',
-    "training runs on TensorFlow.js's slow 'cpu' backend although the wasm backend is installed: call `await hvd.selectBackend()` before the model is made.",
-  );
 }

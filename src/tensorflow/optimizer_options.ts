@@ -31,6 +31,8 @@ export interface DistributedOptimizerOptions {
 }
 /** Checked, with defaults. */
 export interface ExchangeSettings extends Required<Omit<DistributedOptimizerOptions, 'groups'>> {
+  /** Whose options they are. */
+  readonly what: string;
   /** Lists hold names of variables. */
   readonly groups?: number | ReadonlyArray<readonly string[]>;
 }
@@ -72,6 +74,7 @@ export function checkedOptions(tfjs: Tf, options: DistributedOptimizerOptions, w
   if (op === 'adasum' && averageAggregatedGradients)
     throw new UsageError(`${what}: adasum takes the sums of the passes. Leave averageAggregatedGradients out, or use another op.`);
   return {
+    what,
     name,
     op,
     compression,

@@ -63,7 +63,13 @@ export type { CollectiveOptions } from './submit';
 export { selectBackend } from './tensorflow/backends/select';
 export { broadcastOptimizerState } from './tensorflow/broadcast_state';
 export { callbacks } from './tensorflow/callbacks';
-export { DistributedOptimizer, type DistributedOptimizerOptions } from './tensorflow/optimizer';
+export { loadModel } from './tensorflow/load_model';
+export {
+  DistributedOptimizer,
+  type DistributedOptimizerOptions,
+  PartialDistributedOptimizer,
+  type PartialDistributedOptimizerOptions,
+} from './tensorflow/optimizer';
 export { train } from './tensorflow/train';
 export { variableGrads } from './tensorflow/variable_grads';
 export { broadcastVariables, type LayerVariable, type Variables } from './tensorflow/variables';

@@ -38,11 +38,13 @@ export class GradientExchange {
 
   /**
    * Every rank calls it at the same step; the arguments are left alone.
+   * Those of local layers are not reduced.
    * @returns of a list as many, in its order; else those that the ranks have agreed on, in their order
    * @throws MismatchError the ranks have different variables; PeerError a rank is gone; UsageError a gradient is not float32, or its variable is gone
    */
   reduce(entries: readonly Named[], isList: boolean): Named[] {
-    return isList ? this.reduceList(entries) : this.reduceNamed(entries);
+    const reduce = (shared: readonly Named[]): Named[] => (isList ? this.reduceList(shared) : this.reduceNamed(shared));
+    return this.settings.localLayers?.around(entries, isList, this.ranks, reduce) ?? reduce(entries);
   }
 
   /** The shared memory. It can be used again. */

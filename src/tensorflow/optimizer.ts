@@ -11,11 +11,18 @@ import { GradientExchange } from './gradient_exchange';
 import { checkCopies, loadTf, type Tf } from './load';
 import { LocalAggregation, type Named } from './local_aggregation';
 import { applierOf, disposeOptimizer, mendAdamax } from './mends';
-import { checkedOptions, type DistributedOptimizerOptions, type ExchangeSettings, optimizerByName } from './optimizer_options';
+import {
+  checkedOptions,
+  checkedPartialOptions,
+  type DistributedOptimizerOptions,
+  type ExchangeSettings,
+  optimizerByName,
+  type PartialDistributedOptimizerOptions,
+} from './optimizer_options';
 import { restoreBetaPowers, setLearningRate, setMomentum } from './optimizer_state';
 import { registerOptimizers } from './train';
 
-export type { DistributedOptimizerOptions };
+export type { DistributedOptimizerOptions, PartialDistributedOptimizerOptions };
 
 /** As tfjs has it, without exporting it. */
 type NamedTensor = { name: string; tensor: tf.Tensor };
@@ -33,19 +40,32 @@ let made = 0;
 export function DistributedOptimizer<O extends tf.Optimizer>(optimizer: O, options?: DistributedOptimizerOptions): O;
 export function DistributedOptimizer(optimizer: string, options?: DistributedOptimizerOptions): tf.Optimizer;
 export function DistributedOptimizer(optimizer: tf.Optimizer | string, options: DistributedOptimizerOptions = {}): tf.Optimizer {
+  return wrap('DistributedOptimizer', optimizer, (tfjs) => checkedOptions(tfjs, options));
+}
+
+/**
+ * DistributedOptimizer but for `localLayers`: their gradients are not reduced, and are divided by the number of ranks unless `scaleLocalGradients` is false. For weights that are a rank's own.
+ * Ranks need not have the same local layers; all other variables are the same on every rank.
+ * @throws UsageError an option is wrong; BackendError TensorFlow.js is not installed, or twice in this process
+ */
+export function PartialDistributedOptimizer<O extends tf.Optimizer>(optimizer: O, options: PartialDistributedOptimizerOptions): O {
+  return wrap('PartialDistributedOptimizer', optimizer, (tfjs) => checkedPartialOptions(tfjs, options ?? {})) as O;
+}
+
+function wrap(what: string, optimizer: tf.Optimizer | string, settingsOf: (tfjs: Tf) => ExchangeSettings): tf.Optimizer {
   const tfjs = loadTf();
   checkCopies();
   registerOptimizers(tfjs);
   mendAdamax(tfjs);
-  const settings = checkedOptions(tfjs, options);
+  const settings = settingsOf(tfjs);
   const inner = typeof optimizer === 'string' ? optimizerByName(tfjs, optimizer) : optimizer;
   if (typeof (inner as Partial<tf.Optimizer> | null)?.applyGradients !== 'function')
     throw new UsageError(
-      `DistributedOptimizer takes a tf.Optimizer (tf.train.adam(…)) or the name of one, but was given ${inner === null ? 'null' : typeof inner}.`,
+      `${what} takes a tf.Optimizer (tf.train.adam(…)) or the name of one, but was given ${inner === null ? 'null' : typeof inner}.`,
     );
-  if (wrappers.has(inner)) throw new UsageError('DistributedOptimizer was given an optimizer that it has wrapped already. Wrap it once.');
+  if (wrappers.has(inner)) throw new UsageError(`${what} was given an optimizer that is wrapped already. Wrap it once.`);
   made += 1;
-  const wrapper = new (wrapperClass(tfjs))(inner, settings, settings.name || `DistributedOptimizer.${made}`);
+  const wrapper = new (wrapperClass(tfjs))(inner, settings, settings.name || `${what}.${made}`);
   wrappers.add(wrapper);
   return wrapper;
 }

@@ -1,10 +1,12 @@
 /** What DistributedOptimizer can be told, checked at the call; and the optimizers that it makes by name. Pure but for the optimizers. */
 import type * as tf from '@tensorflow/tfjs-core';
+import type { layers } from '@tensorflow/tfjs-layers';
 import { Compression, type Compressor, checkedCompressor } from '../compression';
 import { UsageError } from '../errors';
 import { isInitialized } from '../job';
 import { globalProcessSet, ProcessSet, registeredSet } from '../process_set';
 import type { Tf } from './load';
+import { checkedLayers, LocalLayers } from './local_layers';
 import { train } from './train';
 import { type LayerVariable, variableOf } from './variables';
 
@@ -29,12 +31,19 @@ export interface DistributedOptimizerOptions {
   /** Who reduces together. On a rank outside it the result is the plain optimizer. Default: all ranks. */
   processSet?: ProcessSet;
 }
+export interface PartialDistributedOptimizerOptions extends DistributedOptimizerOptions {
+  /** Gradients of their weights are not reduced. They may be built later. */
+  localLayers: layers.Layer[];
+  /** Those gradients are divided by the number of ranks, as if the others' were zero: the learning rate then fits both. Default true. */
+  scaleLocalGradients?: boolean;
+}
 /** Checked, with defaults. */
 export interface ExchangeSettings extends Required<Omit<DistributedOptimizerOptions, 'groups'>> {
   /** Whose options they are. */
   readonly what: string;
   /** Lists hold names of variables. */
   readonly groups?: number | ReadonlyArray<readonly string[]>;
+  readonly localLayers?: LocalLayers;
 }
 
 const known = [
@@ -84,6 +93,18 @@ export function checkedOptions(tfjs: Tf, options: DistributedOptimizerOptions, w
     groups: checkedGroups(tfjs, options.groups, what),
     processSet: checkedSet(options.processSet, what),
   };
+}
+
+/** @throws as `checkedOptions`, and UsageError the layers are wrong */
+export function checkedPartialOptions(
+  tfjs: Tf,
+  { localLayers, scaleLocalGradients = true, ...options }: PartialDistributedOptimizerOptions,
+): ExchangeSettings {
+  const what = 'PartialDistributedOptimizer';
+  const found = checkedLayers(localLayers, what);
+  if (typeof scaleLocalGradients !== 'boolean')
+    throw new UsageError(`${what}: scaleLocalGradients is true or false, but was ${String(scaleLocalGradients)}.`);
+  return { ...checkedOptions(tfjs, options, what), localLayers: new LocalLayers(tfjs, found, scaleLocalGradients) };
 }
 
 /** Before `init()` no set is registered: then it is looked at when it is first used. */

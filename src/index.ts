@@ -71,12 +71,20 @@ export { globalProcessSet, ProcessSet } from './process_set';
 export { groupedReducescatter, groupedReducescatterAsync, reducescatter, reducescatterAsync } from './reducescatter';
 export type { CollectiveOptions } from './submit';
 export { type BackendName, type SelectedBackend, selectBackend } from './tensorflow/backends/select';
+export { broadcastOptimizerState } from './tensorflow/broadcast_state';
 export { callbacks } from './tensorflow/callbacks';
 export type { BestModelCheckpointArgs } from './tensorflow/callbacks/best_model';
 export type { LearningRateScheduleArgs, LearningRateWarmupArgs } from './tensorflow/callbacks/learning_rate';
-export { DistributedOptimizer, type DistributedOptimizerOptions } from './tensorflow/optimizer';
+export { loadModel } from './tensorflow/load_model';
+export {
+  DistributedOptimizer,
+  type DistributedOptimizerOptions,
+  PartialDistributedOptimizer,
+  type PartialDistributedOptimizerOptions,
+} from './tensorflow/optimizer';
 export { type ShardOptions, shard } from './tensorflow/shard';
 export { type SyncBatchNormalizationArgs, syncBatchNormalization } from './tensorflow/sync_batch_norm';
 export { train } from './tensorflow/train';
+export { variableGrads } from './tensorflow/variable_grads';
 export { broadcastVariables, type LayerVariable, type Variables } from './tensorflow/variables';
 export type { Value } from './values';

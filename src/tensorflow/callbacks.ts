@@ -5,11 +5,11 @@ import type { Callback, LayersModel } from '@tensorflow/tfjs-layers';
 import { MismatchError, UsageError } from '../errors';
 import { size } from '../job';
 import { allgatherObject } from '../objects';
+import { broadcastOptimizerState } from './broadcast_state';
 import { bestModelCheckpoint } from './callbacks/best_model';
 import { learningRateSchedule, learningRateWarmup } from './callbacks/learning_rate';
 import { averaged, type Logs, metricNames, metricOf } from './callbacks/metrics';
 import { loadTf } from './load';
-import { copyOptimizerState } from './optimizer_state';
 import { broadcastVariables } from './variables';
 
 /**
@@ -29,7 +29,7 @@ function broadcastGlobalVariables(rootRank = 0): Callback {
       // The slots exist only from the first step on: that is why it waits for the end of one.
       const model = (this as unknown as { model: LayersModel }).model;
       broadcastVariables(model, rootRank);
-      if (size() > 1) await copyOptimizerState(tfjs, model.optimizer, rootRank);
+      await broadcastOptimizerState(model.optimizer, rootRank);
     }
   }
   return new BroadcastGlobalVariables() as Callback;

@@ -9,15 +9,13 @@ import { UsageError } from '../errors';
 import { isInitialized, rank, size } from '../job';
 import { log } from '../log';
 import { registerTrainingKernels } from './backends/wasm';
-import { type Gradient, GradientReducer } from './gradient_reducer';
+import { GradientExchange } from './gradient_exchange';
 import { checkCopies, isInstalled, loadTf, type Tf } from './load';
 import { LocalAggregation, type Named } from './local_aggregation';
 import { applierOf, disposeOptimizer, mendAdamax } from './mends';
 import { checkedOptions, type DistributedOptimizerOptions, optimizerByName } from './optimizer_options';
 import { restoreBetaPowers, setLearningRate, setMomentum } from './optimizer_state';
 import { registerOptimizers } from './train';
-import { VariableNames } from './variable_names';
-import { variableNamed } from './variables';
 
 export type { DistributedOptimizerOptions };
 
@@ -63,8 +61,7 @@ function wrapperClass(tfjs: Tf): Wrapper {
   if (existing) return existing;
 
   class Distributed extends tfjs.Optimizer {
-    private readonly reducer: GradientReducer;
-    private readonly names: VariableNames;
+    private readonly exchange: GradientExchange;
     private readonly aggregation?: LocalAggregation;
     private readonly passesPerStep: number;
     private readonly apply: (gradients: tf.NamedTensorMap | NamedTensor[]) => void;
@@ -75,9 +72,8 @@ function wrapperClass(tfjs: Tf): Wrapper {
       name: string,
     ) {
       super();
-      const { op, compression, gradientPredivideFactor: factor, backwardPassesPerStep, averageAggregatedGradients } = settings;
-      this.reducer = new GradientReducer(name, { op, compression, prescaleFactor: 1 / factor, postscaleFactor: factor });
-      this.names = new VariableNames(name);
+      const { backwardPassesPerStep, averageAggregatedGradients } = settings;
+      this.exchange = new GradientExchange(tfjs, name, settings);
       this.apply = applierOf(tfjs, inner);
       this.passesPerStep = backwardPassesPerStep;
       this.restore();
@@ -118,7 +114,7 @@ function wrapperClass(tfjs: Tf): Wrapper {
         this.hand(entries, isList);
         return;
       }
-      const reduced = isList ? this.reduceList(entries) : this.reduceNamed(entries);
+      const reduced = this.exchange.reduce(entries, isList);
       try {
         this.hand(reduced, isList);
       } finally {
@@ -131,43 +127,6 @@ function wrapperClass(tfjs: Tf): Wrapper {
       this.apply(
         (isList ? entries : Object.fromEntries(entries.map(({ name, tensor }) => [name, tensor]))) as NamedTensor[] | tf.NamedTensorMap,
       );
-    }
-
-    /** By position: on a rank that loaded a checkpoint the names differ. */
-    private reduceList(entries: readonly Named[]): Named[] {
-      const { tensors } = this.reducer.reduce(
-        entries.map((entry) => gradientOf(tfjs, entry)),
-        'list',
-      );
-      return entries.map(({ name }, i) => ({ name, tensor: tensors[i]! }));
-    }
-
-    private reduceNamed(entries: readonly Named[]): Named[] {
-      const own = new Map(entries.map((entry) => [entry.name, gradientOf(tfjs, entry).tensor]));
-      const gradients = Object.fromEntries([...own].filter(([, tensor]) => tensor)) as tf.NamedTensorMap;
-      if (!this.names.isAgreed) this.names.agree(tfjs, gradients);
-      const reduce = (from: number, hasNews: boolean): { named: Named[]; isNews: boolean } => {
-        const list = this.names.list.slice(from);
-        const { tensors, isNews } = this.reducer.reduce(
-          list.map(({ name, shape }): Gradient => ({ tensor: own.get(name) ?? null, shape })),
-          'names',
-          hasNews,
-        );
-        return { named: list.map(({ name }, i) => ({ name, tensor: tensors[i]! })), isNews };
-      };
-      const count = this.names.list.length;
-      const first = reduce(
-        0,
-        Object.keys(gradients).some((name) => !this.names.has(name)),
-      );
-      if (!first.isNews) return first.named;
-      try {
-        this.names.agree(tfjs, gradients);
-        return [...first.named, ...reduce(count, false).named];
-      } catch (error) {
-        for (const { tensor } of first.named) tensor?.dispose();
-        throw error;
-      }
     }
 
     override getClassName(): string {
@@ -222,22 +181,13 @@ function wrapperClass(tfjs: Tf): Wrapper {
     }
     /** The wrapped optimizer's slots, what was added up, and the shared memory. */
     override dispose(): void {
-      this.reducer.dispose();
+      this.exchange.dispose();
       this.aggregation?.dispose();
       disposeOptimizer(this.inner);
     }
   }
   classes.set(tfjs, Distributed);
   return Distributed;
-}
-
-/** A gradient has its variable's shape; without one the variable is asked. */
-function gradientOf(tfjs: Tf, { name, tensor }: Named): Gradient {
-  const known = tensor ?? variableNamed(tfjs, name);
-  if (!known) throw new UsageError(`DistributedOptimizer: there is no variable '${name}', and it has no gradient. Was it disposed of?`);
-  if (tensor && tensor.dtype !== 'float32')
-    throw new UsageError(`DistributedOptimizer: the gradient of '${name}' is ${tensor.dtype}, but gradients are float32. Cast it first.`);
-  return { tensor, shape: known.shape };
 }
 
 let hasWarned = false;

@@ -6,10 +6,12 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors';
+import { registeredSet } from '../process_set';
+import type { Groups } from './buckets';
 import { type Gradient, GradientReducer } from './gradient_reducer';
 import type { Tf } from './load';
 import type { Named } from './local_aggregation';
-import type { DistributedOptimizerOptions } from './optimizer_options';
+import type { ExchangeSettings } from './optimizer_options';
 import { VariableNames } from './variable_names';
 import { variableNamed } from './variables';
 
@@ -21,10 +23,17 @@ export class GradientExchange {
   constructor(
     private readonly tfjs: Tf,
     name: string,
-    { op, compression, gradientPredivideFactor: factor }: Required<DistributedOptimizerOptions>,
+    private readonly settings: ExchangeSettings,
   ) {
-    this.reducer = new GradientReducer(name, { op, compression, prescaleFactor: 1 / factor, postscaleFactor: factor });
-    this.names = new VariableNames(name);
+    const { op, compression, gradientPredivideFactor: factor, processSet } = settings;
+    this.reducer = new GradientReducer(name, { op, compression, prescaleFactor: 1 / factor, postscaleFactor: factor, processSet });
+    this.names = new VariableNames(name, processSet);
+  }
+
+  /** How many ranks reduce together; 0: this one is not among them. With less than 2 there is nothing to do. @throws NotInitializedError; ProcessSetError the set is not registered */
+  get ranks(): number {
+    const set = registeredSet('DistributedOptimizer', this.settings.processSet);
+    return set.included() ? set.size() : 0;
   }
 
   /**
@@ -45,6 +54,8 @@ export class GradientExchange {
     const { tensors } = this.reducer.reduce(
       entries.map((entry) => gradientOf(this.tfjs, entry)),
       'list',
+      false,
+      this.groupsOf(entries),
     );
     return entries.map(({ name }, i) => ({ name, tensor: tensors[i]! }));
   }
@@ -59,6 +70,7 @@ export class GradientExchange {
         list.map(({ name, shape }): Gradient => ({ tensor: own.get(name) ?? null, shape })),
         'names',
         hasNews,
+        this.groupsOf(list),
       );
       return { named: list.map(({ name }, i) => ({ name, tensor: tensors[i]! })), isNews };
     };
@@ -75,6 +87,14 @@ export class GradientExchange {
       for (const { tensor } of first.named) tensor?.dispose();
       throw error;
     }
+  }
+
+  /** Variables that are in a group, but have no part in this step, are left out. */
+  private groupsOf(variables: ReadonlyArray<{ readonly name: string }>): Groups | undefined {
+    const { groups } = this.settings;
+    if (typeof groups === 'number' || !groups) return groups;
+    const indexes = new Map(variables.map(({ name }, i) => [name, i]));
+    return groups.map((names) => names.flatMap((name) => indexes.get(name) ?? []));
   }
 }
 

@@ -13,7 +13,7 @@ import { GradientExchange } from './gradient_exchange';
 import { checkCopies, isInstalled, loadTf, type Tf } from './load';
 import { LocalAggregation, type Named } from './local_aggregation';
 import { applierOf, disposeOptimizer, mendAdamax } from './mends';
-import { checkedOptions, type DistributedOptimizerOptions, optimizerByName } from './optimizer_options';
+import { checkedOptions, type DistributedOptimizerOptions, type ExchangeSettings, optimizerByName } from './optimizer_options';
 import { restoreBetaPowers, setLearningRate, setMomentum } from './optimizer_state';
 import { registerOptimizers } from './train';
 
@@ -29,7 +29,7 @@ let made = 0;
  * Wraps any tf.Optimizer, or makes one by the name that `model.compile` takes. With one rank it does exactly what the wrapped one does.
  *
  * A variable without gradient on some ranks counts as zeros there; without one on all ranks it is left alone. Ranks whose gradients come by name (`minimize` without a list of variables)
- * may have different ones in a step. What TensorFlow.js's own optimizers do wrong (mends.ts) they do right when wrapped. The result's `applyGradients` throws MismatchError when the ranks' variables differ, PeerError when a rank is gone, NotInitializedError before `init()`.
+ * may have different ones in a step. On a rank outside the process set it is the plain optimizer: nothing is reduced there, nor added up. What TensorFlow.js's own optimizers do wrong (mends.ts) they do right when wrapped. The result's `applyGradients` throws MismatchError when the ranks' variables differ, PeerError when a rank is gone, NotInitializedError before `init()`.
  * @throws UsageError an option, or the name, is wrong; BackendError TensorFlow.js is not installed, or twice in this process
  */
 export function DistributedOptimizer<O extends tf.Optimizer>(optimizer: O, options?: DistributedOptimizerOptions): O;
@@ -39,7 +39,7 @@ export function DistributedOptimizer(optimizer: tf.Optimizer | string, options: 
   checkCopies();
   registerOptimizers(tfjs);
   mendAdamax(tfjs);
-  const settings = checkedOptions(options);
+  const settings = checkedOptions(tfjs, options);
   const inner = typeof optimizer === 'string' ? optimizerByName(tfjs, optimizer) : optimizer;
   if (typeof (inner as Partial<tf.Optimizer> | null)?.applyGradients !== 'function')
     throw new UsageError(
@@ -52,7 +52,7 @@ export function DistributedOptimizer(optimizer: tf.Optimizer | string, options: 
   return wrapper;
 }
 
-type Wrapper = new (inner: tf.Optimizer, settings: Required<DistributedOptimizerOptions>, name: string) => tf.Optimizer;
+type Wrapper = new (inner: tf.Optimizer, settings: ExchangeSettings, name: string) => tf.Optimizer;
 const classes = new WeakMap<Tf, Wrapper>();
 const wrappers = new WeakSet<object>();
 
@@ -68,7 +68,7 @@ function wrapperClass(tfjs: Tf): Wrapper {
 
     constructor(
       readonly inner: tf.Optimizer,
-      settings: Required<DistributedOptimizerOptions>,
+      settings: ExchangeSettings,
       name: string,
     ) {
       super();
@@ -92,8 +92,9 @@ function wrapperClass(tfjs: Tf): Wrapper {
       const entries: Named[] = isList
         ? gradients.map(({ name, tensor }) => ({ name, tensor: tensor ?? null }))
         : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor: tensor ?? null }));
-      if (!this.aggregation) {
-        this.applyStep(entries, isList);
+      const { ranks } = this.exchange;
+      if (!this.aggregation || ranks === 0) {
+        this.applyStep(entries, isList, ranks);
         return;
       }
       if (!this.aggregation.add(entries)) {
@@ -103,14 +104,14 @@ function wrapperClass(tfjs: Tf): Wrapper {
       }
       const step = this.aggregation.take();
       try {
-        this.applyStep(step, isList);
+        this.applyStep(step, isList, ranks);
       } finally {
         for (const { tensor } of step) tensor?.dispose();
       }
     }
 
-    private applyStep(entries: readonly Named[], isList: boolean): void {
-      if (size() === 1) {
+    private applyStep(entries: readonly Named[], isList: boolean, ranks: number): void {
+      if (ranks < 2) {
         this.hand(entries, isList);
         return;
       }

@@ -66,3 +66,14 @@ export function broadcastVariables(variables: Variables, rootRank = 0): void {
 export function variableNamed(tfjs: Tf, name: string): tf.Variable | undefined {
   return (tfjs.engine() as unknown as { registeredVariables: Record<string, tf.Variable> }).registeredVariables[name];
 }
+
+/** What a tf.Variable, or a layer's weight, is in this process. @param what whose argument it is @throws UsageError it is neither, or is of no use (any more) */
+export function variableOf(tfjs: Tf, one: unknown, what: string): tf.Variable {
+  const given = one as Partial<LayerVariable> & Partial<tf.Variable>;
+  const variable = (typeof given?.read === 'function' ? given.read() : one) as tf.Variable;
+  if (typeof variable?.assign !== 'function')
+    throw new UsageError(`${what} is something that is neither a tf.Variable nor a layer's weight.`);
+  if (variableNamed(tfjs, variable.name) !== variable)
+    throw new UsageError(`${what} is the variable '${variable.name}', which TensorFlow.js does not know. Was it disposed of?`);
+  return variable;
+}

@@ -5,9 +5,10 @@
  * that saved models name it and load without this package (but with Adamax, whose state tfjs alone cannot load, and with those of hvd.train). Slots of tfjs's optimizers are kept by POSITION: gradients are passed on in the order they came, entries without gradient included.
  */
 import type * as tf from '@tensorflow/tfjs-core';
+import { nowUs } from '../engine/boundary';
 import { UsageError } from '../errors';
 import { isInitialized, rank, size } from '../job';
-import { log } from '../log';
+import { isLogged, log } from '../log';
 import { registerTrainingKernels } from './backends/wasm';
 import { GradientExchange } from './gradient_exchange';
 import { checkCopies, isInstalled, loadTf, type Tf } from './load';
@@ -15,6 +16,7 @@ import { LocalAggregation, type Named } from './local_aggregation';
 import { applierOf, disposeOptimizer, mendAdamax } from './mends';
 import { checkedOptions, type DistributedOptimizerOptions, type ExchangeSettings, optimizerByName } from './optimizer_options';
 import { restoreBetaPowers, setLearningRate, setMomentum } from './optimizer_state';
+import { type StepTimes, stepTimes } from './step_times';
 import { registerOptimizers } from './train';
 
 export type { DistributedOptimizerOptions };
@@ -64,6 +66,7 @@ function wrapperClass(tfjs: Tf): Wrapper {
     private readonly exchange: GradientExchange;
     private readonly aggregation?: LocalAggregation;
     private readonly passesPerStep: number;
+    private steps = 0;
     private readonly apply: (gradients: tf.NamedTensorMap | NamedTensor[]) => void;
 
     constructor(
@@ -83,6 +86,22 @@ function wrapperClass(tfjs: Tf): Wrapper {
     override computeGradients(f: () => tf.Scalar, variables?: tf.Variable[]) {
       prepareBackend(tfjs);
       return super.computeGradients(f, variables);
+    }
+
+    /** Nobody can look at the gradients in between, so they may leave while others are still being computed. */
+    override minimize(f: () => tf.Scalar, returnCost = false, variables?: tf.Variable[]): tf.Scalar | null {
+      if (this.aggregation || this.exchange.ranks < 2) return super.minimize(f, returnCost, variables);
+      const { value, reduced, ...times } = this.exchange.differentiate((g) => this.computeGradients(g, variables), f, variables);
+      try {
+        this.hand(reduced, variables !== undefined);
+      } finally {
+        for (const { tensor } of reduced) tensor?.dispose();
+      }
+      this.steps += 1;
+      if (isLogged('DEBUG')) log('DEBUG', stepLine(this.steps, stepTimes({ ...times, appliedUs: nowUs() })));
+      if (returnCost) return value;
+      value.dispose();
+      return null;
     }
 
     /** `minimize` gives a list when it was given one, else gradients by name, only those there are. */
@@ -190,6 +209,9 @@ function wrapperClass(tfjs: Tf): Wrapper {
   classes.set(tfjs, Distributed);
   return Distributed;
 }
+
+const stepLine = (step: number, { computeMs, exposedMs, hiddenMs }: StepTimes): string =>
+  `step ${step}: compute ${computeMs.toFixed(1)} ms, communication ${exposedMs.toFixed(1)} ms exposed, ${hiddenMs.toFixed(1)} ms hidden`;
 
 let hasWarned = false;
 /** The training kernels, however the backend was chosen; a warning, once, where a slow one was. */

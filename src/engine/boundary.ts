@@ -7,9 +7,10 @@
  * | 1 | beat | communication thread | grows while its event loop turns; the main thread looks at it while it waits |
  * | 2 | poison | communication thread | 1: the first failure has happened, nothing later can succeed |
  * | 16 … | slot | both | one word a call: free, pending (main), done, told (communication thread) |
+ * | after the slots | done at | communication thread | one word a call: when it was complete, in µs of `nowUs` |
  *
  * Control travels by `postMessage`, bytes by shared memory, completion by one slot word. Order, always: first the record (a message on the port, or bytes in the
- * arena), then the word, then notify; a reader that sees the word therefore finds the record. `done`: the result lies where the call's data lay. `told`: a record
+ * arena, and the time), then the word, then notify; a reader that sees the word therefore finds the record. `done`: the result lies where the call's data lay. `told`: a record
  * (error, or gathered output) is on the port.
  */
 import { BugError } from '../errors';
@@ -29,11 +30,19 @@ const DONE = 2;
 const TOLD = 3;
 export type SlotState = 'pending' | 'done' | 'told';
 
+/** Microseconds of the clock that all threads of a process share, in 32 bits: it turns over every 71 minutes; take differences by `elapsedUs`. */
+export function nowUs(): number {
+  const [seconds, nanoseconds] = process.hrtime();
+  return (seconds * 1e6 + nanoseconds / 1e3) | 0;
+}
+/** Right for up to 35 minutes. */
+export const elapsedUs = (fromUs: number, toUs: number): number => (toUs - fromUs) | 0;
+
 export class Boundary {
   readonly words: Int32Array;
 
   /** Without an argument: made by the main thread; with the words of a boundary: the other side of it. */
-  constructor(words: Int32Array = new Int32Array(new SharedArrayBuffer(4 * (FIRST_SLOT + SLOT_COUNT)))) {
+  constructor(words: Int32Array = new Int32Array(new SharedArrayBuffer(4 * (FIRST_SLOT + 2 * SLOT_COUNT)))) {
     this.words = words;
   }
 
@@ -69,6 +78,10 @@ export class Boundary {
     Atomics.wait(this.words, FIRST_SLOT + slot, PENDING, timeoutMs);
     return this.slotState(slot);
   }
+  /** Of a slot that is no longer pending. */
+  doneAtUs(slot: number): number {
+    return this.words[FIRST_SLOT + SLOT_COUNT + slot]!;
+  }
   free(slot: number): void {
     Atomics.store(this.words, FIRST_SLOT + slot, FREE);
   }
@@ -86,6 +99,7 @@ export class Boundary {
     Atomics.store(this.words, POISON, 1);
   }
   complete(slot: number, state: 'done' | 'told'): void {
+    this.words[FIRST_SLOT + SLOT_COUNT + slot] = nowUs();
     Atomics.store(this.words, FIRST_SLOT + slot, state === 'done' ? DONE : TOLD);
     Atomics.notify(this.words, FIRST_SLOT + slot);
   }

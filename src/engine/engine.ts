@@ -28,6 +28,8 @@ export interface Outcome {
   readonly outputs?: ArrayBuffer[];
   /** For each part, rows (axis 0) of each member. */
   readonly rows?: number[][];
+  /** When the communication thread was through with it, in µs of `nowUs`. */
+  readonly doneAtUs: number;
 }
 
 export interface Pending {
@@ -48,7 +50,7 @@ export class Engine {
   private readonly worker: Worker;
   private readonly port: MessagePort;
   private readonly pendings = new Map<number, Pending>();
-  private readonly records = new Map<number, Outcome>();
+  private readonly records = new Map<number, Omit<Outcome, 'doneAtUs'>>();
   private readonly freeSlots: number[] = [];
   private usedSlots = 0;
   private nextId = 1;
@@ -195,15 +197,16 @@ export class Engine {
   /** Reads a call's outcome and frees its slot; again: the same outcome. */
   private settle(pending: Pending): Outcome {
     if (pending.outcome) return pending.outcome;
-    let outcome: Outcome = {};
+    let record: Omit<Outcome, 'doneAtUs'> = {};
     if (this.boundary.slotState(pending.slot) === 'told') {
       if (!this.records.has(pending.id)) this.drain();
       // The port was drained by an earlier wait or holds the record: it was posted before the word was set.
-      outcome = this.records.get(pending.id) ?? {
+      record = this.records.get(pending.id) ?? {
         error: this.failure ?? new HvdError(`${pending.call.kind} '${pending.call.name}' ended without a record. Please report it.`),
       };
       this.records.delete(pending.id);
     }
+    const outcome = { ...record, doneAtUs: this.boundary.doneAtUs(pending.slot) };
     pending.outcome = outcome;
     this.pendings.delete(pending.id);
     this.boundary.free(pending.slot);

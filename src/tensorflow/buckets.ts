@@ -17,25 +17,30 @@ export interface Bucket {
   readonly slots: readonly Slot[];
   /** Values and flags. */
   readonly elems: number;
-  /** The last element: > 0 after the reduction when a rank has something to tell that does not fit into these variables. Only the first bucket's is used. */
+  /** The last element: > 0 after the reduction when a rank has something to tell that does not fit into these variables. Only the last bucket's is used. */
   readonly news: number;
 }
 
-/**
- * 16 MiB: large enough for the ring's full rate, small enough that the first bucket travels while the next is filled.
- */
-export const BUCKET_BYTES = 16 << 20;
+/** Large enough for the ring's full rate, small enough that a bucket travels while the next is filled. */
+export const BUCKET_BYTES = 4 << 20;
+/** Of the bucket that leaves first: soon. */
+export const FIRST_BUCKET_BYTES = 1 << 20;
 const BYTES_PER_ELEM = 4;
 
 /** What the user wants reduced together: so many groups, or lists of variables (indexes), each of which is a bucket however large it is. */
 export type Groups = number | ReadonlyArray<readonly number[]>;
 
 /**
- * Variables in order, as many as fit into a bucket; one that is larger has a bucket of its own. There is always a bucket, if only for the news.
+ * In the order in which they leave: backpropagation reaches the last variables first, so from the last to the first, as many as fit into a bucket; one that is larger has a bucket of its own. There is
+ * always a bucket, if only for the news.
  * @param sizes elements of each variable, in order
  */
-export function makeBuckets(sizes: readonly number[], groups?: Groups, maxBytes: number = BUCKET_BYTES): Bucket[] {
-  const found = typeof groups === 'number' ? equalParts(sizes.length, groups) : grouped(sizes, groups ?? [], maxBytes);
+export function makeBuckets(
+  sizes: readonly number[],
+  groups?: Groups,
+  { firstBytes = FIRST_BUCKET_BYTES, maxBytes = BUCKET_BYTES }: { firstBytes?: number; maxBytes?: number } = {},
+): Bucket[] {
+  const found = typeof groups === 'number' ? equalParts(sizes.length, groups) : grouped(sizes, groups ?? [], firstBytes, maxBytes);
   return (found.length > 0 ? found : [[]]).map((variables) => {
     const values = variables.reduce((sum, variable) => sum + sizes[variable]!, 0);
     let from = 0;
@@ -52,24 +57,27 @@ export function makeBuckets(sizes: readonly number[], groups?: Groups, maxBytes:
 function equalParts(variables: number, count: number): number[][] {
   const parts = Math.min(count, variables);
   const startOf = (part: number): number => part * Math.floor(variables / parts) + Math.min(part, variables % parts);
-  return Array.from({ length: parts }, (_, part) => Array.from({ length: startOf(part + 1) - startOf(part) }, (_, i) => startOf(part) + i));
+  return Array.from({ length: parts }, (_, i) => parts - 1 - i).map((part) =>
+    Array.from({ length: startOf(part + 1) - startOf(part) }, (_, i) => startOf(part + 1) - 1 - i),
+  );
 }
 
-/** The lists, then what is in none of them; in the order of their first variables. */
-function grouped(sizes: readonly number[], lists: ReadonlyArray<readonly number[]>, maxBytes: number): number[][] {
-  const found = lists.filter((list) => list.length > 0).map((list) => [...list].sort((a, b) => a - b));
+/** The lists, and what is in none of them; each can leave when its first variable's gradient has come. */
+function grouped(sizes: readonly number[], lists: ReadonlyArray<readonly number[]>, firstBytes: number, maxBytes: number): number[][] {
+  const found = lists.filter((list) => list.length > 0).map((list) => [...list].sort((a, b) => b - a));
   const taken = new Set(found.flat());
   let current: number[] | undefined;
-  let bytes = 0;
-  for (const [variable, elems] of sizes.entries()) {
+  let left = 0;
+  for (let variable = sizes.length - 1; variable >= 0; variable -= 1) {
     if (taken.has(variable)) continue;
-    if (!current || bytes + elems * BYTES_PER_ELEM > maxBytes) {
+    const bytes = sizes[variable]! * BYTES_PER_ELEM;
+    if (!current || bytes > left) {
+      left = current ? maxBytes : firstBytes;
       current = [];
       found.push(current);
-      bytes = 0;
     }
     current.push(variable);
-    bytes += elems * BYTES_PER_ELEM;
+    left -= bytes;
   }
-  return found.sort(([a], [b]) => a! - b!);
+  return found.sort((a, b) => b.at(-1)! - a.at(-1)!);
 }

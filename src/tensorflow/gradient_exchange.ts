@@ -5,15 +5,28 @@
  * are new tensors, the caller's; null where no rank had a gradient.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { UsageError } from '../errors';
+import { nowUs } from '../engine/boundary';
+import { HvdError, UsageError } from '../errors';
 import { registeredSet } from '../process_set';
 import type { Groups } from './buckets';
-import { type Gradient, GradientReducer } from './gradient_reducer';
+import { GradientReducer } from './gradient_reducer';
 import type { Tf } from './load';
 import type { Named } from './local_aggregation';
 import type { ExchangeSettings } from './optimizer_options';
-import { VariableNames } from './variable_names';
+import { FailedElsewhere, type Reduction, type Span } from './reduction';
+import { watched } from './tape';
+import { type NamedShape, VariableNames } from './variable_names';
 import { variableNamed } from './variables';
+
+/** Times in µs of `nowUs`, as step_times.ts wants them. */
+export interface Differentiated {
+  readonly value: tf.Scalar;
+  readonly reduced: Named[];
+  readonly begunUs: number;
+  readonly computedUs: number;
+  readonly reducedUs: number;
+  readonly buckets: readonly Span[];
+}
 
 export class GradientExchange {
   private readonly reducer: GradientReducer;
@@ -37,14 +50,55 @@ export class GradientExchange {
   }
 
   /**
-   * Every rank calls it at the same step; the arguments are left alone.
-   * Those of local layers are not reduced.
+   * Every rank calls it at the same step; the arguments are left alone. Those of local layers are not reduced.
    * @returns of a list as many, in its order; else those that the ranks have agreed on, in their order
    * @throws MismatchError the ranks have different variables; PeerError a rank is gone; UsageError a gradient is not float32, or its variable is gone
    */
   reduce(entries: readonly Named[], isList: boolean): Named[] {
-    const reduce = (shared: readonly Named[]): Named[] => (isList ? this.reduceList(shared) : this.reduceNamed(shared));
-    return this.settings.localLayers?.around(entries, isList, this.ranks, reduce) ?? reduce(entries);
+    return this.withLocal(entries, isList, (shared) => this.reduceShared(shared, isList));
+  }
+
+  /**
+   * Differentiates a loss and reduces its gradients; with `overlap` while backpropagation still runs. Every rank calls it at the same step.
+   * @param differentiate what makes gradients of the function that it is given
+   * @param list the variables, where their positions count; else all that there are, by name
+   * @returns the loss, and what `reduce` returns; the caller's
+   * @throws what `reduce` throws
+   */
+  differentiate(
+    differentiate: (f: () => tf.Scalar) => { value: tf.Scalar; grads: tf.NamedTensorMap },
+    f: () => tf.Scalar,
+    list?: readonly tf.Variable[],
+  ): Differentiated {
+    const begunUs = nowUs();
+    const isList = list !== undefined;
+    const variables = list
+      ? (this.settings.localLayers?.others(list) ?? list)
+      : this.settings.overlap && this.names.isAgreed
+        ? this.names.list
+        : undefined;
+    const step = variables && this.begin(variables, isList);
+    let computedUs = begunUs;
+    const compute = (): { value: tf.Scalar; grads: tf.NamedTensorMap } => {
+      const result = differentiate(step && this.settings.overlap ? this.watched(f, variables, step) : f);
+      computedUs = nowUs();
+      return result;
+    };
+    const { value, grads } = step ? this.trying(step, compute) : compute();
+    try {
+      const entries = list
+        ? list.map(({ name }) => ({ name, tensor: grads[name] ?? null }))
+        : Object.entries(grads).map(([name, tensor]) => ({ name, tensor }));
+      const reduced = this.withLocal(entries, isList, (shared) =>
+        step ? this.trying(step, () => this.finish(step, variables, shared, isList)) : this.reduceShared(shared, isList),
+      );
+      return { value, reduced, begunUs, computedUs, reducedUs: nowUs(), buckets: step?.spans ?? [] };
+    } catch (error) {
+      value.dispose();
+      throw error;
+    } finally {
+      this.tfjs.dispose(grads);
+    }
   }
 
   /** The shared memory. It can be used again. */
@@ -52,43 +106,92 @@ export class GradientExchange {
     this.reducer.dispose();
   }
 
-  private reduceList(entries: readonly Named[]): Named[] {
-    const { tensors } = this.reducer.reduce(
-      entries.map((entry) => gradientOf(this.tfjs, this.settings.what, entry)),
-      'list',
-      false,
-      this.groupsOf(entries),
-    );
-    return entries.map(({ name }, i) => ({ name, tensor: tensors[i]! }));
+  private withLocal(entries: readonly Named[], isList: boolean, reduce: (shared: readonly Named[]) => Named[]): Named[] {
+    return this.settings.localLayers?.around(entries, isList, this.ranks, reduce) ?? reduce(entries);
   }
 
-  private reduceNamed(entries: readonly Named[]): Named[] {
-    const own = new Map(entries.map((entry) => [entry.name, gradientOf(this.tfjs, this.settings.what, entry).tensor]));
-    const gradients = Object.fromEntries([...own].filter(([, tensor]) => tensor)) as tf.NamedTensorMap;
-    if (!this.names.isAgreed) this.names.agree(this.tfjs, gradients);
-    const reduce = (from: number, hasNews: boolean): { named: Named[]; isNews: boolean } => {
-      const list = this.names.list.slice(from);
-      const { tensors, isNews } = this.reducer.reduce(
-        list.map(({ name, shape }): Gradient => ({ tensor: own.get(name) ?? null, shape })),
-        'names',
-        hasNews,
-        this.groupsOf(list),
-      );
-      return { named: list.map(({ name }, i) => ({ name, tensor: tensors[i]! })), isNews };
-    };
-    const count = this.names.list.length;
-    const first = reduce(
-      0,
-      Object.keys(gradients).some((name) => !this.names.has(name)),
+  private reduceShared(entries: readonly Named[], isList: boolean): Named[] {
+    if (!isList && !this.names.isAgreed) this.names.agree(this.tfjs, gradientsOf(entries));
+    const variables = isList ? entries.map((entry) => this.described(entry)) : this.names.list;
+    return this.trying(this.begin(variables, isList), (step) => this.finish(step, variables, entries, isList));
+  }
+
+  private begin(variables: readonly NamedShape[], isList: boolean): Reduction {
+    return this.reducer.begin(
+      variables.map(({ shape }) => shape),
+      isList ? 'list' : 'names',
+      this.groupsOf(variables),
     );
-    if (!first.isNews) return first.named;
+  }
+
+  /** A step of which nothing has left was never begun. */
+  private trying<R>(step: Reduction, act: (step: Reduction) => R): R {
     try {
-      this.names.agree(this.tfjs, gradients);
-      return [...first.named, ...reduce(count, false).named];
+      return act(step);
     } catch (error) {
-      for (const { tensor } of first.named) tensor?.dispose();
+      if (!step.hasBegun || error instanceof FailedElsewhere) throw error;
+      if (error instanceof HvdError) throw this.reducer.abandon(error);
+      try {
+        step.fail();
+      } catch (second) {
+        // The user's error is the cause; the next step meets what ended this one.
+        this.reducer.abandon(second);
+      }
       throw error;
     }
+  }
+
+  private watched(f: () => tf.Scalar, variables: readonly NamedShape[], step: Reduction): () => tf.Scalar {
+    const found = variables.flatMap((one, index) => {
+      const variable = 'id' in one ? (one as tf.Variable) : variableNamed(this.tfjs, one.name);
+      return variable ? [{ variable, index }] : [];
+    });
+    return watched(
+      this.tfjs,
+      f,
+      found.map(({ variable }) => variable),
+      (i, gradient) => step.take(found[i]!.index, gradient),
+    );
+  }
+
+  private finish(step: Reduction, variables: readonly NamedShape[], entries: readonly Named[], isList: boolean): Named[] {
+    if (isList) {
+      const { tensors } = step.finish(
+        entries.map((entry) => this.checked(entry)),
+        false,
+      );
+      return entries.map(({ name }, i) => ({ name, tensor: tensors[i]! }));
+    }
+    const own = new Map(entries.map((entry) => [entry.name, this.checked(entry)]));
+    const { tensors, isNews } = step.finish(
+      variables.map(({ name }) => own.get(name) ?? null),
+      entries.some(({ name, tensor }) => tensor && !this.names.has(name)),
+    );
+    const named = variables.map(({ name }, i) => ({ name, tensor: tensors[i]! }));
+    if (!isNews) return named;
+    try {
+      this.names.agree(this.tfjs, gradientsOf(entries));
+      const rest = this.names.list.slice(variables.length);
+      return [...named, ...this.trying(this.begin(rest, false), (second) => this.finish(second, rest, entries, false))];
+    } catch (error) {
+      for (const { tensor } of named) tensor?.dispose();
+      throw error;
+    }
+  }
+
+  /** A gradient has its variable's shape; without one the variable is asked. */
+  private described({ name, tensor }: Named): NamedShape {
+    const known = tensor ?? variableNamed(this.tfjs, name);
+    if (!known) throw new UsageError(`${this.settings.what}: there is no variable '${name}', and it has no gradient. Was it disposed of?`);
+    return { name, shape: known.shape };
+  }
+
+  private checked({ name, tensor }: Named): tf.Tensor | null {
+    if (tensor && tensor.dtype !== 'float32')
+      throw new UsageError(
+        `${this.settings.what}: the gradient of '${name}' is ${tensor.dtype}, but gradients are float32. Cast it first.`,
+      );
+    return tensor;
   }
 
   /** Variables that are in a group, but have no part in this step, are left out. */
@@ -100,11 +203,5 @@ export class GradientExchange {
   }
 }
 
-/** A gradient has its variable's shape; without one the variable is asked. */
-function gradientOf(tfjs: Tf, what: string, { name, tensor }: Named): Gradient {
-  const known = tensor ?? variableNamed(tfjs, name);
-  if (!known) throw new UsageError(`${what}: there is no variable '${name}', and it has no gradient. Was it disposed of?`);
-  if (tensor && tensor.dtype !== 'float32')
-    throw new UsageError(`${what}: the gradient of '${name}' is ${tensor.dtype}, but gradients are float32. Cast it first.`);
-  return { tensor, shape: known.shape };
-}
+const gradientsOf = (entries: readonly Named[]): tf.NamedTensorMap =>
+  Object.fromEntries(entries.flatMap(({ name, tensor }) => (tensor ? [[name, tensor]] : [])));

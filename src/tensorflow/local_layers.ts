@@ -35,14 +35,20 @@ export class LocalLayers {
     private readonly isScaled: boolean,
   ) {}
 
+  /** Those of other layers, in their order. */
+  others<T extends { readonly name: string }>(variables: readonly T[]): T[] {
+    const names = this.names();
+    return variables.filter(({ name }) => !names.has(name));
+  }
+
   /**
    * @param reduce what is done with the gradients of all other variables; gives new tensors
    * @param ranks what local gradients are divided by
    * @returns new tensors: reduced ones, and local ones in their places
    */
   around(entries: readonly Named[], isList: boolean, ranks: number, reduce: (shared: readonly Named[]) => Named[]): Named[] {
-    const names = new Set(this.layers.flatMap(({ weights }) => weights.map((one) => (one.read() as tf.Variable).name)));
-    const reduced = reduce(entries.filter(({ name }) => !names.has(name)));
+    const names = this.names();
+    const reduced = reduce(this.others(entries));
     const local = entries
       .filter(({ name }) => names.has(name))
       .map(({ name, tensor }) => ({ name, tensor: tensor && this.tfjs.tidy(() => this.tfjs.keep(this.share(tensor, ranks))) }));
@@ -50,6 +56,10 @@ export class LocalLayers {
     if (isList) return entries.map(({ name }) => all.get(name)!);
     for (const name of all.keys()) if (!this.order.includes(name)) this.order.push(name);
     return this.order.map((name) => all.get(name) ?? { name, tensor: null });
+  }
+
+  private names(): Set<string> {
+    return new Set(this.layers.flatMap(({ weights }) => weights.map((one) => (one.read() as tf.Variable).name)));
   }
 
   private share(tensor: tf.Tensor, ranks: number): tf.Tensor {

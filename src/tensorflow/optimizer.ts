@@ -5,7 +5,9 @@
  * that saved models name it and load without this package (but with Adamax, whose state tfjs alone cannot load, and with those of hvd.train). Slots of tfjs's optimizers are kept by POSITION: gradients are passed on in the order they came, entries without gradient included.
  */
 import type * as tf from '@tensorflow/tfjs-core';
+import { nowUs } from '../engine/boundary';
 import { UsageError } from '../errors';
+import { isLogged, log } from '../log';
 import { prepareBackend } from './backends/prepare';
 import { GradientExchange } from './gradient_exchange';
 import { checkCopies, loadTf, type Tf } from './load';
@@ -20,6 +22,7 @@ import {
   type PartialDistributedOptimizerOptions,
 } from './optimizer_options';
 import { restoreBetaPowers, setLearningRate, setMomentum } from './optimizer_state';
+import { type StepTimes, stepTimes } from './step_times';
 import { registerOptimizers } from './train';
 
 export type { DistributedOptimizerOptions, PartialDistributedOptimizerOptions };
@@ -82,6 +85,7 @@ function wrapperClass(tfjs: Tf): Wrapper {
     private readonly exchange: GradientExchange;
     private readonly aggregation?: LocalAggregation;
     private readonly passesPerStep: number;
+    private steps = 0;
     private readonly apply: (gradients: tf.NamedTensorMap | NamedTensor[]) => void;
 
     constructor(
@@ -101,6 +105,22 @@ function wrapperClass(tfjs: Tf): Wrapper {
     override computeGradients(f: () => tf.Scalar, variables?: tf.Variable[]) {
       prepareBackend(tfjs);
       return super.computeGradients(f, variables);
+    }
+
+    /** Nobody can look at the gradients in between, so they may leave while others are still being computed. */
+    override minimize(f: () => tf.Scalar, returnCost = false, variables?: tf.Variable[]): tf.Scalar | null {
+      if (this.aggregation || this.exchange.ranks < 2) return super.minimize(f, returnCost, variables);
+      const { value, reduced, ...times } = this.exchange.differentiate((g) => this.computeGradients(g, variables), f, variables);
+      try {
+        this.hand(reduced, variables !== undefined);
+      } finally {
+        for (const { tensor } of reduced) tensor?.dispose();
+      }
+      this.steps += 1;
+      if (isLogged('DEBUG')) log('DEBUG', stepLine(this.steps, stepTimes({ ...times, appliedUs: nowUs() })));
+      if (returnCost) return value;
+      value.dispose();
+      return null;
     }
 
     /** `minimize` gives a list when it was given one, else gradients by name, only those there are. */
@@ -208,3 +228,6 @@ function wrapperClass(tfjs: Tf): Wrapper {
   classes.set(tfjs, Distributed);
   return Distributed;
 }
+
+const stepLine = (step: number, { computeMs, exposedMs, hiddenMs }: StepTimes): string =>
+  `step ${step}: compute ${computeMs.toFixed(1)} ms, communication ${exposedMs.toFixed(1)} ms exposed, ${hiddenMs.toFixed(1)} ms hidden`;

@@ -25,12 +25,17 @@ export interface DistributedOptimizerOptions {
   /** Gradients are divided by it before they are summed, and by size / factor after. Default 1; another value needs op average. */
   gradientPredivideFactor?: number;
   /**
-   * What is reduced as one call: so many groups of equally many variables, or lists of variables; a variable in no list goes as by default. Default: neighbours, as many as fit into 16 MiB.
+   * What is reduced as one call: so many groups of equally many variables, or lists of variables; a variable in no list goes as by default. Default: neighbours, as many as fit into 4 MiB.
    * The same on every rank.
    */
   groups?: number | Array<tf.Variable[] | LayerVariable[]>;
   /** Who reduces together. On a rank outside it the result is the plain optimizer. Default: all ranks. */
   processSet?: ProcessSet;
+  /**
+   * Gradients leave while the rest of backpropagation still runs, in `minimize` and what calls it (`fit`, `fitDataset`, `trainOnBatch`). The results are the same to the bit. Default true; it has no effect with
+   * backwardPassesPerStep > 1.
+   */
+  overlap?: boolean;
 }
 export interface PartialDistributedOptimizerOptions extends DistributedOptimizerOptions {
   /** Gradients of their weights are not reduced. They may be built later. */
@@ -56,16 +61,14 @@ const known = [
   'gradientPredivideFactor',
   'groups',
   'processSet',
+  'overlap',
 ];
-/** Of the contract, but of later versions. */
-const later = ['overlap'];
 const ops = ['average', 'sum', 'adasum'];
 
 /** @param what whose options they are @throws UsageError an option is unknown or wrong; ProcessSetError the process set is not registered in this job */
 export function checkedOptions(tfjs: Tf, options: DistributedOptimizerOptions, what = 'DistributedOptimizer'): ExchangeSettings {
   for (const [option, value] of Object.entries(options)) {
     if (known.includes(option) || value === undefined) continue;
-    if (later.includes(option)) throw new UsageError(`${what}: the option '${option}' comes with a later version of khorovod.`);
     throw new UsageError(`${what} has no option '${option}'. It has ${known.join(', ')}.`);
   }
   const { name = '', op = 'average', backwardPassesPerStep = 1, averageAggregatedGradients = false, gradientPredivideFactor = 1 } = options;
@@ -83,6 +86,8 @@ export function checkedOptions(tfjs: Tf, options: DistributedOptimizerOptions, w
     throw new UsageError(`${what}: an adasum is not compressed. Leave compression out, or use the op 'average' or 'sum'.`);
   if (op === 'adasum' && averageAggregatedGradients)
     throw new UsageError(`${what}: adasum takes the sums of the passes. Leave averageAggregatedGradients out, or use another op.`);
+  const { overlap = true } = options;
+  if (typeof overlap !== 'boolean') throw new UsageError(`${what}: overlap is true or false, but was ${String(overlap)}.`);
   return {
     what,
     name,
@@ -93,6 +98,7 @@ export function checkedOptions(tfjs: Tf, options: DistributedOptimizerOptions, w
     gradientPredivideFactor,
     groups: checkedGroups(tfjs, options.groups, what),
     processSet: checkedSet(options.processSet, what),
+    overlap,
   };
 }
 

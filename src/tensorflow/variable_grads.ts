@@ -11,7 +11,6 @@ import { registeredSet } from '../process_set';
 import { prepareBackend } from './backends/prepare';
 import { GradientExchange } from './gradient_exchange';
 import { checkCopies, loadTf, type Tf } from './load';
-import type { Named } from './local_aggregation';
 import { checkedOptions, type DistributedOptimizerOptions, type ExchangeSettings } from './optimizer_options';
 
 const WHAT = 'variableGrads';
@@ -71,21 +70,15 @@ export function variableGrads(
   const exchange = exchangeFor(tfjs, settings);
   const { ranks } = exchange;
   prepareBackend(tfjs);
-  const own = tfjs.variableGrads(f, varList);
-  if (ranks < 2) return own as { value: tf.Scalar; grads: Record<string, tf.Tensor> };
+  if (ranks < 2) return tfjs.variableGrads(f, varList) as { value: tf.Scalar; grads: Record<string, tf.Tensor> };
+  const { value, reduced } = exchange.differentiate(
+    (g) => tfjs.variableGrads(g, varList),
+    f,
+    varList?.filter(({ trainable }) => trainable),
+  );
   const grads: Record<string, tf.Tensor> = {};
-  try {
-    const entries: Named[] = varList
-      ? varList.filter(({ trainable }) => trainable).map(({ name }) => ({ name, tensor: own.grads[name] ?? null }))
-      : Object.entries(own.grads).map(([name, tensor]) => ({ name, tensor }));
-    for (const { name, tensor } of exchange.reduce(entries, varList !== undefined)) if (tensor) grads[name] = tensor;
-  } catch (error) {
-    own.value.dispose();
-    throw error;
-  } finally {
-    tfjs.dispose(own.grads);
-  }
+  for (const { name, tensor } of reduced) if (tensor) grads[name] = tensor;
   // As TensorFlow.js has it.
   for (const { name, trainable } of varList ?? []) if (!trainable) grads[name] = null as unknown as tf.Tensor;
-  return { value: own.value, grads };
+  return { value, grads };
 }

@@ -128,7 +128,7 @@ t.test('ranks with different variables get a MismatchError that shows both, and 
   const both = (): tf.Scalar => times(a, 1).add(times(b, 1)) as tf.Scalar;
   t.throws(minimize(both, rank === 0 ? [a, b] : [b, a]), {
     code: 'ERR_HVD_MISMATCH',
-    message: /\[2\] as tensor 0 of the group on rank 0 .*\[3\] as tensor 0 of the group on rank 1.*same order, on every rank/,
+    message: /\[3\] as tensor 0 of the group on rank 0 .*\[2\] as tensor 0 of the group on rank 1.*same order, on every rank/,
   });
   const one = (): tf.Scalar => times(a, 1);
   t.throws(minimize(one, rank === 0 ? [a] : [a, b]), { code: 'ERR_HVD_MISMATCH' });

@@ -5,6 +5,7 @@ import t from 'tap';
 import { options, spellings } from '../../launcher/options';
 import { knobs } from '../../src/config';
 import * as hvd from '../../src/index';
+import { loadTf } from '../../src/tensorflow/load';
 import { checkedOptions } from '../../src/tensorflow/optimizer_options';
 
 const root = path.join(__dirname, '..', '..', '..');
@@ -72,7 +73,7 @@ t.test('what the page names is public, or not yet', async (t) => {
 /** Refused as unknown, or as later work, before its value is looked at. */
 function refusal(option: string, value: unknown): string | undefined {
   try {
-    checkedOptions({ [option]: value });
+    checkedOptions(loadTf(), { [option]: value });
   } catch (error) {
     if (/later version|has no option/.test((error as Error).message)) return (error as Error).message;
   }

@@ -2,37 +2,38 @@ import fc from 'fast-check';
 import t from 'tap';
 import { type Groups, makeBuckets } from '../../../src/tensorflow/buckets';
 
-const variablesOf = (sizes: number[], maxBytes: number): number[][] =>
-  makeBuckets(sizes, undefined, maxBytes).map(({ slots }) => slots.map(({ variable }) => variable));
+const variablesOf = (sizes: number[], maxBytes: number, firstBytes = maxBytes): number[][] =>
+  makeBuckets(sizes, undefined, { firstBytes, maxBytes }).map(({ slots }) => slots.map(({ variable }) => variable));
 
-t.test('variables in order, as many as fit; a larger one stands alone', async (t) => {
-  t.same(variablesOf([1, 2, 3], 24), [[0, 1, 2]]);
-  t.same(variablesOf([1, 2, 4], 24), [[0, 1], [2]]);
-  t.same(variablesOf([10, 1, 1], 8), [[0], [1, 2]]);
-  t.same(variablesOf([1, 10, 1], 8), [[0], [1], [2]]);
-  t.same(variablesOf([0, 0, 0], 4), [[0, 1, 2]]);
+t.test('variables from the last to the first, as many as fit; a larger one stands alone; the first bucket may be smaller', async (t) => {
+  t.same(variablesOf([1, 2, 3], 24), [[2, 1, 0]]);
+  t.same(variablesOf([4, 2, 1], 24), [[2, 1], [0]]);
+  t.same(variablesOf([10, 1, 1], 8), [[2, 1], [0]]);
+  t.same(variablesOf([1, 10, 1], 8), [[2], [1], [0]]);
+  t.same(variablesOf([1, 1, 1, 1, 1], 12, 4), [[4], [3, 2, 1], [0]]);
+  t.same(variablesOf([0, 0, 0], 4), [[2, 1, 0]]);
   t.same(variablesOf([], 4), [[]], 'there is a bucket even without variables');
 });
 
 const groupsOf = (sizes: number[], groups: Groups, maxBytes?: number): number[][] =>
-  makeBuckets(sizes, groups, maxBytes).map(({ slots }) => slots.map(({ variable }) => variable));
+  makeBuckets(sizes, groups, { maxBytes, firstBytes: maxBytes }).map(({ slots }) => slots.map(({ variable }) => variable));
 
 t.test('a number of groups: neighbours, equally many in each, whatever their sizes', async (t) => {
   t.same(groupsOf([9, 9, 9, 9, 9], 2, 4), [
-    [0, 1, 2],
-    [3, 4],
+    [4, 3],
+    [2, 1, 0],
   ]);
-  t.same(groupsOf([1, 1, 1, 1], 1), [[0, 1, 2, 3]]);
-  t.same(groupsOf([1, 1], 5), [[0], [1]]);
+  t.same(groupsOf([1, 1, 1, 1], 1), [[3, 2, 1, 0]]);
+  t.same(groupsOf([1, 1], 5), [[1], [0]]);
   t.same(groupsOf([], 3), [[]]);
 });
 
-t.test('lists of variables: each a bucket, the others as by default', async (t) => {
-  t.same(groupsOf([1, 1, 1, 1, 1], [[4, 1]]), [
-    [0, 2, 3],
-    [1, 4],
+t.test('lists of variables: each a bucket, the others as by default; what can leave first comes first', async (t) => {
+  t.same(groupsOf([1, 1, 1, 1, 1], [[1, 4]]), [
+    [4, 1],
+    [3, 2, 0],
   ]);
-  t.same(groupsOf([9, 9, 9, 9], [[0, 3], []], 40), [[0, 3], [1], [2]]);
+  t.same(groupsOf([9, 9, 9, 9], [[0, 3], []], 40), [[2], [1], [3, 0]]);
   t.same(groupsOf([], [[]]), [[]]);
 });
 
@@ -40,9 +41,9 @@ t.test('elements lie one behind the other, then the flags, then the news', async
   t.same(makeBuckets([3, 0, 2]), [
     {
       slots: [
-        { variable: 0, from: 0, elems: 3, flag: 5 },
-        { variable: 1, from: 3, elems: 0, flag: 6 },
-        { variable: 2, from: 3, elems: 2, flag: 7 },
+        { variable: 2, from: 0, elems: 2, flag: 5 },
+        { variable: 1, from: 2, elems: 0, flag: 6 },
+        { variable: 0, from: 2, elems: 3, flag: 7 },
       ],
       elems: 9,
       news: 8,
@@ -53,7 +54,7 @@ t.test('elements lie one behind the other, then the flags, then the news', async
 t.test('every element of a bucket has one use, every variable one place, whatever the sizes', async () => {
   fc.assert(
     fc.property(fc.array(fc.nat(50), { maxLength: 30 }), fc.integer({ min: 4, max: 200 }), (sizes, maxBytes) => {
-      const buckets = makeBuckets(sizes, undefined, maxBytes);
+      const buckets = makeBuckets(sizes, undefined, { firstBytes: maxBytes, maxBytes });
       const seen: number[] = [];
       for (const { slots, elems, news } of buckets) {
         const uses = new Array<number>(elems).fill(0);
@@ -67,7 +68,7 @@ t.test('every element of a bucket has one use, every variable one place, whateve
         if (!uses.every((count) => count === 1)) return false;
         if (slots.length > 1 && slots.reduce((sum, slot) => sum + slot.elems * 4, 0) > maxBytes) return false;
       }
-      return seen.length === sizes.length && seen.every((variable, i) => variable === i);
+      return seen.length === sizes.length && seen.every((variable, i) => variable === sizes.length - 1 - i);
     }),
     { seed: 7 },
   );

@@ -1,0 +1,129 @@
+/**
+ * One step's gradients on their way: each is copied into its bucket when it is known, and a bucket leaves when it is full, whether backpropagation is over or not. Main thread.
+ *
+ * Invariants: what is in a bucket does not depend on when its gradients came, so the results' bits do not either. A variable is taken once. A step that fails on one rank when some of it has left fails on
+ * every rank, and is applied on none.
+ */
+import type * as tf from '@tensorflow/tfjs-core';
+import { nowUs } from '../engine/boundary';
+import { MismatchError } from '../errors';
+import type { Handle } from '../handle';
+import { synchronize } from '../hvd';
+import type { Bucket } from './buckets';
+import { copyTensorInto, tensorFrom } from './tensors';
+
+export interface Reduced {
+  /** New tensors, in the order of the variables; null where no rank had a gradient. */
+  readonly tensors: Array<tf.Tensor | null>;
+  /** A rank (this one too) has said that it has news. */
+  readonly isNews: boolean;
+}
+/** When something was under way, in µs of `nowUs`. */
+export interface Span {
+  readonly fromUs: number;
+  readonly toUs: number;
+}
+/** A bucket and the shared memory it lies in. */
+export interface Place {
+  readonly bucket: Bucket;
+  readonly array: Float32Array;
+}
+
+/** A flag that is set: reduced with the gradients it is above 0 where one rank has set it. So large that no factor in use takes it below what fp16 can hold; infinite is as good. */
+const YES = 2 ** 15;
+
+/** In the news flag: this rank has failed. Every sum with it is it. */
+const FAILED = Number.NaN;
+
+/** All that had left has arrived: the next step begins as if this one had not been. */
+export class FailedElsewhere extends MismatchError {}
+
+export class Reduction {
+  /** By variable: its place and slot; taken out when its gradient has come. */
+  private readonly awaited = new Map<number, { readonly place: number; readonly slot: Bucket['slots'][number] }>();
+  private readonly missing: number[];
+  private readonly underWay: Array<{ readonly handles: ReadonlyArray<Handle<number>>; readonly fromUs: number } | undefined>;
+  readonly spans: Span[] = [];
+
+  /**
+   * @param shapes of the variables
+   * @param launch has a full bucket reduced; its handles end with when they were done
+   * @param tellsNews the last bucket waits for `finish`, which knows whether there is any
+   */
+  constructor(
+    private readonly places: readonly Place[],
+    private readonly shapes: ReadonlyArray<readonly number[]>,
+    private readonly launch: (place: number) => ReadonlyArray<Handle<number>>,
+    private readonly tellsNews: boolean,
+  ) {
+    for (const [place, { bucket }] of places.entries()) for (const slot of bucket.slots) this.awaited.set(slot.variable, { place, slot });
+    this.missing = places.map(({ bucket }) => bucket.slots.length);
+    this.underWay = places.map(() => undefined);
+  }
+
+  /** Whether anything has left: then the other ranks count on the rest. */
+  get hasBegun(): boolean {
+    return this.underWay.some((one) => one);
+  }
+
+  /** The argument is left alone. @param gradient null: this rank has none */
+  take(variable: number, gradient: tf.Tensor | null): void {
+    const found = this.awaited.get(variable);
+    if (!found) return;
+    this.awaited.delete(variable);
+    const { place, slot } = found;
+    const { array } = this.places[place]!;
+    const target = array.subarray(slot.from, slot.from + slot.elems);
+    if (gradient) copyTensorInto(gradient, target);
+    else target.fill(0);
+    array[slot.flag] = gradient ? YES : 0;
+    this.missing[place]! -= 1;
+    if (this.missing[place] === 0 && !(this.tellsNews && place === this.places.length - 1)) this.send(place, false);
+  }
+
+  /** Takes what has not come yet, and waits for all. @throws FailedElsewhere */
+  finish(gradients: ReadonlyArray<tf.Tensor | null>, hasNews: boolean): Reduced {
+    for (const { bucket } of this.places) for (const { variable } of bucket.slots) this.take(variable, gradients[variable]!);
+    const last = this.places.length - 1;
+    if (!this.underWay[last]) this.send(last, hasNews);
+    const tensors: Array<tf.Tensor | null> = Array(this.shapes.length).fill(null);
+    let hasFailed = false;
+    try {
+      for (const [i, { bucket, array }] of this.places.entries()) {
+        const { handles, fromUs } = this.underWay[i]!;
+        for (const handle of handles) this.spans.push({ fromUs, toUs: synchronize(handle) });
+        hasFailed ||= Number.isNaN(array[bucket.news]);
+        for (const { variable, from, elems, flag } of bucket.slots) {
+          if (array[flag]! > 0) tensors[variable] = tensorFrom(array.subarray(from, from + elems), [...this.shapes[variable]!], 'float32');
+        }
+      }
+      if (hasFailed) {
+        throw new FailedElsewhere(
+          'Another rank failed in the middle of backpropagation, when some of its gradients had left. This step was applied on no rank; see the error on that one.',
+        );
+      }
+    } catch (error) {
+      for (const tensor of tensors) tensor?.dispose();
+      throw error;
+    }
+    const { bucket, array } = this.places[last]!;
+    return { tensors, isNews: array[bucket.news]! > 0 };
+  }
+
+  /** This rank has failed in the middle of a step: the rest leaves with that news, so that nobody waits for it or applies what it has. */
+  fail(): void {
+    for (const [i, { bucket, array }] of this.places.entries()) {
+      if (this.underWay[i]) continue;
+      array[bucket.news] = FAILED;
+      this.underWay[i] = { handles: this.launch(i), fromUs: nowUs() };
+    }
+    for (const one of this.underWay) for (const handle of one!.handles) synchronize(handle);
+  }
+
+  private send(place: number, hasNews: boolean): void {
+    const { bucket, array } = this.places[place]!;
+    array[bucket.news] = hasNews ? YES : 0;
+    const fromUs = nowUs();
+    this.underWay[place] = { handles: this.launch(place), fromUs };
+  }
+}

@@ -1,0 +1,42 @@
+/**
+ * Where the time of a training step goes. Pure.
+ *
+ * Communication is hidden while the main thread computes, and exposed while it waits for it: when backpropagation is over and gradients are still under way.
+ */
+import { elapsedUs } from '../engine/boundary';
+
+/** Times in µs of `nowUs`. */
+export interface Step {
+  readonly begunUs: number;
+  /** Backpropagation was over. */
+  readonly computedUs: number;
+  /** The last result was here. */
+  readonly reducedUs: number;
+  /** The wrapped optimizer had applied it. */
+  readonly appliedUs: number;
+  /** When each bucket was under way. */
+  readonly buckets: ReadonlyArray<{ readonly fromUs: number; readonly toUs: number }>;
+}
+
+/** In ms. `compute` + `exposed` is the step. */
+export interface StepTimes {
+  readonly computeMs: number;
+  readonly exposedMs: number;
+  readonly hiddenMs: number;
+}
+
+export function stepTimes({ begunUs, computedUs, reducedUs, appliedUs, buckets }: Step): StepTimes {
+  const end = elapsedUs(begunUs, computedUs);
+  // What is under way at the same time counts once.
+  const spans = buckets
+    .map(({ fromUs, toUs }): [number, number] => [elapsedUs(begunUs, fromUs), Math.min(end, elapsedUs(begunUs, toUs))])
+    .sort(([a], [b]) => a - b);
+  let hidden = 0;
+  let covered = 0;
+  for (const [from, to] of spans) {
+    hidden += Math.max(0, to - Math.max(from, covered));
+    covered = Math.max(covered, to);
+  }
+  const exposed = elapsedUs(computedUs, reducedUs);
+  return { computeMs: (elapsedUs(begunUs, appliedUs) - exposed) / 1000, exposedMs: exposed / 1000, hiddenMs: hidden / 1000 };
+}

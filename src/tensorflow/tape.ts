@@ -1,0 +1,83 @@
+/**
+ * Tells when the gradient of each variable is final, while backpropagation still goes on. Main thread.
+ *
+ * TensorFlow.js records the forward pass on a tape and walks it backwards when the loss is known; it has no hook in between. But the tape lies open until then
+ * (`engine().state.activeTape`): in front of the first use of each variable an identity is put on it, and all uses read the identity. Walking backwards, the identity is reached when every use
+ * has added its part, so what arrives there is the variable's gradient; it is passed on unchanged.
+ * Invariants: values are those of the plain tape, bit for bit; nothing of TensorFlow.js is replaced; a variable that the loss does not depend on is never told.
+ */
+import type * as tf from '@tensorflow/tfjs-core';
+import type { Tf } from './load';
+
+/** What the tape's walk needs of a tensor that it never computes with. */
+type TensorId = Pick<tf.Tensor, 'id' | 'shape' | 'dtype' | 'size'>;
+interface TapeNode {
+  readonly id: number;
+  readonly kernelName: string;
+  inputs: Record<string, TensorId>;
+  readonly outputs: readonly TensorId[];
+  readonly saved: readonly tf.Tensor[];
+  readonly gradient?: (dys: readonly tf.Tensor[]) => Record<string, () => tf.Tensor>;
+}
+interface EngineState {
+  activeTape: TapeNode[] | null;
+  gradientDepth: number;
+}
+
+/**
+ * The function to differentiate in place of `f`. Inside other gradients (of gradients) it is `f` itself: what is final there is not known before the outermost is.
+ * @param variables whose gradients are wanted
+ * @param onFinal called during backpropagation, last used first, with the variable's index and its gradient, which belongs to the tape: copy or clone what is kept
+ */
+export function watched<Y extends tf.Tensor>(
+  tfjs: Tf,
+  f: () => Y,
+  variables: readonly tf.Variable[],
+  onFinal: (index: number, gradient: tf.Tensor) => void,
+): () => Y {
+  const { state } = tfjs.engine() as unknown as { state: EngineState };
+  return () => {
+    const loss = f();
+    const tape = state.activeTape;
+    if (tape && state.gradientDepth === 1) state.activeTape = withIdentities(tape, variables, onFinal);
+    return loss;
+  };
+}
+
+function withIdentities(
+  tape: readonly TapeNode[],
+  variables: readonly tf.Variable[],
+  onFinal: (index: number, gradient: tf.Tensor) => void,
+): TapeNode[] {
+  const indices = new Map(variables.map(({ id }, index) => [id, index]));
+  const standIns = new Map<number, TensorId>();
+  const result: TapeNode[] = [];
+  for (const node of tape) {
+    for (const [name, input] of Object.entries(node.inputs)) {
+      const index = indices.get(input.id);
+      if (index === undefined) continue;
+      let standIn = standIns.get(index);
+      if (!standIn) {
+        const variable = variables[index]!;
+        // Ids below zero are nobody's.
+        standIn = { id: -variable.id - 1, shape: variable.shape, dtype: variable.dtype, size: variable.size };
+        standIns.set(index, standIn);
+        result.push({
+          id: standIn.id,
+          kernelName: 'GradientIsFinal',
+          inputs: { x: variable },
+          outputs: [standIn],
+          saved: [],
+          gradient: ([gradient]) => {
+            onFinal(index, gradient!);
+            return { x: () => gradient!.clone() };
+          },
+        });
+      }
+      // A node's inputs may be the caller's own object.
+      node.inputs = { ...node.inputs, [name]: standIn };
+    }
+    result.push(node);
+  }
+  return result;
+}

@@ -107,7 +107,7 @@ function drawOp(kind: CallKind, dtype: Dtype, random: Random): Op {
 }
 
 function drawShape(isTensor: boolean, needsAxis: boolean, random: Random): number[] {
-  const length = random.chance(0.04) ? random.oneOf(largeLengths) : random.oneOf(lengths);
+  const length = random.chance(0.01) ? random.oneOf(largeLengths) : random.oneOf(lengths);
   if (!isTensor) return [length];
   const axes = (needsAxis ? 1 : 0) + random.below(3);
   return axes === 0 ? [] : [length, ...Array.from({ length: axes - 1 }, () => 1 + random.below(3))];

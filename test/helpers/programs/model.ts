@@ -39,7 +39,7 @@ export function elementOf({ id, op, dtype, isReal }: Call, rank: number, part: n
   return dtype.startsWith('u') ? drawn % 7 : (drawn % 7) - 3;
 }
 const elementsOf = (call: Call, rank: number, part: number): Float64Array =>
-  Float64Array.from({ length: elemsOf(shapeOf(call, rank, part)) }, (_, i) => elementOf(call, rank, part, i));
+  new Float64Array(elemsOf(shapeOf(call, rank, part))).map((_, i) => elementOf(call, rank, part, i));
 
 export function objectOf(call: Call, rank: number): unknown {
   return { rank, id: call.id, words: everyRank(call.id % 5).map((i) => `word ${i} of ${rank}`), data: Int32Array.of(rank, call.id) };
@@ -109,14 +109,19 @@ function reduced(call: Call, part: number): Pick<Expected, 'values' | 'tolerance
   }
   const values = new Float64Array(elems);
   const magnitudes = new Float64Array(elems);
-  for (let i = 0; i < elems; i += 1) {
-    const all = terms.map((term) => scaled(term[i]!, prescale));
-    const total = combined(op, all);
-    const result = op === 'average' ? (isFloat ? total / members.length : Math.trunc(total / members.length)) : total;
-    values[i] = scaled(result, postscale);
-    magnitudes[i] = sumOf(all.map(Math.abs)) / (op === 'average' ? members.length : 1);
+  for (const [position, term] of terms.entries()) {
+    for (let i = 0; i < elems; i += 1) {
+      const x = scaled(term[i]!, prescale);
+      values[i] = position === 0 ? x : combined(op, values[i]!, x);
+      magnitudes[i]! += Math.abs(x);
+    }
   }
-  const isExact = !isFloat || members.length === 1 || (!call.isReal && (op !== 'average' || members.length % 2 === 0));
+  const divisor = op === 'average' ? members.length : 1;
+  for (let i = 0; i < elems; i += 1) {
+    values[i] = scaled(isFloat ? values[i]! / divisor : Math.trunc(values[i]! / divisor), postscale);
+    magnitudes[i]! /= divisor;
+  }
+  const isExact = !isFloat || members.length === 1 || (!call.isReal && (op !== 'average' || isPowerOfTwo(members.length)));
   if (isExact) return { values };
   const bound = (magnitude: number): number =>
     call.compression === 'none'
@@ -125,8 +130,10 @@ function reduced(call: Call, part: number): Pick<Expected, 'values' | 'tolerance
   return { values, tolerance: magnitudes.map(bound) };
 }
 
-function combined(op: Call['op'], all: readonly number[]): number {
-  if (op === 'min') return Math.min(...all);
-  if (op === 'max') return Math.max(...all);
-  return op === 'product' ? all.reduce((product, x) => product * x, 1) : sumOf(all);
+const isPowerOfTwo = (count: number): boolean => Number.isInteger(Math.log2(count));
+
+function combined(op: Call['op'], a: number, b: number): number {
+  if (op === 'min') return Math.min(a, b);
+  if (op === 'max') return Math.max(a, b);
+  return op === 'product' ? a * b : a + b;
 }

@@ -96,14 +96,7 @@ async function runParallel(file, np) {
   const title = `${path.relative(path.join(root, 'dist/test'), file)} -np ${np}`;
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'khorovod-parallel-'));
   const from = performance.now();
-  const ended = await run(process.execPath, [
-    path.join(root, 'dist/launcher/tsrun.js'),
-    '-np',
-    np,
-    '--output-filename',
-    folder,
-    file,
-  ]);
+  const ended = await run(process.execPath, [path.join(root, 'dist/launcher/tsrun.js'), '-np', np, '--output-filename', folder, file]);
   const sum = { passed: 0, failed: 0, skipped: 0 };
   for (let rank = 0; rank < Number(np); rank += 1) {
     const out = path.join(folder, `rank.${rank}`, 'stdout');

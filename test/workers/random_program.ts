@@ -13,6 +13,8 @@ async function main(): Promise<void> {
   const ofJob = registerSetsOfJob();
   for (let seed = Number(firstSeed); seed < Number(firstSeed) + Number(count); seed += 1)
     await performProgram(seed, ofJob, (where) => folder && put(folder, `at-${hvd.rank()}`, where));
+  // Rank 0 coordinates the sets without it, too: it leaves when nobody needs it.
+  hvd.barrier();
   console.log(`${count} programs right`);
 }
 void main();

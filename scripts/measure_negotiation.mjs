@@ -74,6 +74,7 @@ function makeRank(rank) {
     });
   made.begin = () => conductor.begin({ control, hostOf, transport: { abort: () => {} } }, { run, membersOf: () => members });
   made.submissions = Array.from({ length: tensors }, (_, slot) => ({
+    id: 1 + slot,
     slot,
     call: callOf(slot),
     byteOffset: 0,

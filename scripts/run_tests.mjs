@@ -1,7 +1,7 @@
-// Runs test suites from dist/test and counts: `node scripts/run_tests.mjs unit parallel integration [--only REGEXP]`.
+// Runs test suites from dist/test and counts: `node scripts/run_tests.mjs unit parallel integration [--only REGEXP] [--np 1,2,3,4]`.
 //   unit, integration, schedulers, …: each file is a program that prints TAP
 //   hosts:                such programs too, each with hosts of its own; as root, with iproute2 and openssh-server, otherwise they are skipped
-//   parallel:             each file runs on every rank of `tsrun -np 1`, `2`, `3` and `4`; each rank prints TAP
+//   parallel:             each file runs on every rank of `tsrun -np 1`, `2`, `3` and `4` (--np: of others); each rank prints TAP
 // The files are run by plain node, as users run the package (the tap runner would put its own hooks into every child process). The last line is `N passed, N failed[, N skipped]`.
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
@@ -12,8 +12,9 @@ import { Parser } from 'tap-parser';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const args = process.argv.slice(2);
-const onlyAt = args.indexOf('--only');
-const only = onlyAt >= 0 ? new RegExp(args.splice(onlyAt, 2)[1]) : /./;
+const taken = (option, otherwise) => (args.includes(option) ? args.splice(args.indexOf(option), 2)[1] : otherwise);
+const only = new RegExp(taken('--only', '.'));
+const sizes = taken('--np', '1,2,3,4').split(',');
 const FILE_LIMIT_MS = 600_000;
 const AT_ONCE = { unit: 2 };
 const total = { passed: 0, failed: 0, skipped: 0 };
@@ -95,16 +96,9 @@ async function runParallel(file, np) {
   const title = `${path.relative(path.join(root, 'dist/test'), file)} -np ${np}`;
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'khorovod-parallel-'));
   const from = performance.now();
-  const ended = await run(process.execPath, [
-    path.join(root, 'dist/launcher/tsrun.js'),
-    '-np',
-    String(np),
-    '--output-filename',
-    folder,
-    file,
-  ]);
+  const ended = await run(process.execPath, [path.join(root, 'dist/launcher/tsrun.js'), '-np', np, '--output-filename', folder, file]);
   const sum = { passed: 0, failed: 0, skipped: 0 };
-  for (let rank = 0; rank < np; rank += 1) {
+  for (let rank = 0; rank < Number(np); rank += 1) {
     const out = path.join(folder, `rank.${rank}`, 'stdout');
     const found = count(`${title}, rank ${rank}`, fs.existsSync(out) ? fs.readFileSync(out, 'utf8') : '', ended);
     for (const key of Object.keys(sum)) sum[key] += found[key];
@@ -116,7 +110,7 @@ async function runParallel(file, np) {
 for (const suite of args) {
   const files = testFiles(suite);
   if (suite === 'parallel') {
-    for (const file of files) for (const np of [1, 2, 3, 4]) await runParallel(file, np);
+    for (const file of files) for (const np of sizes) await runParallel(file, np);
     continue;
   }
   const work = async () => {

@@ -32,12 +32,13 @@ export class ResponseCache {
   /** @param capacity entries; 0: off */
   constructor(private readonly capacity: number) {}
 
-  /** What the member means by `id`, and marks it as meant; undefined: forgotten since. @param positionIn where the member stands among those of that call */
-  hit(id: number, positionIn: (call: Call) => number): Call | undefined {
+  /** What the member means by `id`, with its key (made once: a new text is hashed anew for every table), and marks it as meant; undefined: forgotten since. @param positionIn where the member stands among those of that call */
+  hit(id: number, positionIn: (call: Call) => number): { key: string; call: Call } | undefined {
     const entry = this.entries.get(id);
     if (!entry) return undefined;
     entry.hits += 1;
-    return entry.calls[entry.calls.length === 1 ? 0 : positionIn(entry.calls[0]!)];
+    const { key, calls } = entry;
+    return { key, call: calls[calls.length === 1 ? 0 : positionIn(calls[0]!)]! };
   }
 
   /** All members have named the entry of this key. @returns its id */

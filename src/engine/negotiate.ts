@@ -21,7 +21,7 @@
 import { isStarAllreduce } from '../collective/select';
 import { type ErrorRecord, MismatchError, ProcessSetError, recordOf, ShutdownError, StallError, WireError } from '../errors';
 import { ResponseCache } from './cache';
-import { bytesOfCall, type Call, callKey, isByElement, type Kind } from './call';
+import { bytesOfCall, type Call, callKey, isByElement, isRagged, type Kind } from './call';
 import { type Batch, fuse, type Ready } from './fuse';
 import { type MemberSet, MemberSets, ofSet } from './member_sets';
 import { mismatchOf } from './mismatch';
@@ -117,11 +117,11 @@ export class Negotiator {
       throw new WireError(`Rank ${rank} sent one operand for ${full.length + cached.length} calls. Please report it.`);
     const resend: number[] = [];
     for (const id of cached) {
-      const call = this.cache.hit(id, (known) => this.setOf(rank, known).positions.get(rank)!);
-      if (call) this.put(rank, call, true, operand, nowMs);
+      const found = this.cache.hit(id, (known) => this.setOf(rank, known).positions.get(rank)!);
+      if (found) this.put(rank, found.key, found.call, true, operand, nowMs);
       else resend.push(id);
     }
-    for (const call of full) this.put(rank, call, false, operand, nowMs);
+    for (const call of full) this.put(rank, callKey(call), call, false, operand, nowMs);
     return { resend };
   }
 
@@ -192,8 +192,7 @@ export class Negotiator {
     return set;
   }
 
-  private put(rank: number, call: Call, isHit: boolean, operand: Uint8Array | undefined, nowMs: number): void {
-    const key = callKey(call);
+  private put(rank: number, key: string, call: Call, isHit: boolean, operand: Uint8Array | undefined, nowMs: number): void {
     const set = this.setOf(rank, call);
     if (set.departed) {
       this.refuse(set, key, call, set.departed);
@@ -251,6 +250,12 @@ export class Negotiator {
 
   private decide(key: string, { set, calls, operands: given, hits }: Waiting): Complete {
     const { hostOf } = this.options;
+    if (hits === set.members.length && given.size === 0) {
+      // What a step does again and again: of most kinds nothing is looked at but the id.
+      const [call] = calls.values() as unknown as [Call];
+      const sizes = isRagged(call.kind) ? sizesOf(set.members.map((rank) => calls.get(rank)!)) : [];
+      return { set, call, id: this.cache.use(key), cacheAs: 0, sizes };
+    }
     const present = set.members.filter((rank) => calls.has(rank));
     const all = present.map((rank) => calls.get(rank)!);
     const [call] = all as [Call];

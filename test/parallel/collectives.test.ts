@@ -45,6 +45,34 @@ t.test('allreduce of every dtype and op gives what its definition says', async (
   }
 });
 
+t.test('who is who is what the launcher said', async (t) => {
+  const said = ['RANK', 'SIZE', 'LOCAL_RANK', 'LOCAL_SIZE', 'CROSS_RANK', 'CROSS_SIZE'].map((name) =>
+    Number(process.env[`HOROVOD_${name}`]),
+  );
+  t.same([hvd.rank(), hvd.size(), hvd.localRank(), hvd.localSize(), hvd.crossRank(), hvd.crossSize()], said);
+  t.equal(hvd.isHomogeneous(), true);
+});
+
+t.test('factors before and after: floats in their own type, integers in float64 and truncated', async (t) => {
+  for (const type of arrayTypes) {
+    for (const elems of [3, 20_000]) {
+      const isFloat = type.name.startsWith('Float');
+      const scaled = (x: number, factor: number): number => (isFloat ? x * factor : Math.trunc(x * factor));
+      const mine = filled(type, elems, (i) => value(rank, i));
+      const result = numbers(hvd.allreduce(mine, { op: 'sum', prescaleFactor: 0.75, postscaleFactor: 1.5 }));
+      const expected = (i: number): number =>
+        scaled(
+          total((r) => scaled(value(r, i), 0.75)),
+          1.5,
+        );
+      t.ok(
+        result.every((x, i) => x === expected(i)),
+        `${elems} ${type.name}`,
+      );
+    }
+  }
+});
+
 t.test('a large allreduce through the ring is right in every element', async (t) => {
   const elems = 2_000_003;
   const mine = new Float32Array(elems);

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import t from 'tap';
 import * as hvd from '../../src/index';
+import { adasumOf } from '../helpers/adasum';
 import { type ArrayType, arrayTypes, filled, numbers } from '../helpers/typed_arrays';
 
 hvd.init();
@@ -225,15 +226,6 @@ t.test('a group is gathered tensor by tensor, of every dtype, ragged and empty',
 
 // ───── Adasum ─────
 
-/** In float64, neighbours first. */
-function model(vectors: readonly number[][]): number[] {
-  if (vectors.length === 1) return vectors[0]!;
-  const half = 2 ** Math.ceil(Math.log2(vectors.length) - 1);
-  const [a, b] = [model(vectors.slice(0, half)), model(vectors.slice(half))];
-  const product = (x: number[], y: number[]): number => sum(x.map((one, i) => one * y[i]!));
-  const [dot, aa, bb] = [product(a, b), product(a, a), product(b, b)];
-  return a.map((x, i) => (aa ? 1 - dot / (2 * aa) : 1) * x + (bb ? 1 - dot / (2 * bb) : 1) * b[i]!);
-}
 const isSameEverywhere = (array: Float32Array | Float64Array): boolean => {
   const own = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
   return hvd.allgather(own).every((byte, i) => byte === own[i % own.length]);
@@ -244,7 +236,7 @@ t.test('Adasum follows its definition, blocking or not, and gives the same bits 
   for (const type of [Float32Array, Float64Array]) {
     for (const elems of [0, 1, 100, 400_003]) {
       const mine = filled(type, elems, (i) => at(rank, i)) as Float32Array | Float64Array;
-      const expected = model(everyone.map((r) => Array.from({ length: elems }, (_, i) => at(r, i))));
+      const expected = adasumOf(everyone.map((r) => Array.from({ length: elems }, (_, i) => at(r, i))));
       for (const result of [hvd.allreduce(mine, { op: hvd.Adasum }), await hvd.allreduceAsync(mine, { op: 'adasum' })]) {
         t.ok(
           result.every((x, i) => Math.abs(x - expected[i]!) < 1e-5),
@@ -283,7 +275,7 @@ t.test('many small Adasums in flight are not mixed up', async (t) => {
   const handles = [0, 1, 2, 3, 4, 5].map((k) => hvd.allreduceAsync(Float32Array.of(k, k), { op: 'adasum', name: `ada.${(k + rank) % 6}` }));
   for (const [k, handle] of handles.entries()) {
     const name = (k + rank) % 6;
-    const expected = model(everyone.map((r) => new Array<number>(2).fill((name - r + 60) % 6)));
+    const expected = adasumOf(everyone.map((r) => new Array<number>(2).fill((name - r + 60) % 6)));
     t.ok((await handle).every((x, i) => Math.abs(x - expected[i]!) < 1e-5));
   }
 });

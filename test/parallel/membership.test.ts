@@ -119,6 +119,16 @@ t.test('a barrier whose time passes names who was missing, also to whoever comes
   t.throws(() => hvd.barrier({ timeoutMs: 0 }), { code: 'ERR_HVD_USAGE' });
 });
 
+t.test('a barrier of one set waits for its members only, whatever is pending besides', { skip: alone }, async (t) => {
+  const set = hvd.addProcessSet(everyone.slice(1));
+  const pending = hvd.allreduceAsync(one(rank), { op: hvd.Sum, name: 'pending' });
+  // Rank 0 waits for what rank 1 gives after the barrier: if that waited for rank 0, neither would go on.
+  if (set.included()) hvd.barrier({ processSet: set, timeoutMs: 60_000 });
+  t.same(hvd.broadcast(one(rank), 1, { name: 'after the barrier' }), one(1));
+  t.same(await pending, one(sum(everyone)));
+  hvd.removeProcessSet(set);
+});
+
 // ───── join ─────
 
 t.test('ranks with less data contribute zeros, blocking or not, in full or from the cache', async (t) => {

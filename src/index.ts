@@ -65,4 +65,5 @@ export { callbacks } from './tensorflow/callbacks';
 export { DistributedOptimizer, type DistributedOptimizerOptions } from './tensorflow/optimizer';
 export { train } from './tensorflow/train';
 export { broadcastVariables, type LayerVariable, type Variables } from './tensorflow/variables';
+export { startTimeline, stopTimeline } from './timeline';
 export type { Value } from './values';

@@ -58,16 +58,19 @@ export class GradientReducer {
    */
   reduce(gradients: readonly Gradient[], kind: 'list' | 'names', hasNews = false): Reduced {
     this.prepare(gradients, kind);
+    const { timeline } = currentEngine('DistributedOptimizer');
     const handles: Array<Handle<void>> = [];
     const tensors: Array<tf.Tensor | null> = Array(gradients.length).fill(null);
     try {
       for (const [i, place] of this.places.entries()) handles.push(this.start(place, i, gradients, hasNews));
       for (const [i, { bucket, array }] of this.places.entries()) {
         synchronize(handles[i]!);
+        const fromUs = timeline?.nowUs();
         for (const { variable, from, elems, flag } of bucket.slots) {
           if (array[flag]! > 0)
             tensors[variable] = tensorFrom(array.subarray(from, from + elems), [...gradients[variable]!.shape], 'float32');
         }
+        if (fromUs !== undefined) timeline?.copiedOut(fromUs);
       }
     } catch (error) {
       for (const tensor of tensors) tensor?.dispose();
@@ -84,6 +87,7 @@ export class GradientReducer {
   }
 
   private start({ bucket, array, described }: Place, index: number, gradients: readonly Gradient[], hasNews: boolean): Handle<void> {
+    const copyingSinceUs = currentEngine('DistributedOptimizer').timeline?.nowUs();
     for (const { variable, from, elems, flag } of bucket.slots) {
       const { tensor } = gradients[variable]!;
       const target = array.subarray(from, from + elems);
@@ -105,6 +109,7 @@ export class GradientReducer {
       options: { name: `${this.name}.${this.era ? `${this.era}.` : ''}${index}` },
       isGrouped: true,
       placed: array.byteOffset,
+      copyingSinceUs,
       finish: () => undefined,
     });
   }

@@ -6,7 +6,7 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors';
-import { isInitialized, rank, size } from '../job';
+import { currentEngine, isInitialized, rank, size } from '../job';
 import { log } from '../log';
 import { registerTrainingKernels } from './backends/wasm';
 import { type Gradient, GradientReducer } from './gradient_reducer';
@@ -114,10 +114,12 @@ function wrapperClass(tfjs: Tf): Wrapper {
     }
 
     private applyStep(entries: readonly Named[], isList: boolean): void {
-      if (size() === 1) {
-        this.hand(entries, isList);
-        return;
-      }
+      if (size() === 1) this.hand(entries, isList);
+      else this.reduceAndHand(entries, isList);
+      currentEngine('DistributedOptimizer').timeline?.step();
+    }
+
+    private reduceAndHand(entries: readonly Named[], isList: boolean): void {
       const reduced = isList ? this.reduceList(entries) : this.reduceNamed(entries);
       try {
         this.hand(reduced, isList);

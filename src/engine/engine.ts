@@ -15,7 +15,7 @@ import type { JobIdentity } from '../schedulers/identity';
 import { Boundary, SLOT_COUNT } from './boundary';
 import { type Call, callKey } from './call';
 import { type FromThread, layOutRegions, type ThreadData, type ToThread } from './messages';
-import { nowUs } from './timeline_clock';
+import { epochUs, nowUs } from './timeline_clock';
 import { MainRecorder } from './timeline_main';
 
 /** A waiting main thread looks up this often, to see that the other thread lives. */
@@ -150,8 +150,7 @@ export class Engine {
   /** From now on, into a file that holds no event yet. */
   startTimeline(file: string, marksCycles: boolean): void {
     const { rank, size, hostname } = this.config;
-    const startUs = nowUs();
-    const start = { rank, size, hostname, startUs, epochUs: Date.now() * 1000, lastId: this.nextId - 1 };
+    const start = { rank, size, hostname, startUs: nowUs(), epochUs: epochUs(), lastId: this.nextId - 1 };
     const timeline = new MainRecorder();
     this.boundary.markTimeline();
     this.tell({ kind: 'startTimeline', start, file, marksCycles, ring: timeline.ring.shared });

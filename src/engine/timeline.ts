@@ -1,17 +1,17 @@
 /**
- * The timeline: what happens to collectives on this rank, as records of Chrome's trace format (one JSON object each). Pure: events with their times go in, records come out.
+ * The timeline: what happens to collectives on this rank, as records of Chrome's trace format. Pure: events with their times go in, records come out.
  *
  * Communication thread. As in Horovod each tensor is a "process" of the trace: NEGOTIATE_<KIND> from the first rank that submits it, a tick for every rank, then <KIND> with its activities.
- * Process 0 is the rank itself: its main thread (copies, waits), its hidden communication, its steps. Invariants: on each track what begins ends in the opposite order; times in records
- * never run backwards on a track; an operation that is under way stands in the file as begun, so that the file of a job that hangs shows who is missing.
- *
- * Exposed is the time in which the main thread blocks on a collective. Hidden is the rest of the time in which one is in flight: from when this rank submitted it until it is complete.
+ * Process 0 is the rank itself: its main thread (copies, waits), its hidden communication, its steps. Invariants: on each track what begins ends in the opposite order; an operation that is under
+ * way stands among the records as begun, so that the file of a job that hangs shows who is missing.
  */
 import type { ErrorRecord } from '../errors';
 import { type Call, callKey } from './call';
+import { Overlap, type OverlapTotals } from './overlap';
+import { type Place, TraceRecords } from './trace_records';
 
 /** Events of the main thread; `from` and `until` are its times, `id` is the call's. */
-export const mainEvents = { copiedIn: 1, submitted: 2, blocked: 3, resumed: 4, settled: 5, step: 6, copiedOut: 7 } as const;
+export const mainEvents = { copiedIn: 1, submitted: 2, blocked: 3, resumed: 4, settled: 5, copiedOut: 6, step: 7 } as const;
 
 export interface TimelineStart {
   readonly rank: number;
@@ -25,11 +25,10 @@ export interface TimelineStart {
   readonly lastId: number;
 }
 
-const RANK_PID = 0;
-const MAIN_TID = 0;
-const HIDDEN_TID = 1;
-const STEPS_TID = 2;
-/** Viewers take a second for some thousand tracks; names that a program makes up anew in each step share one after that. */
+const MAIN: Place = { pid: 0, tid: 0 };
+const HIDDEN: Place = { pid: 0, tid: 1 };
+const STEPS: Place = { pid: 0, tid: 2 };
+/** Viewers take seconds for more; names that a program makes up anew in each step share a track after that. */
 const MOST_TRACKS = 4096;
 const OTHERS = '(more tensors)';
 const MOST_SHAPES = 8;
@@ -42,61 +41,50 @@ interface Track {
   readonly lanes: boolean[];
 }
 
-interface Operation {
+interface Operation extends Place {
   readonly name: string;
   readonly track: Track;
-  readonly tid: number;
   /** Begun, not ended. */
   depth: number;
   /** This rank's own. */
   call?: Call;
-  /** It counts as in flight since then. */
-  submittedUs?: number;
-  /** What the main thread had been blocked for, all together, until then. */
-  exposedBeforeUs: number;
+  /** When the main thread submitted it, and what had been exposed until then. */
+  submitted?: { readonly us: number; readonly exposedUs: number };
 }
 
 export class Timeline {
-  private records: string[] = [];
+  private readonly records: TraceRecords;
+  private readonly overlap = new Overlap((fromUs, untilUs) => this.records.span('HIDDEN_COMMUNICATION', HIDDEN, fromUs, untilUs));
   private readonly tracks = new Map<string, Track>();
   /** By key, until they have ended. */
   private readonly operations = new Map<string, Operation>();
   /** By id, until the main thread has the result. */
   private readonly calls = new Map<number, Operation>();
   private lastId: number;
-  private inFlight = 0;
   private completed = 0;
-  private blockedSinceUs?: number;
-  private hiddenSinceUs?: number;
-  private exposedUs = 0;
-  private hiddenUs = 0;
   private steps = 0;
-  private lastStep: { readonly us: number; readonly exposedUs: number; readonly hiddenUs: number };
+  private lastStep: OverlapTotals & { readonly us: number };
 
-  constructor(private readonly start: TimelineStart) {
-    const { rank, size, hostname, startUs, epochUs, lastId } = start;
+  constructor({ rank, size, hostname, startUs, epochUs, lastId }: TimelineStart) {
+    this.records = new TraceRecords(startUs);
     this.lastId = lastId;
     this.lastStep = { us: startUs, exposedUs: 0, hiddenUs: 0 };
-    this.meta('process_name', RANK_PID, 0, {
-      name: `rank ${rank} of ${size} on ${hostname}`,
-      start_time_since_epoch_in_micros: Math.round(epochUs),
-    });
-    this.meta('process_sort_index', RANK_PID, 0, { sort_index: 0 });
-    for (const [tid, name] of ['main thread', 'hidden communication', 'steps'].entries()) this.meta('thread_name', RANK_PID, tid, { name });
+    this.records.processName(MAIN.pid, `rank ${rank} of ${size} on ${hostname}`, { start_time_since_epoch_in_micros: Math.round(epochUs) });
+    this.records.threadName(MAIN, 'main thread');
+    this.records.threadName(HIDDEN, 'hidden communication');
+    this.records.threadName(STEPS, 'steps');
   }
 
   /** The records since the last time. */
   take(): string[] {
-    const { records } = this;
-    this.records = [];
-    return records;
+    return this.records.take();
   }
 
   // ───── communication thread ─────
 
   /** Requests leave. */
   cycle(us: number): void {
-    this.instant('CYCLE_START', us);
+    this.records.instant('CYCLE_START', us);
   }
 
   /** This rank's call has come from the main thread. */
@@ -107,10 +95,9 @@ export class Timeline {
     this.calls.set(id, operation);
   }
 
-  /** The coordinator knows that this rank is ready; elsewhere: it has been told. */
+  /** The coordinator knows that this rank is ready; elsewhere: it is being told. */
   ticked(rank: number, call: Call, us: number): void {
-    const { track, tid } = this.negotiating(call, us);
-    this.span(String(rank), track.pid, tid, us, us);
+    this.records.span(String(rank), this.negotiating(call, us), us, us);
   }
 
   /** All are ready, or it came to nothing. @param isQueued others are carried out before it */
@@ -141,13 +128,11 @@ export class Timeline {
     const operation = this.operations.get(key);
     if (!operation) return;
     this.operations.delete(key);
-    this.endTo(operation, 1, us);
-    if (operation.depth === 1) this.end(operation, us, { ...this.factsOf(operation, us), ...(error && wordsOf(error)) });
+    this.endTo(operation, 0, us, { ...this.factsOf(operation, us), ...(error && wordsOf(error)) });
     operation.track.lanes[operation.tid] = false;
-    if (operation.submittedUs === undefined) return;
+    if (!operation.submitted) return;
     this.completed += 1;
-    this.inFlight -= 1;
-    this.turnHidden(us);
+    this.overlap.complete(us);
   }
 
   // ───── main thread ─────
@@ -159,25 +144,25 @@ export class Timeline {
     const args = operation && { tensor: operation.name };
     switch (code) {
       case mainEvents.copiedIn:
-        this.span('MEMCPY_IN_HOST_BUFFER', RANK_PID, MAIN_TID, from, until, args);
+        this.records.span('MEMCPY_IN_HOST_BUFFER', MAIN, from, until, args);
         break;
       case mainEvents.submitted:
-        if (operation) this.enter(operation, from);
+        if (operation) operation.submitted = { us: from, exposedUs: this.overlap.totals(from).exposedUs };
+        if (operation) this.overlap.submit(from);
         break;
       case mainEvents.blocked:
-        this.blockedSinceUs = from;
-        this.push('EXPOSED_COMMUNICATION', 'B', RANK_PID, MAIN_TID, from, args);
-        this.turnHidden(from);
+        this.records.begin('EXPOSED_COMMUNICATION', MAIN, from, args);
+        this.overlap.block(from);
         break;
       case mainEvents.resumed:
         this.resume(from);
         break;
       case mainEvents.settled:
         this.calls.delete(id);
-        if (until > from) this.span('MEMCPY_OUT_HOST_BUFFER', RANK_PID, MAIN_TID, from, until, args);
+        if (until > from) this.records.span('MEMCPY_OUT_HOST_BUFFER', MAIN, from, until, args);
         break;
       case mainEvents.copiedOut:
-        this.span('MEMCPY_OUT_HOST_BUFFER', RANK_PID, MAIN_TID, from, until, args);
+        this.records.span('MEMCPY_OUT_HOST_BUFFER', MAIN, from, until);
         break;
       case mainEvents.step:
         this.step(from);
@@ -190,83 +175,47 @@ export class Timeline {
   lost(events: number, us: number): void {
     this.resume(us);
     this.calls.clear();
-    this.instant('LOST_EVENTS', us, { events });
+    this.records.instant('LOST_EVENTS', us, { events });
   }
 
   /** Ends what is open. */
   close(us: number): void {
     this.resume(us);
-    for (const operation of this.operations.values()) this.endTo(operation, 0, us);
+    for (const operation of this.operations.values()) {
+      this.endTo(operation, 0, us);
+      if (operation.submitted) this.overlap.complete(us);
+    }
     this.operations.clear();
-    this.inFlight = 0;
-    this.turnHidden(us);
-    this.instant('COMMUNICATION_TOTALS', us, {
-      operations: this.completed,
-      hidden_us: Math.round(this.hiddenUs),
-      exposed_us: Math.round(this.exposedUs),
-    });
-  }
-
-  // ───── hidden and exposed ─────
-
-  private enter(operation: Operation, us: number): void {
-    operation.submittedUs = us;
-    operation.exposedBeforeUs = this.exposedUs;
-    this.inFlight += 1;
-    this.turnHidden(us);
+    const { hiddenUs, exposedUs } = this.overlap.totals(us);
+    this.records.instant('COMMUNICATION_TOTALS', us, { operations: this.completed, ...rounded(hiddenUs, exposedUs) });
   }
 
   private resume(us: number): void {
-    if (this.blockedSinceUs === undefined) return;
-    this.exposedUs = this.exposedUntil(us);
-    this.blockedSinceUs = undefined;
-    this.push(undefined, 'E', RANK_PID, MAIN_TID, us);
-    this.turnHidden(us);
-  }
-
-  /** A stretch of hidden communication begins or ends where in-flight and blocked change. The two threads' events are in order to within the time that one takes to be told. */
-  private turnHidden(us: number): void {
-    const isHidden = this.inFlight > 0 && this.blockedSinceUs === undefined;
-    if (isHidden === (this.hiddenSinceUs !== undefined)) return;
-    if (isHidden) {
-      this.hiddenSinceUs = us;
-      return;
-    }
-    const from = this.hiddenSinceUs!;
-    this.hiddenSinceUs = undefined;
-    if (us <= from) return;
-    this.hiddenUs += us - from;
-    this.span('HIDDEN_COMMUNICATION', RANK_PID, HIDDEN_TID, from, us);
-  }
-
-  private exposedUntil(us: number): number {
-    return this.exposedUs + (this.blockedSinceUs === undefined ? 0 : Math.max(0, us - this.blockedSinceUs));
+    if (!this.overlap.isBlocked) return;
+    this.overlap.resume(us);
+    this.records.end(MAIN, us);
   }
 
   private step(us: number): void {
     this.steps += 1;
-    const now = {
-      us,
-      exposedUs: this.exposedUntil(us),
-      hiddenUs: this.hiddenUs + (this.hiddenSinceUs === undefined ? 0 : Math.max(0, us - this.hiddenSinceUs)),
-    };
-    this.span('STEP', RANK_PID, STEPS_TID, this.lastStep.us, us, {
+    const now = { us, ...this.overlap.totals(us) };
+    const { lastStep } = this;
+    this.records.span('STEP', STEPS, lastStep.us, us, {
       step: this.steps,
-      hidden_us: Math.round(now.hiddenUs - this.lastStep.hiddenUs),
-      exposed_us: Math.round(now.exposedUs - this.lastStep.exposedUs),
+      ...rounded(now.hiddenUs - lastStep.hiddenUs, now.exposedUs - lastStep.exposedUs),
     });
     this.lastStep = now;
   }
 
-  private factsOf({ call, submittedUs, exposedBeforeUs }: Operation, us: number): Record<string, unknown> {
+  private factsOf({ call, submitted }: Operation, us: number): object {
     if (!call) return {};
     const shapes = call.parts.slice(0, MOST_SHAPES).map((shape) => `[${shape.join(', ')}]`);
     if (call.parts.length > MOST_SHAPES) shapes.push(`and ${call.parts.length - MOST_SHAPES} more`);
-    const tensors = call.parts.length > 0 ? { dtype: call.dtype, shape: shapes.join(' ') } : {};
-    if (submittedUs === undefined) return tensors;
-    const flightUs = Math.max(0, us - submittedUs);
-    const exposedUs = Math.min(flightUs, Math.max(0, this.exposedUntil(us) - exposedBeforeUs));
-    return { ...tensors, hidden_us: Math.round(flightUs - exposedUs), exposed_us: Math.round(exposedUs) };
+    const tensors = shapes.length > 0 ? { dtype: call.dtype, shape: shapes.join(' ') } : {};
+    if (!submitted) return tensors;
+    const flightUs = Math.max(0, us - submitted.us);
+    const exposedUs = Math.min(flightUs, Math.max(0, this.overlap.totals(us).exposedUs - submitted.exposedUs));
+    return { ...tensors, ...rounded(flightUs - exposedUs, exposedUs) };
   }
 
   // ───── tracks ─────
@@ -285,7 +234,7 @@ export class Timeline {
     const free = track.lanes.indexOf(false);
     const tid = free < 0 ? track.lanes.length : free;
     track.lanes[tid] = true;
-    const operation: Operation = { name, track, tid, depth: 0, exposedBeforeUs: 0 };
+    const operation: Operation = { name, track, pid: track.pid, tid, depth: 0 };
     this.operations.set(key, operation);
     return operation;
   }
@@ -297,8 +246,7 @@ export class Timeline {
     if (!track) {
       track = { pid: this.tracks.size + 1, isShared: label !== name, lanes: [] };
       this.tracks.set(label, track);
-      this.meta('process_name', track.pid, 0, { name: label });
-      this.meta('process_sort_index', track.pid, 0, { sort_index: track.pid });
+      this.records.processName(track.pid, label);
     }
     return track;
   }
@@ -307,43 +255,20 @@ export class Timeline {
     return keys.map((key) => this.operations.get(key)).filter((found) => found !== undefined);
   }
 
-  // ───── records ─────
-
   private begin(operation: Operation, name: string, us: number): void {
-    const { track, tid } = operation;
-    this.push(name, 'B', track.pid, tid, us, track.isShared && operation.depth === 0 ? { tensor: operation.name } : undefined);
+    this.records.begin(name, operation, us, operation.track.isShared && operation.depth === 0 ? { tensor: operation.name } : undefined);
     operation.depth += 1;
   }
-  private end(operation: Operation, us: number, args?: object): void {
-    operation.depth -= 1;
-    this.push(undefined, 'E', operation.track.pid, operation.tid, us, args);
-  }
-  private endTo(operation: Operation, depth: number, us: number): void {
-    while (operation.depth > depth) this.end(operation, us);
-  }
-
-  private push(name: string | undefined, phase: 'B' | 'E', pid: number, tid: number, us: number, args?: object): void {
-    const named = name === undefined ? '' : `"name":"${name}",`;
-    this.records.push(`{${named}"ph":"${phase}","pid":${pid},"tid":${tid},"ts":${this.at(us)}${argsText(args)}}`);
-  }
-  private span(name: string, pid: number, tid: number, from: number, until: number, args?: object): void {
-    const [ts, end] = [this.at(from), this.at(until)];
-    this.records.push(`{"name":"${name}","ph":"X","pid":${pid},"tid":${tid},"ts":${ts},"dur":${Math.max(0, end - ts)}${argsText(args)}}`);
-  }
-  private instant(name: string, us: number, args?: object): void {
-    this.records.push(`{"name":"${name}","ph":"i","s":"g","pid":${RANK_PID},"tid":${MAIN_TID},"ts":${this.at(us)}${argsText(args)}}`);
-  }
-  private meta(name: string, pid: number, tid: number, args: object): void {
-    this.records.push(`{"name":"${name}","ph":"M","pid":${pid},"tid":${tid},"ts":0${argsText(args)}}`);
-  }
-
-  /** Whole microseconds: rounding keeps the order, and so what lies inside what. */
-  private at(us: number): number {
-    return Math.max(0, Math.round(us - this.start.startUs));
+  /** @param facts of the outermost */
+  private endTo(operation: Operation, depth: number, us: number, facts?: object): void {
+    while (operation.depth > depth) {
+      operation.depth -= 1;
+      this.records.end(operation, us, operation.depth === 0 ? facts : undefined);
+    }
   }
 }
 
-const argsText = (args: object | undefined): string => (args ? `,"args":${JSON.stringify(args)}` : '');
+const rounded = (hiddenUs: number, exposedUs: number): object => ({ hidden_us: Math.round(hiddenUs), exposed_us: Math.round(exposedUs) });
 const upper = (word: string): string => word.toUpperCase().replaceAll('-', '_');
 /** What the trace calls an algorithm of `collective/select` at work on a kind of collective. */
 export const activityOf = (algorithm: string, kind: string): string => `${upper(algorithm)}_${upper(kind)}`;

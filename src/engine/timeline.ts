@@ -151,6 +151,8 @@ export class Timeline {
         if (operation) this.overlap.submit(from);
         break;
       case mainEvents.blocked:
+        // Where the end of a wait was lost.
+        this.resume(from);
         this.records.begin('EXPOSED_COMMUNICATION', MAIN, from, args);
         this.overlap.block(from);
         break;

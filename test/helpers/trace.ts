@@ -17,6 +17,7 @@ export interface Instant {
   readonly args: Record<string, unknown>;
 }
 export interface Trace {
+  /** In the order of their beginnings, the outer first. */
   readonly slices: readonly Slice[];
   readonly instants: readonly Instant[];
   readonly processes: readonly string[];
@@ -99,5 +100,6 @@ export function readTrace(text: string): Trace {
     const [pid, tid] = key.split('/').map(Number) as [number, number];
     while (stack.length > 0) close({ pid, tid, ph: 'E', ts: 0 }, stack.pop()!);
   }
+  slices.sort((a, b) => a.from - b.from || a.depth - b.depth);
   return { slices, instants, processes: [...names].filter(([key]) => !key.includes('/')).map(([, name]) => name), problems };
 }

@@ -273,7 +273,7 @@ t.test('cycles are instants', async (t) => {
   t.same(course.trace.instants, [{ name: 'CYCLE_START', at: 3, args: {} }]);
 });
 
-t.test('whatever happens, in whatever order: a viewer finds nothing to object to', async (t) => {
+t.test('whatever happens, in whatever order: a viewer finds nothing to object to', async () => {
   const event = fc.record({ kind: fc.nat(10), name: fc.nat(3), us: fc.nat(20) });
   fc.assert(
     fc.property(fc.array(event, { maxLength: 60 }), (events) => {

@@ -6,6 +6,7 @@ import path from 'node:path';
 import t from 'tap';
 import { checkTimelineFile, makeTimelineFile, TimelineFile, type TimelineHandle, timelinePath } from '../../../src/engine/timeline_file';
 import { UsageError } from '../../../src/errors';
+import { until } from '../../helpers/processes';
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-timeline-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
@@ -99,9 +100,9 @@ t.test('a full disk ends it: one message, and the file is valid with what had be
     async () => full,
   );
   output.append(['1', '2']);
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  t.ok(await until(() => numbersIn(file).length === 2, 10_000));
   output.append(Array.from({ length: 100 }, (_, i) => `${i}`));
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  t.ok(await until(() => messages.length > 0, 10_000));
   output.append(['3']);
   await output.close();
   t.match(messages, [/^The timeline '.*full' ends here: ENOSPC.* The job goes on without it\.$/]);
@@ -117,7 +118,7 @@ t.test('a file that is removed, or was never there, ends it too', async (t) => {
     const output = new TimelineFile(file, (message) => messages.push(message));
     if (name === 'removed') {
       output.append(['1']);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      t.ok(await until(() => numbersIn(file).length === 1, 10_000));
       rmSync(file);
     }
     output.append(['2']);

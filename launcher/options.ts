@@ -196,17 +196,15 @@ export const options: readonly Option[] = [
     ...later,
   }),
 
-  observing('timeline-filename', 'Chrome trace of the collectives', {
+  observing('timeline-filename', 'Chrome trace of the collectives, by rank 0; with %r in the name one of each rank', {
     value: 'F',
     ...sets('timeline'),
     configKey: 'timeline.filename',
-    ...later,
   }),
   observing('timeline-mark-cycles', 'mark cycles in it', {
     isNegatable: true,
     ...sets('timelineMarkCycles'),
     configKey: 'timeline.mark_cycles',
-    ...later,
   }),
   observing('stall-check', 'warn about ranks that do not submit (on)', {
     isNegatable: true,

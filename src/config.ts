@@ -112,7 +112,12 @@ export const knobs = {
   autotuneStepsPerSample: knob('HOROVOD_AUTOTUNE_STEPS_PER_SAMPLE', number(1), 10, 'steps, >= 1', 'steps of a sample'),
   autotuneMaxSamples: knob('HOROVOD_AUTOTUNE_BAYES_OPT_MAX_SAMPLES', number(1), 20, 'samples, >= 1', 'samples at most'),
   autotuneNoise: knob('HOROVOD_AUTOTUNE_GAUSSIAN_PROCESS_NOISE', number(0, 1, false), 0.8, '0 to 1', 'noise of a sample'),
-  timeline: optional('HOROVOD_TIMELINE', text, 'a path', 'Chrome trace of the collectives'),
+  timeline: optional(
+    'HOROVOD_TIMELINE',
+    text,
+    'a path',
+    'Chrome trace of the collectives, by rank 0; with `%r` in the path one of each rank; DYNAMIC: none until `startTimeline`',
+  ),
   timelineMarkCycles: knob('HOROVOD_TIMELINE_MARK_CYCLES', flag, false, '0 or 1', 'mark negotiation cycles in the timeline'),
   stallCheckDisable: knob('HOROVOD_STALL_CHECK_DISABLE', flag, false, '0 or 1', 'no warnings about ranks that do not submit'),
   stallWarningSeconds: knob(

@@ -87,4 +87,5 @@ export { type SyncBatchNormalizationArgs, syncBatchNormalization } from './tenso
 export { train } from './tensorflow/train';
 export { variableGrads } from './tensorflow/variable_grads';
 export { broadcastVariables, type LayerVariable, type Variables } from './tensorflow/variables';
+export { startTimeline, stopTimeline } from './timeline';
 export type { Value } from './values';

@@ -8,6 +8,7 @@ import { writeFileSync } from 'node:fs';
 import os from 'node:os';
 import { type Config, environment, readConfig } from './config';
 import { Engine } from './engine/engine';
+import { makeTimelineFile, timelinePath } from './engine/timeline_file';
 import { type ErrorRecord, HvdError, NotInitializedError, recordOf, UsageError } from './errors';
 import { configureLog, log } from './log';
 import { factsOfThisProcess } from './schedulers/facts';
@@ -18,6 +19,8 @@ let engine: Engine | undefined;
 let generation = 0;
 let isHooked = false;
 let uncaught: ErrorRecord | undefined;
+/** Horovod's word for a timeline that `startTimeline` begins; it may do so without, here. */
+const ARMED = 'DYNAMIC';
 /** Told when the job ends, so that what belongs to it is dropped. */
 const onLeave: Array<() => void> = [];
 
@@ -42,7 +45,11 @@ function join(given: Config): void {
   hookExit();
   generation += 1;
   if (job) log('INFO', `rank ${job.rank} of ${job.size}, started by ${job.scheduler}`);
+  // A path that cannot be written ends this rank before the others count on it.
+  const timeline = config.timeline && config.timeline !== ARMED ? timelinePath(config.timeline, config.rank, config.size) : undefined;
+  if (timeline) makeTimelineFile(timeline, 'HOROVOD_TIMELINE');
   engine = new Engine(config.hostname ? config : Object.freeze({ ...config, hostname: os.hostname() }), job, generation);
+  if (timeline) engine.startTimeline(timeline, config.timelineMarkCycles);
 }
 
 /** What tsrun would have set. */

@@ -83,6 +83,8 @@ export interface Submitted<R> {
   readonly finish: (block: { engine: Engine; byteOffset: number }, outcome: Outcome) => R;
   /** The values' own place in the arena: nothing is copied. */
   readonly placed?: number;
+  /** For the timeline, where somebody else has copied them there. */
+  readonly copyingSinceUs?: number;
 }
 
 /** A group of one, as the call of its only value. */
@@ -101,7 +103,10 @@ export function describeAll(kind: Kind, values: readonly Value[]): Described[] {
   return all;
 }
 
-function start<R>({ kind, values, fields, options, isGrouped, finish, placed }: Submitted<R>, isAwaited: boolean): PendingHandle<R> {
+function start<R>(
+  { kind, values, fields, options, isGrouped, finish, placed, copyingSinceUs }: Submitted<R>,
+  isAwaited: boolean,
+): PendingHandle<R> {
   const engine = currentEngine(kind);
   const set = memberSet(kind, options.processSet);
   const state = onSet(set);
@@ -128,18 +133,22 @@ function start<R>({ kind, values, fields, options, isGrouped, finish, placed }: 
   };
   const bytes = values.reduce((sum, value) => sum + value.bytes, 0);
   const byteOffset = placed ?? engine.arena.allocate(bytes);
+  const isCopied = placed === undefined && values.length > 0;
+  const sinceUs = isCopied ? engine.timeline?.nowUs() : copyingSinceUs;
   try {
     if (placed === undefined)
       forEachPart(values, byteOffset, (value, at) => copyIn(value, engine.arena.view(dtype, at, elemsOf(value.shape))));
-    const pending = engine.submit(call, byteOffset, bytes, isAwaited);
+    const pending = engine.submit(call, byteOffset, bytes, isAwaited, sinceUs);
     const handle = new PendingHandle<R>(name, engine, pending, (outcome) => {
       if (inFlight.get(name) === handle) inFlight.delete(name);
       if (kind === 'join') state.isJoining = false;
+      const settlingUs = engine.timeline?.nowUs();
       try {
         if (outcome.error) throw atTheCall(outcome.error);
         return finish({ engine, byteOffset }, outcome);
       } finally {
         if (placed === undefined) engine.arena.release(byteOffset);
+        if (settlingUs !== undefined) engine.timeline?.settled(pending.id, settlingUs, isCopied && !outcome.error);
       }
     });
     inFlight.set(name, handle as PendingHandle<unknown>);

@@ -6,14 +6,16 @@
  * | 0 | thread | communication thread | starting, running, stopped, failed |
  * | 1 | beat | communication thread | grows while its event loop turns; the main thread looks at it while it waits |
  * | 2 | poison | communication thread | 1: the first failure has happened, nothing later can succeed |
+ * | 3 | timeline | both | 1: a timeline is recorded (main); 0: its file is complete (communication thread) |
  * | 16 … | slot | both | one word a call: free, pending (main), done, told (communication thread) |
- * | after the slots | done at | communication thread | one word a call: when it was complete, in µs of `nowUs` |
+ * | after the slots | done at | communication thread | one word a call: when it was complete, the lowest 32 bits of `nowUs` |
  *
  * Control travels by `postMessage`, bytes by shared memory, completion by one slot word. Order, always: first the record (a message on the port, or bytes in the
  * arena, and the time), then the word, then notify; a reader that sees the word therefore finds the record. `done`: the result lies where the call's data lay. `told`: a record
- * (error, or gathered output) is on the port.
+ * (error, or gathered output) is on the port. Beside the words there is one ring of events, while a timeline is recorded.
  */
 import { BugError } from '../errors';
+import { nowUs } from './clock';
 
 export type ThreadState = 'starting' | 'running' | 'stopped' | 'failed';
 const threadStates: readonly ThreadState[] = ['starting', 'running', 'stopped', 'failed'];
@@ -22,6 +24,7 @@ export const SLOT_COUNT = 1 << 16;
 const THREAD = 0;
 const BEAT = 1;
 const POISON = 2;
+const TIMELINE = 3;
 const FIRST_SLOT = 16;
 
 const FREE = 0;
@@ -29,14 +32,6 @@ const PENDING = 1;
 const DONE = 2;
 const TOLD = 3;
 export type SlotState = 'pending' | 'done' | 'told';
-
-/** Microseconds of the clock that all threads of a process share, in 32 bits: it turns over every 71 minutes; take differences by `elapsedUs`. */
-export function nowUs(): number {
-  const [seconds, nanoseconds] = process.hrtime();
-  return (seconds * 1e6 + nanoseconds / 1e3) | 0;
-}
-/** Right for up to 35 minutes. */
-export const elapsedUs = (fromUs: number, toUs: number): number => (toUs - fromUs) | 0;
 
 export class Boundary {
   readonly words: Int32Array;
@@ -78,12 +73,21 @@ export class Boundary {
     Atomics.wait(this.words, FIRST_SLOT + slot, PENDING, timeoutMs);
     return this.slotState(slot);
   }
-  /** Of a slot that is no longer pending. */
+  /** Of a slot that is no longer pending, and was not for more than half an hour: 32 bits of µs turn over every 71 minutes. */
   doneAtUs(slot: number): number {
-    return this.words[FIRST_SLOT + SLOT_COUNT + slot]!;
+    const us = nowUs();
+    return us - ((us - this.words[FIRST_SLOT + SLOT_COUNT + slot]!) | 0);
   }
   free(slot: number): void {
     Atomics.store(this.words, FIRST_SLOT + slot, FREE);
+  }
+
+  markTimeline(): void {
+    Atomics.store(this.words, TIMELINE, 1);
+  }
+  /** Blocks until the timeline's file is complete, at most so long. @returns whether it is */
+  awaitTimelineEnd(timeoutMs: number): boolean {
+    return Atomics.wait(this.words, TIMELINE, 1, timeoutMs) !== 'timed-out';
   }
 
   // ───── communication thread ─────
@@ -98,9 +102,67 @@ export class Boundary {
   poison(): void {
     Atomics.store(this.words, POISON, 1);
   }
+  endTimeline(): void {
+    Atomics.store(this.words, TIMELINE, 0);
+    Atomics.notify(this.words, TIMELINE);
+  }
   complete(slot: number, state: 'done' | 'told'): void {
-    this.words[FIRST_SLOT + SLOT_COUNT + slot] = nowUs();
+    this.words[FIRST_SLOT + SLOT_COUNT + slot] = nowUs() | 0;
     Atomics.store(this.words, FIRST_SLOT + slot, state === 'done' ? DONE : TOLD);
     Atomics.notify(this.words, FIRST_SLOT + slot);
+  }
+}
+
+/** 1 MiB: more than the main thread does while the communication thread is busy with the longest piece of its work. A power of two. */
+const RING_EVENTS = 1 << 15;
+const NUMBERS_PER_EVENT = 4;
+const WRITTEN = 0;
+const READ = 1;
+const LOST = 2;
+const HEAD_BYTES = 16;
+
+/**
+ * What the main thread does, on its way into the timeline, in the order in which it happened: four numbers an event, written by the main thread, read by the communication
+ * thread. Nothing is allocated and nobody is woken. What does not fit is lost, and counted.
+ */
+export class EventRing {
+  private readonly counts: Int32Array;
+  private readonly cells: Float64Array;
+
+  /** Without an argument: made by the main thread; with the memory of a ring: the other side of it. */
+  constructor(readonly shared = new SharedArrayBuffer(HEAD_BYTES + RING_EVENTS * NUMBERS_PER_EVENT * Float64Array.BYTES_PER_ELEMENT)) {
+    this.counts = new Int32Array(shared, 0, 3);
+    this.cells = new Float64Array(shared, HEAD_BYTES);
+  }
+
+  /** Main thread. */
+  put(code: number, from: number, until: number, id: number): void {
+    const written = this.counts[WRITTEN]!;
+    // The counts go round; their difference does not.
+    if (((written - Atomics.load(this.counts, READ)) | 0) >= RING_EVENTS) {
+      Atomics.add(this.counts, LOST, 1);
+      return;
+    }
+    const at = (written & (RING_EVENTS - 1)) * NUMBERS_PER_EVENT;
+    this.cells[at] = code;
+    this.cells[at + 1] = from;
+    this.cells[at + 2] = until;
+    this.cells[at + 3] = id;
+    Atomics.store(this.counts, WRITTEN, written + 1);
+  }
+
+  /** Communication thread: hands over what is there. `take` returns false for an event that is to stay, with all after it. */
+  drain(take: (code: number, from: number, until: number, id: number) => boolean): void {
+    const written = Atomics.load(this.counts, WRITTEN);
+    for (let read = this.counts[READ]!; read !== written; read = (read + 1) | 0) {
+      const at = (read & (RING_EVENTS - 1)) * NUMBERS_PER_EVENT;
+      if (!take(this.cells[at]!, this.cells[at + 1]!, this.cells[at + 2]!, this.cells[at + 3]!)) return;
+      Atomics.store(this.counts, READ, (read + 1) | 0);
+    }
+  }
+
+  /** Communication thread: how many were lost since the last time. */
+  takeLost(): number {
+    return Atomics.exchange(this.counts, LOST, 0);
   }
 }

@@ -6,14 +6,16 @@
  */
 import { type MessagePort, workerData } from 'node:worker_threads';
 import { HvdError, RendezvousError, recordOf } from '../errors';
-import { configureLog } from '../log';
+import { configureLog, log } from '../log';
 import { makeKernels } from '../memory/kernels';
 import type { khorovod } from '../wire/generated/messages';
-import { Boundary } from './boundary';
+import { Boundary, EventRing } from './boundary';
 import { Conductor } from './conductor';
 import type { FromThread, ThreadData, ToThread } from './messages';
 import { Operations } from './operations';
 import { openSession, type Session } from './session';
+import { TimelineFile } from './timeline_file';
+import { TimelineRecorder } from './timeline_recorder';
 
 /** Leaving: what peers still need is sent for at most so long. */
 const LEAVE_MS = 5_000;
@@ -28,6 +30,7 @@ let session: Session | undefined;
 let isReady = false;
 let isLeaving = false;
 let beats: NodeJS.Timeout | undefined;
+let timeline: TimelineRecorder | undefined;
 
 function fail(error: Error): void {
   conductor.fail(
@@ -84,13 +87,31 @@ function beat(): void {
   conductor.inspectStalls(performance.now());
 }
 
+function startTimeline({ start, file, marksCycles, ring }: Extract<ToThread, { kind: 'startTimeline' }>): void {
+  const output = new TimelineFile(file, (message) => {
+    log('WARNING', message);
+    void stopTimeline();
+  });
+  timeline = new TimelineRecorder(start, marksCycles, new EventRing(ring), output);
+  conductor.record(timeline);
+}
+
+async function stopTimeline(): Promise<void> {
+  const ending = timeline;
+  timeline = undefined;
+  conductor.record(undefined);
+  await ending?.stop();
+  if (ending) boundary.endTimeline();
+}
+
 async function leave(failed: boolean, reason: string): Promise<void> {
   isLeaving = true;
   const deadlineMs = performance.now() + LEAVE_MS;
   if (session) {
     if (failed) session.control.sendAll({ goodbye: { failed: true, reason } });
     else if (!conductor.failure) await conductor.part(reason, LEAVE_MS);
-    await session.close(failed || conductor.failure ? LEAVE_FAILED_MS : Math.max(1, deadlineMs - performance.now()));
+    const closeMs = failed || conductor.failure ? LEAVE_FAILED_MS : Math.max(1, deadlineMs - performance.now());
+    await Promise.all([session.close(closeMs), stopTimeline()]);
   }
   clearInterval(beats);
   boundary.setThread('stopped');
@@ -109,6 +130,10 @@ port.on(
         return conductor.await(message.key);
       case 'report':
         return session?.report(message.json);
+      case 'startTimeline':
+        return startTimeline(message);
+      case 'stopTimeline':
+        return void stopTimeline().catch(fail);
       case 'leave':
         return void leave(message.failed, message.reason).catch(fail);
     }

@@ -18,6 +18,7 @@ import type { FromThread, Submission } from './messages';
 import type { Decided, OperationResult, Operations } from './operations';
 import type { Session } from './session';
 import { Spinner } from './spin';
+import type { TimelineRecorder } from './timeline_recorder';
 
 export class Conductor {
   failure?: HvdError;
@@ -38,6 +39,7 @@ export class Conductor {
   /** The call that the main thread blocks on. */
   private awaited?: Submission;
   private onChange?: () => void;
+  private timeline?: TimelineRecorder;
 
   constructor(
     private readonly config: Config,
@@ -58,9 +60,17 @@ export class Conductor {
     });
   }
 
+  /** From now on; undefined: no longer. */
+  record(timeline: TimelineRecorder | undefined): void {
+    this.timeline = timeline;
+    this.operations.onActivity = timeline && ((name) => timeline.activity(this.running, name));
+    this.coordinator?.record(timeline);
+  }
+
   // ───── from the main thread ─────
 
   submit(submission: Submission): void {
+    this.timeline?.submitted(submission);
     const refusal = this.failure ? recordOf(this.failure) : this.coordinatorLeft;
     if (refusal) {
       this.complete(submission, { error: refusal });
@@ -84,6 +94,7 @@ export class Conductor {
     this.flushTimer = undefined;
     if (this.outgoing.length === 0 || this.failure) return;
     this.lastFlushMs = performance.now();
+    this.timeline?.cycle();
     const { outgoing } = this;
     this.outgoing = [];
     const [gathered, stars]: [Submission[], Submission[]] = [[], []];
@@ -104,6 +115,7 @@ export class Conductor {
       const id = this.cache.lookup(call);
       if (id === undefined) full.push(call);
       else cached.push(id);
+      if (!this.coordinator) this.timeline?.ticked(this.config.rank, call);
     }
     if (this.coordinator) this.coordinator.hear(this.config.rank, { full, cached, operand });
     else this.session.control.send(0, { requests: { full: full.map(callToRequest), cached, operand } });
@@ -177,6 +189,7 @@ export class Conductor {
         if (call) this.cache.remember(id, call);
       }
       const sizes = (response.sizes ?? []).map(({ rows }) => rows ?? []);
+      this.timeline?.decided(keys, response.error ? 'error' : (response.kind ?? ''), this.running.length + this.decisions.length > 0);
       this.decisions.push({
         keys,
         kind: response.kind ?? '',
@@ -206,13 +219,17 @@ export class Conductor {
       const submissions = decided.keys.map((key) => this.pending.get(key)).filter((found) => found !== undefined);
       if (decided.error) {
         for (const submission of submissions) this.complete(submission, { error: decided.error });
+        // Of those, too, that this rank had no part in.
+        this.settleTimeline(decided);
         continue;
       }
       this.running = decided.keys;
+      this.timeline?.began(decided.keys);
       try {
         if (decided.zeros && submissions.length === 0) {
           // A barrier wants nothing of those that have joined.
           if (decided.kind === 'allreduce') await this.operations.contributeZeros(decided, decided.zeros);
+          this.settleTimeline(decided);
           continue;
         }
         if (submissions.length !== decided.keys.length) {
@@ -232,10 +249,15 @@ export class Conductor {
     this.onChange?.();
   }
 
+  private settleTimeline({ keys, error }: Decided): void {
+    for (const key of keys) this.timeline?.ended(key, error);
+  }
+
   private complete(submission: Submission, result: OperationResult | { error: ErrorRecord }): void {
     const { id, slot, call, isAwaited } = submission;
     if (this.pending.get(callKey(call)) === submission) this.pending.delete(callKey(call));
     this.cache.answered(call);
+    this.timeline?.ended(callKey(call), 'error' in result ? result.error : undefined);
     const isTold = 'error' in result || result.rows !== undefined;
     if ('error' in result) this.tell({ kind: 'record', id, error: result.error });
     else if (isTold) this.tell({ kind: 'record', id, outputs: result.outputs, rows: result.rows }, result.outputs);

@@ -8,11 +8,12 @@
 import type { Config } from '../config';
 import { isLogged, log } from '../log';
 import type { khorovod } from '../wire/generated/messages';
-import { callToRequest } from './call';
+import { callKey, callToRequest } from './call';
 import { type Decision, Negotiator, type Requests } from './negotiate';
 import type { Operations } from './operations';
 import type { Session } from './session';
 import { StallInspector } from './stall';
+import type { TimelineRecorder } from './timeline_recorder';
 
 /** This rank as one of those that submit. */
 interface OwnRank {
@@ -25,6 +26,7 @@ export class Coordinator {
   private readonly stallInspector?: StallInspector;
   private lastTag = 0;
   private expiry?: NodeJS.Timeout;
+  private timeline?: TimelineRecorder;
 
   constructor(
     private readonly config: Config,
@@ -43,6 +45,12 @@ export class Coordinator {
       warnAfterMs: config.stallWarningSeconds * 1000,
       failAfterMs: config.stallShutdownSeconds * 1000,
     });
+  }
+
+  /** From now on; undefined: no longer. */
+  record(timeline: TimelineRecorder | undefined): void {
+    this.timeline = timeline;
+    this.negotiator.onSubmitted = timeline && ((rank, call) => timeline.ticked(rank, call));
   }
 
   hear(from: number, requests: Requests): void {
@@ -94,6 +102,9 @@ export class Coordinator {
       this.own.takeResponses(list, evicted);
       return;
     }
+    // What this rank has no part in ends for it with the decision.
+    for (const { members, names, processSet } of responses)
+      if (!members.includes(ownRank)) for (const name of names) this.timeline?.ended(callKey({ processSet, name }));
     const listOf = (rank: number): khorovod.IResponse[] => list.filter((_, i) => responses[i]!.members.includes(rank));
     for (const rank of control.linkedRanks) {
       const own = listOf(rank);

@@ -8,12 +8,15 @@ import path from 'node:path';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { type Config, environment } from '../config';
 import { type ErrorRecord, HvdError, reviveError, ShutdownError } from '../errors';
+import { log } from '../log';
 import { Arena, createMemory } from '../memory/arena';
 import { RESOLVE_MS } from '../rendezvous/resolve';
 import type { JobIdentity } from '../schedulers/identity';
 import { Boundary, SLOT_COUNT } from './boundary';
 import { type Call, callKey } from './call';
+import { epochUs, nowUs } from './clock';
 import { type FromThread, layOutRegions, type ThreadData, type ToThread } from './messages';
+import { MainRecorder } from './timeline_main';
 
 /** A waiting main thread looks up this often, to see that the other thread lives. */
 const LOOK_MS = 1000;
@@ -22,6 +25,8 @@ const DEAD_THREAD_MS = 60_000;
 const YOUNG_GENERATION_MB = 4;
 /** Leaving: what peers still need is sent for at most 5 s, then everything is closed. */
 const LEAVE_MS = 5_000;
+/** What a timeline still holds is a few writes. */
+const STOP_TIMELINE_MS = 5_000;
 
 export interface Outcome {
   readonly error?: HvdError;
@@ -46,6 +51,8 @@ export interface Pending {
 export class Engine {
   readonly arena: Arena;
   isHomogeneous = true;
+  /** While one is recorded. */
+  timeline?: MainRecorder;
   private readonly boundary = new Boundary();
   private readonly worker: Worker;
   private readonly port: MessagePort;
@@ -97,8 +104,8 @@ export class Engine {
     return this.failure;
   }
 
-  /** @throws the engine's first failure, if it has failed */
-  submit(call: Call, byteOffset: number, bytes: number, isAwaited: boolean): Pending {
+  /** @param copyingSinceUs for the timeline, if its data was copied. @throws the engine's first failure, if it has failed */
+  submit(call: Call, byteOffset: number, bytes: number, isAwaited: boolean, copyingSinceUs?: number): Pending {
     if (this.hasLeft) throw new ShutdownError(`${call.kind} '${call.name}' came after shutdown().`);
     const failure = this.firstFailure;
     if (failure) throw failure;
@@ -108,6 +115,7 @@ export class Engine {
     this.boundary.markPending(slot);
     const pending: Pending = { id: this.nextId++, slot, call, isAwaited };
     this.pendings.set(pending.id, pending);
+    this.timeline?.submitted(pending.id, copyingSinceUs, nowUs());
     this.tell({ kind: 'submit', submission: { id: pending.id, slot, call, byteOffset, bytes, isAwaited } });
     return pending;
   }
@@ -121,7 +129,9 @@ export class Engine {
     if (pending.outcome) return pending.outcome;
     if (!this.isDone(pending)) {
       if (!pending.isAwaited) this.tell({ kind: 'await', key: callKey(pending.call) });
+      this.timeline?.blocked(pending.id);
       this.block(pending);
+      this.timeline?.resumed(pending.id);
     }
     return this.settle(pending);
   }
@@ -137,6 +147,25 @@ export class Engine {
 
   report(json: string): void {
     this.tell({ kind: 'report', json });
+  }
+
+  /** From now on, into a file that holds no event yet. */
+  startTimeline(file: string, marksCycles: boolean): void {
+    const { rank, size, hostname } = this.config;
+    const start = { rank, size, hostname, startUs: nowUs(), epochUs: epochUs(), lastId: this.nextId - 1 };
+    const timeline = new MainRecorder();
+    this.boundary.markTimeline();
+    this.tell({ kind: 'startTimeline', start, file, marksCycles, ring: timeline.ring.shared });
+    this.timeline = timeline;
+  }
+
+  /** Blocks until its file is complete. Without a timeline: nothing. */
+  stopTimeline(): void {
+    if (!this.timeline) return;
+    this.timeline = undefined;
+    this.tell({ kind: 'stopTimeline' });
+    if (!this.boundary.awaitTimelineEnd(STOP_TIMELINE_MS))
+      log('WARNING', `The file of the timeline is not complete after ${STOP_TIMELINE_MS / 1000} s: the disk is slow.`);
   }
 
   /** Leaves the job, blocking at most `LEAVE_MS`. Everything pending fails with ShutdownError. */

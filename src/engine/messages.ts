@@ -6,6 +6,7 @@ import type { JobIdentity } from '../schedulers/identity';
 import type { Call } from './call';
 import { MOST_FUSED_BYTES } from './fuse';
 import type { Place } from './place';
+import type { TimelineStart } from './timeline';
 
 /** A call on its way into the communication thread. `byteOffset`: its parts lie there in the arena, one behind the other without gaps. */
 export interface Submission {
@@ -25,6 +26,8 @@ export type ToThread =
   /** The main thread blocks on the call of this key. */
   | { kind: 'await'; key: string }
   | { kind: 'report'; json: string }
+  | { kind: 'startTimeline'; start: TimelineStart; file: string; marksCycles: boolean; ring: SharedArrayBuffer }
+  | { kind: 'stopTimeline' }
   | { kind: 'leave'; failed: boolean; reason: string };
 
 export type FromThread =

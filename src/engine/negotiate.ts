@@ -105,6 +105,8 @@ export class Negotiator {
   private readonly table = new Map<string, Waiting>();
   private readonly cache: ResponseCache;
   private complete: Complete[] = [];
+  /** Told of every call that a member submits. */
+  onSubmitted?: (rank: number, call: Call) => void;
 
   constructor(private readonly options: NegotiatorOptions) {
     this.sets = new MemberSets(options.size);
@@ -216,6 +218,7 @@ export class Negotiator {
         `Rank ${rank} split alltoall '${call.name}' for ${call.splits.length} of ${set.members.length} ranks. Please report it.`,
       );
     waiting.calls.set(rank, call);
+    this.onSubmitted?.(rank, call);
     if (operand) waiting.operands.set(rank, operand);
     if (isHit) waiting.hits += 1;
     if (call.timeoutMs > 0) waiting.deadlineMs = Math.min(waiting.deadlineMs, nowMs + call.timeoutMs);

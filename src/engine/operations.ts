@@ -6,8 +6,7 @@
  * gathered in the fusion region); the result of a gather or an alltoall is a buffer of its own that is handed to the main thread without a copy.
  */
 import { execute, type Operand } from '../collective/execute';
-import type { Plan } from '../collective/plan';
-import { selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
+import { type Selected, selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
 import { bytesPerElem, elemsOf, isFloat } from '../dtype';
 import { BugError, type ErrorRecord } from '../errors';
 import { bytesOf, createMemory } from '../memory/arena';
@@ -17,6 +16,7 @@ import { bytesOfCall, type Call, type CallOp } from './call';
 import { formatOf, wireFormOf } from './compression';
 import { adasum, alltoall, reducescatter, type Seat } from './exchange';
 import type { Regions, Submission } from './messages';
+import { activityOf } from './timeline';
 
 export interface Decided {
   /** Of the calls: process set and name. */
@@ -49,7 +49,7 @@ interface Group {
   readonly members: readonly number[];
   readonly position: number;
   /** Allreduce plans by size. */
-  readonly plans: Map<number, Plan>;
+  readonly plans: Map<number, Selected>;
 }
 
 /** Memory that an operand lies in, with what works on it. */
@@ -64,6 +64,8 @@ export class Operations {
   private readonly own: Workspace;
   /** Where zeros are contributed from: it need not be part of the arena, which only the main thread gives out. */
   private spare?: Workspace;
+  /** Told what is done next. */
+  onActivity?: (name: string) => void;
 
   constructor(
     private readonly memory: WebAssembly.Memory,
@@ -87,10 +89,13 @@ export class Operations {
     const seat = this.seat(this.own, group, decided.tag);
     switch (decided.kind) {
       case 'allreduce':
-        if (call.op === 'adasum') await adasum(seat, call, this.operandFor(call, this.own, submission.byteOffset, submission.bytes, group));
-        else await this.allreduce(call, submissions, group, seat);
+        if (call.op === 'adasum') {
+          this.onActivity?.(activityOf('adasum', call.kind));
+          await adasum(seat, call, this.operandFor(call, this.own, submission.byteOffset, submission.bytes, group));
+        } else await this.allreduce(call, submissions, group, seat);
         return submissions.map(() => ({}));
       case 'reducescatter':
+        this.onActivity?.(activityOf('ring', call.kind));
         await reducescatter(seat, call, this.operandFor(call, this.own, submission.byteOffset, submission.bytes, group));
         return [{}];
       case 'broadcast':
@@ -99,6 +104,7 @@ export class Operations {
       case 'allgather':
         return [await this.allgather(submission, decided.sizes, seat)];
       case 'alltoall':
+        this.onActivity?.(activityOf('pairwise', call.kind));
         return [await alltoall(seat, call, this.operandOf(submission), decided.sizes)];
       case 'barrier':
         return [{}];
@@ -145,6 +151,7 @@ export class Operations {
 
   /** @throws BugError the result is of another call */
   place(submission: Submission, result: Uint8Array): void {
+    this.onActivity?.(activityOf('star', submission.call.kind));
     if (result.length !== submission.bytes)
       throw new BugError(`The result of '${submission.call.name}' has ${result.length} bytes, not ${submission.bytes}. Please report it.`);
     this.operandOf(submission).set(result);
@@ -194,10 +201,13 @@ export class Operations {
     if (isScattered) {
       if (totalBytes > this.regions.fusion.bytes)
         throw new BugError(`A fused operation of ${totalBytes} bytes does not fit the fusion region. Please report it.`);
+      this.onActivity?.('MEMCPY_IN_FUSION_BUFFER');
       this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(at, slot, bytes));
     }
     await this.reduce(this.operandFor(call, this.own, base, totalBytes, group), group, seat);
-    if (isScattered) this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(slot, at, bytes));
+    if (!isScattered) return;
+    this.onActivity?.('MEMCPY_OUT_FUSION_BUFFER');
+    this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(slot, at, bytes));
   }
 
   /** What lies at `base` as the operand of a reduction, prescaled. */
@@ -218,23 +228,25 @@ export class Operations {
   }
 
   private reduce(operand: Operand, group: Group, { route, scratch }: Seat): Promise<void> {
-    return execute(this.allreducePlan(operand.bytes.length / operand.bytesPerElem, operand.bytesPerElem, group), route, operand, scratch);
+    const { plan, algorithm } = this.selectedAllreduce(operand.bytes.length / operand.bytesPerElem, operand.bytesPerElem, group);
+    this.onActivity?.(activityOf(algorithm, 'allreduce'));
+    return execute(plan, route, operand, scratch);
   }
 
   /** A step reduces the same sizes again and again. */
-  private allreducePlan(elems: number, itemBytes: number, { members, position, plans }: Group): Plan {
+  private selectedAllreduce(elems: number, itemBytes: number, { members, position, plans }: Group): Selected {
     const key = elems * MOST_ITEM_BYTES + itemBytes;
-    let plan = plans.get(key);
-    if (!plan) {
-      plan = selectAllreduce({ rank: position, size: members.length, elems, bytesPerElem: itemBytes }).plan;
-      this.keptSteps += plan.sends.length + plan.recvs.length + 1;
+    let selected = plans.get(key);
+    if (!selected) {
+      selected = selectAllreduce({ rank: position, size: members.length, elems, bytesPerElem: itemBytes });
+      this.keptSteps += selected.plan.sends.length + selected.plan.recvs.length + 1;
       if (this.keptSteps > MOST_KEPT_STEPS) {
         for (const group of this.groups.values()) group.plans.clear();
         this.keptSteps = 0;
       }
-      plans.set(key, plan);
+      plans.set(key, selected);
     }
-    return plan;
+    return selected;
   }
 
   private pack(submissions: readonly Submission[], base: number, move: (slot: number, at: number, bytes: number) => void): void {
@@ -274,13 +286,14 @@ export class Operations {
 
   private async broadcast({ call, byteOffset, bytes }: Submission, { route, position, scratch }: Seat): Promise<void> {
     const { members } = route;
-    const { plan } = selectBroadcast({
+    const { plan, algorithm } = selectBroadcast({
       rank: position,
       size: members.length,
       root: members.indexOf(call.root),
       elems: bytes,
       bytesPerElem: 1,
     });
+    this.onActivity?.(activityOf(algorithm, 'broadcast'));
     await execute(plan, route, { bytes: this.view(byteOffset, bytes), bytesPerElem: 1 }, scratch);
   }
 
@@ -300,7 +313,8 @@ export class Operations {
       const ownAt = bytesOf.slice(0, position).reduce((sum, bytes) => sum + bytes, 0);
       output.set(this.view(at, ownBytes), ownAt);
       at += ownBytes;
-      const { plan } = selectAllgather({ rank: position, size: members.length, elemsOf: bytesOf, bytesPerElem: 1 });
+      const { plan, algorithm } = selectAllgather({ rank: position, size: members.length, elemsOf: bytesOf, bytesPerElem: 1 });
+      this.onActivity?.(activityOf(algorithm, 'allgather'));
       await execute(plan, route, { bytes: output, bytesPerElem: 1 }, scratch);
       outputs.push(output.buffer as ArrayBuffer);
     }

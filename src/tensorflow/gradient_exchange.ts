@@ -5,7 +5,7 @@
  * are new tensors, the caller's; null where no rank had a gradient.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { nowUs } from '../engine/boundary';
+import { nowUs } from '../engine/clock';
 import { HvdError, UsageError } from '../errors';
 import { registeredSet } from '../process_set';
 import type { Groups } from './buckets';

@@ -57,7 +57,8 @@ export class GradientReducer {
    */
   begin(shapes: ReadonlyArray<readonly number[]>, kind: 'list' | 'names', groups?: Groups): Reduction {
     this.prepare(shapes, kind, groups);
-    return new Reduction(this.places, shapes, (place) => this.launch(place), kind === 'names');
+    const { timeline } = currentEngine('DistributedOptimizer');
+    return new Reduction(this.places, shapes, (place, copyingSinceUs) => this.launch(place, copyingSinceUs), kind === 'names', timeline);
   }
 
   dispose(): void {
@@ -66,7 +67,7 @@ export class GradientReducer {
     this.signature = '';
   }
 
-  private launch(place: number): Array<Handle<number>> {
+  private launch(place: number, copyingSinceUs: number): Array<Handle<number>> {
     const { prescaleFactor, postscaleFactor, compression, processSet } = this.options;
     return this.places[place]!.parts.map(({ suffix, op, byteOffset, described }) =>
       launch({
@@ -76,6 +77,7 @@ export class GradientReducer {
         options: { name: `${this.name}.${this.era ? `${this.era}.` : ''}${place}${suffix}`, processSet },
         isGrouped: true,
         placed: byteOffset,
+        copyingSinceUs,
         finish: (_block, { doneAtUs }) => doneAtUs,
       }),
     );

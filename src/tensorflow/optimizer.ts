@@ -5,8 +5,9 @@
  * that saved models name it and load without this package (but with Adamax, whose state tfjs alone cannot load, and with those of hvd.train). Slots of tfjs's optimizers are kept by POSITION: gradients are passed on in the order they came, entries without gradient included.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { nowUs } from '../engine/boundary';
+import { nowUs } from '../engine/clock';
 import { UsageError } from '../errors';
+import { currentEngine } from '../job';
 import { isLogged, log } from '../log';
 import { prepareBackend } from './backends/prepare';
 import { GradientExchange } from './gradient_exchange';
@@ -117,6 +118,7 @@ function wrapperClass(tfjs: Tf): Wrapper {
         for (const { tensor } of reduced) tensor?.dispose();
       }
       this.steps += 1;
+      currentEngine('DistributedOptimizer').timeline?.step();
       if (isLogged('DEBUG')) log('DEBUG', stepLine(this.steps, stepTimes({ ...times, appliedUs: nowUs() })));
       if (returnCost) return value;
       value.dispose();
@@ -149,10 +151,12 @@ function wrapperClass(tfjs: Tf): Wrapper {
     }
 
     private applyStep(entries: readonly Named[], isList: boolean, ranks: number): void {
-      if (ranks < 2) {
-        this.hand(entries, isList);
-        return;
-      }
+      if (ranks < 2) this.hand(entries, isList);
+      else this.reduceAndHand(entries, isList);
+      currentEngine('DistributedOptimizer').timeline?.step();
+    }
+
+    private reduceAndHand(entries: readonly Named[], isList: boolean): void {
       const reduced = this.exchange.reduce(entries, isList);
       try {
         this.hand(reduced, isList);

@@ -5,7 +5,8 @@
  * every rank, and is applied on none.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { nowUs } from '../engine/boundary';
+import { nowUs } from '../engine/clock';
+import type { MainRecorder } from '../engine/timeline_main';
 import { MismatchError } from '../errors';
 import type { Handle } from '../handle';
 import { synchronize } from '../hvd';
@@ -42,6 +43,8 @@ export class Reduction {
   /** By variable: its place and slot; taken out when its gradient has come. */
   private readonly awaited = new Map<number, { readonly place: number; readonly slot: Bucket['slots'][number] }>();
   private readonly missing: number[];
+  /** Time spent on copying, by place. */
+  private readonly copyingUs: number[];
   private readonly underWay: Array<{ readonly handles: ReadonlyArray<Handle<number>>; readonly fromUs: number } | undefined>;
   readonly spans: Span[] = [];
 
@@ -53,11 +56,13 @@ export class Reduction {
   constructor(
     private readonly places: readonly Place[],
     private readonly shapes: ReadonlyArray<readonly number[]>,
-    private readonly launch: (place: number) => ReadonlyArray<Handle<number>>,
+    private readonly launch: (place: number, copyingSinceUs: number) => ReadonlyArray<Handle<number>>,
     private readonly tellsNews: boolean,
+    private readonly timeline?: MainRecorder,
   ) {
     for (const [place, { bucket }] of places.entries()) for (const slot of bucket.slots) this.awaited.set(slot.variable, { place, slot });
     this.missing = places.map(({ bucket }) => bucket.slots.length);
+    this.copyingUs = places.map(() => 0);
     this.underWay = places.map(() => undefined);
   }
 
@@ -73,10 +78,12 @@ export class Reduction {
     this.awaited.delete(variable);
     const { place, slot } = found;
     const { array } = this.places[place]!;
+    const fromUs = nowUs();
     const target = array.subarray(slot.from, slot.from + slot.elems);
     if (gradient) copyTensorInto(gradient, target);
     else target.fill(0);
     array[slot.flag] = gradient ? YES : 0;
+    this.copyingUs[place]! += nowUs() - fromUs;
     this.missing[place]! -= 1;
     if (this.missing[place] === 0 && !(this.tellsNews && place === this.places.length - 1)) this.send(place, false);
   }
@@ -93,9 +100,11 @@ export class Reduction {
         const { handles, fromUs } = this.underWay[i]!;
         for (const handle of handles) this.spans.push({ fromUs, toUs: synchronize(handle) });
         hasFailed ||= Number.isNaN(array[bucket.news]);
+        const copyingSinceUs = nowUs();
         for (const { variable, from, elems, flag } of bucket.slots) {
           if (array[flag]! > 0) tensors[variable] = tensorFrom(array.subarray(from, from + elems), [...this.shapes[variable]!], 'float32');
         }
+        this.timeline?.copiedOut(copyingSinceUs);
       }
       if (hasFailed) {
         throw new FailedElsewhere(
@@ -115,7 +124,7 @@ export class Reduction {
     for (const [i, { bucket, array }] of this.places.entries()) {
       if (this.underWay[i]) continue;
       array[bucket.news] = FAILED;
-      this.underWay[i] = { handles: this.launch(i), fromUs: nowUs() };
+      this.underWay[i] = { handles: this.launch(i, nowUs()), fromUs: nowUs() };
     }
     for (const one of this.underWay) for (const handle of one!.handles) synchronize(handle);
   }
@@ -124,6 +133,7 @@ export class Reduction {
     const { bucket, array } = this.places[place]!;
     array[bucket.news] = hasNews ? YES : 0;
     const fromUs = nowUs();
-    this.underWay[place] = { handles: this.launch(place), fromUs };
+    // A gradient came now and another then: shown as one copy that ends when they leave.
+    this.underWay[place] = { handles: this.launch(place, fromUs - this.copyingUs[place]!), fromUs };
   }
 }

@@ -3,9 +3,8 @@
  *
  * Communication is hidden while the main thread computes, and exposed while it waits for it: when backpropagation is over and gradients are still under way.
  */
-import { elapsedUs } from '../engine/boundary';
 
-/** Times in µs of `nowUs`. */
+/** Times in µs of one clock. */
 export interface Step {
   readonly begunUs: number;
   /** Backpropagation was over. */
@@ -26,10 +25,10 @@ export interface StepTimes {
 }
 
 export function stepTimes({ begunUs, computedUs, reducedUs, appliedUs, buckets }: Step): StepTimes {
-  const end = elapsedUs(begunUs, computedUs);
+  const end = computedUs - begunUs;
   // What is under way at the same time counts once.
   const spans = buckets
-    .map(({ fromUs, toUs }): [number, number] => [elapsedUs(begunUs, fromUs), Math.min(end, elapsedUs(begunUs, toUs))])
+    .map(({ fromUs, toUs }): [number, number] => [fromUs - begunUs, Math.min(end, toUs - begunUs)])
     .sort(([a], [b]) => a - b);
   let hidden = 0;
   let covered = 0;
@@ -37,6 +36,6 @@ export function stepTimes({ begunUs, computedUs, reducedUs, appliedUs, buckets }
     hidden += Math.max(0, to - Math.max(from, covered));
     covered = Math.max(covered, to);
   }
-  const exposed = elapsedUs(computedUs, reducedUs);
-  return { computeMs: (elapsedUs(begunUs, appliedUs) - exposed) / 1000, exposedMs: exposed / 1000, hiddenMs: hidden / 1000 };
+  const exposed = reducedUs - computedUs;
+  return { computeMs: (appliedUs - begunUs - exposed) / 1000, exposedMs: exposed / 1000, hiddenMs: hidden / 1000 };
 }

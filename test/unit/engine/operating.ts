@@ -8,8 +8,8 @@ import { makeKernels } from '../../../src/memory/kernels';
 import { inProcessTransports } from '../../../src/transport/in_process';
 
 /** `at`: where an operand of at most 1 MiB may lie. */
-export function makeOperations(size: number) {
-  const regions = layOutRegions(0);
+export function makeOperations(size: number, fusionThresholdBytes = 0) {
+  const regions = layOutRegions(fusionThresholdBytes);
   return inProcessTransports(size).map((transport) => {
     const memory = createMemory();
     memory.grow(Math.ceil((regions.reservedBytes + (1 << 20)) / 65536));

@@ -1,7 +1,7 @@
 /** The arithmetic of a small allreduce that the coordinator carries out alone, against plain loops and against the plan of two ranks. */
 import t from 'tap';
 import { type Dtype, dtypes, isFloat, type NumericArray } from '../../../src/dtype';
-import { type Call, type ElementOp, elementOps } from '../../../src/engine/call';
+import { type Call, callKey, type ElementOp, elementOps } from '../../../src/engine/call';
 import { BugError } from '../../../src/errors';
 import { bytesOf } from '../../../src/memory/arena';
 import { call } from './calls';
@@ -79,4 +79,21 @@ t.test('a result is kept when the next one is made, and lands where its call lay
   t.same([...bytesOf(memory, at, 5)], [0, 3, 3, 3, 0]);
   t.same([...operations.operandOf(submission)], [3, 3, 3]);
   t.throws(() => operations.place(submission, operand(1).subarray(1)), BugError);
+});
+
+t.test('what is told of the work: copies into the fusion region and back, and the algorithm', async (t) => {
+  const ranks = makeOperations(2, 1024);
+  const told: string[] = [];
+  ranks[0]!.operations.onActivity = (name) => told.push(name);
+  const calls = ['a', 'b'].map((name) => call(name, { parts: [[4]] }));
+  await Promise.all(
+    ranks.map(({ operations, at }) =>
+      operations.run(
+        { keys: calls.map(callKey), kind: 'allreduce', processSet: 0, tag: 1, sizes: [] },
+        // Not one right behind the other.
+        calls.map((one, i) => ({ id: i, slot: i, call: one, byteOffset: at + 64 * i, bytes: 16, isAwaited: true })),
+      ),
+    ),
+  );
+  t.same(told, ['MEMCPY_IN_FUSION_BUFFER', 'RECURSIVE_DOUBLING_ALLREDUCE', 'MEMCPY_OUT_FUSION_BUFFER']);
 });

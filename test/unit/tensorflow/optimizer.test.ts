@@ -99,8 +99,8 @@ t.test('what is wrong is said at the call', async (t) => {
   wrong({}, /takes a tf.Optimizer/, null);
   wrong({}, /takes a tf.Optimizer/, {});
   wrong({}, /wrapped already/, hvd.DistributedOptimizer(tf.train.sgd(1)));
+  wrong({ overlap: 1 as unknown as boolean }, /overlap is true or false, but was 1/);
   wrong({ op: 'min' }, /'min'/);
-  wrong({ overlap: true }, /'overlap' comes with a later version/);
   wrong({ backward: 2 }, /no option 'backward'/);
   for (const passes of [0, -1, 1.5, '2']) wrong({ backwardPassesPerStep: passes }, /backwardPassesPerStep/);
   for (const factor of [0, -1, Number.NaN, '2']) wrong({ gradientPredivideFactor: factor }, /gradientPredivideFactor/);

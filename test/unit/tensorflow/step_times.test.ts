@@ -18,17 +18,3 @@ t.test('a bucket is hidden until backpropagation is over; what is under way at o
     { computeMs: 11, exposedMs: 3, hiddenMs: 6 },
   );
 });
-
-t.test('the clock may turn over within a step', async (t) => {
-  const turned = (us: number): number => (us + 2 ** 31 - 5000) | 0;
-  t.same(
-    stepTimes({
-      begunUs: turned(1000),
-      computedUs: turned(11_000),
-      reducedUs: turned(14_000),
-      appliedUs: turned(15_000),
-      buckets: [{ fromUs: turned(3000), toUs: turned(13_000) }],
-    }),
-    { computeMs: 11, exposedMs: 3, hiddenMs: 8 },
-  );
-});

@@ -55,7 +55,7 @@ async function main(): Promise<void> {
   seed += hvd.rank();
 
   /** The policy's tendency to the right in these states, as a logit. */
-  const tendency = (states: State[]) => (policy.apply(tf.tensor2d(states)) as tf.Tensor).reshape<tf.Rank.R1>([-1]);
+  const tendency = (states: State[]) => (policy.apply(tf.tensor2d(states)) as tf.Tensor).flatten();
   const drawn = (state: State) => tf.tidy(() => (random(0, 1) < tendency([state]).sigmoid().dataSync()[0]! ? 1 : 0));
   const likeliest = (state: State) => tf.tidy(() => (tendency([state]).dataSync()[0]! > 0 ? 1 : 0));
   const lengthOf = (episodes: Array<{ states: State[] }>) => episodes.reduce((sum, { states }) => sum + states.length, 0) / episodes.length;

@@ -61,8 +61,16 @@ export { globalProcessSet, ProcessSet } from './process_set';
 export { groupedReducescatter, groupedReducescatterAsync, reducescatter, reducescatterAsync } from './reducescatter';
 export type { CollectiveOptions } from './submit';
 export { selectBackend } from './tensorflow/backends/select';
+export { broadcastOptimizerState } from './tensorflow/broadcast_state';
 export { callbacks } from './tensorflow/callbacks';
-export { DistributedOptimizer, type DistributedOptimizerOptions } from './tensorflow/optimizer';
+export { loadModel } from './tensorflow/load_model';
+export {
+  DistributedOptimizer,
+  type DistributedOptimizerOptions,
+  PartialDistributedOptimizer,
+  type PartialDistributedOptimizerOptions,
+} from './tensorflow/optimizer';
 export { train } from './tensorflow/train';
+export { variableGrads } from './tensorflow/variable_grads';
 export { broadcastVariables, type LayerVariable, type Variables } from './tensorflow/variables';
 export type { Value } from './values';

@@ -86,16 +86,23 @@ const notAMember = (what: string, set: ProcessSet): ProcessSetError =>
       'Guard the call with set.included().',
   );
 
-/** The set that a collective runs on. @throws ProcessSetError it is not registered, or this rank is no member; UsageError it is no ProcessSet */
-export function memberSet(what: string, set: ProcessSet | undefined): ProcessSet {
+/** The set, whether or not this rank is a member. @throws ProcessSetError it is not registered; UsageError it is no ProcessSet; NotInitializedError */
+export function registeredSet(what: string, set: ProcessSet | undefined): ProcessSet {
+  currentEngine(what);
   if (set === undefined || set === globalProcessSet) return globalProcessSet;
   if (!(set instanceof ProcessSet)) throw new UsageError(`${what}: processSet is a ProcessSet, but was ${typeof set}.`);
   if (set.id === null)
     throw new ProcessSetError(
       `${what}: the process set of ranks ${describeRanks(set.ranks)} is not registered. Call addProcessSet on every rank first (again after shutdown()).`,
     );
-  if (!set.included()) throw notAMember(what, set);
   return set;
+}
+
+/** The set that a collective runs on. @throws as `registeredSet`, and ProcessSetError this rank is no member */
+export function memberSet(what: string, set: ProcessSet | undefined): ProcessSet {
+  const found = registeredSet(what, set);
+  if (!found.included()) throw notAMember(what, found);
+  return found;
 }
 
 /** The coordinator has given it an id. */

@@ -5,8 +5,8 @@ import type { Callback, LayersModel } from '@tensorflow/tfjs-layers';
 import { MismatchError, UsageError } from '../errors';
 import { size } from '../job';
 import { allgatherObject } from '../objects';
+import { broadcastOptimizerState } from './broadcast_state';
 import { loadTf } from './load';
-import { copyOptimizerState } from './optimizer_state';
 import { broadcastVariables } from './variables';
 
 interface Scalar {
@@ -32,7 +32,7 @@ function broadcastGlobalVariables(rootRank = 0): Callback {
       // The slots exist only from the first step on: that is why it waits for the end of one.
       const model = (this as unknown as { model: LayersModel }).model;
       broadcastVariables(model, rootRank);
-      if (size() > 1) await copyOptimizerState(tfjs, model.optimizer, rootRank);
+      await broadcastOptimizerState(model.optimizer, rootRank);
     }
   }
   return new BroadcastGlobalVariables() as Callback;

@@ -10,11 +10,12 @@ import { type Compressor, compressionOf } from '../compression';
 import { elemsOf } from '../dtype';
 import { MismatchError } from '../errors';
 import type { Handle } from '../handle';
-import { allocate, type ReduceOptions, release, synchronize } from '../hvd';
+import { allocate, release, synchronize } from '../hvd';
 import { currentEngine, isInitialized } from '../job';
+import type { ProcessSet } from '../process_set';
 import { launch } from '../submit';
 import type { Described } from '../values';
-import { type Bucket, makeBuckets } from './buckets';
+import { type Bucket, type Groups, makeBuckets } from './buckets';
 import { copyTensorInto, tensorFrom } from './tensors';
 
 export interface Gradient {
@@ -29,14 +30,29 @@ export interface Reduced {
   readonly isNews: boolean;
 }
 
+export interface ReducerOptions {
+  readonly op: 'average' | 'sum' | 'adasum';
+  readonly prescaleFactor: number;
+  readonly postscaleFactor: number;
+  readonly compression: Compressor;
+  readonly processSet: ProcessSet;
+}
+
 /** A flag that is set: reduced with the gradients it is above 0 where one rank has set it. So large that no factor in use takes it below what fp16 can hold; infinite is as good. */
 const YES = 2 ** 15;
 
+/** The shapes are what the ranks compare. */
+interface Part {
+  readonly suffix: string;
+  readonly op: 'average' | 'sum' | 'adasum';
+  readonly byteOffset: number;
+  readonly described: readonly Described[];
+}
 interface Place {
   readonly bucket: Bucket;
   readonly array: Float32Array;
-  /** What the ranks compare: the variables' shapes, the flags, and one of no elements that counts variables and buckets. */
-  readonly described: readonly Described[];
+  /** One call for all of it; with Adasum, which is no sum, one for the variables and one for the flags. */
+  readonly parts: readonly Part[];
 }
 
 export class GradientReducer {
@@ -48,22 +64,23 @@ export class GradientReducer {
 
   constructor(
     private readonly name: string,
-    private readonly options: Pick<ReduceOptions, 'op' | 'prescaleFactor' | 'postscaleFactor'> & { readonly compression: Compressor },
+    private readonly options: ReducerOptions,
   ) {}
 
   /**
    * The arguments are left alone.
    * @param kind how the ranks know their variables; ranks of different kinds do not meet
+   * @param groups what is reduced together; default: what fits into a bucket
    * @throws MismatchError the ranks have different variables; PeerError a rank is gone
    */
-  reduce(gradients: readonly Gradient[], kind: 'list' | 'names', hasNews = false): Reduced {
-    this.prepare(gradients, kind);
-    const handles: Array<Handle<void>> = [];
+  reduce(gradients: readonly Gradient[], kind: 'list' | 'names', hasNews = false, groups?: Groups): Reduced {
+    this.prepare(gradients, kind, groups);
+    const handles: Array<Array<Handle<void>>> = [];
     const tensors: Array<tf.Tensor | null> = Array(gradients.length).fill(null);
     try {
       for (const [i, place] of this.places.entries()) handles.push(this.start(place, i, gradients, hasNews));
       for (const [i, { bucket, array }] of this.places.entries()) {
-        synchronize(handles[i]!);
+        for (const handle of handles[i]!) synchronize(handle);
         for (const { variable, from, elems, flag } of bucket.slots) {
           if (array[flag]! > 0)
             tensors[variable] = tensorFrom(array.subarray(from, from + elems), [...gradients[variable]!.shape], 'float32');
@@ -83,7 +100,7 @@ export class GradientReducer {
     this.signature = '';
   }
 
-  private start({ bucket, array, described }: Place, index: number, gradients: readonly Gradient[], hasNews: boolean): Handle<void> {
+  private start({ bucket, array, parts }: Place, index: number, gradients: readonly Gradient[], hasNews: boolean): Array<Handle<void>> {
     for (const { variable, from, elems, flag } of bucket.slots) {
       const { tensor } = gradients[variable]!;
       const target = array.subarray(from, from + elems);
@@ -92,21 +109,18 @@ export class GradientReducer {
       array[flag] = tensor ? YES : 0;
     }
     array[bucket.news] = hasNews ? YES : 0;
-    const { op = 'average', prescaleFactor = 1, postscaleFactor = 1, compression } = this.options;
-    return launch({
-      kind: 'allreduce',
-      values: described,
-      fields: {
-        op: op as 'average',
-        prescale: prescaleFactor,
-        postscale: postscaleFactor,
-        compression: compressionOf(compression, 'float32'),
-      },
-      options: { name: `${this.name}.${this.era ? `${this.era}.` : ''}${index}` },
-      isGrouped: true,
-      placed: array.byteOffset,
-      finish: () => undefined,
-    });
+    const { prescaleFactor, postscaleFactor, compression, processSet } = this.options;
+    return parts.map(({ suffix, op, byteOffset, described }) =>
+      launch({
+        kind: 'allreduce',
+        values: described,
+        fields: { op, prescale: prescaleFactor, postscale: postscaleFactor, compression: compressionOf(compression, 'float32') },
+        options: { name: `${this.name}.${this.era ? `${this.era}.` : ''}${index}${suffix}`, processSet },
+        isGrouped: true,
+        placed: byteOffset,
+        finish: () => undefined,
+      }),
+    );
   }
 
   /** The other buckets may be in flight still, with peers that never come: their memory stays theirs. */
@@ -116,31 +130,55 @@ export class GradientReducer {
     if (!(error instanceof MismatchError)) return error;
     this.era += 1;
     return new MismatchError(
-      `${error.message} (The shapes of the variables in order, then how many flags, variables and buckets there are.) ` +
+      `${error.message} (The shapes of the variables in order, then how many flags, variables and buckets there are, then, of a group, which variables.) ` +
         'Give the optimizer the same variables, in the same order, on every rank.',
       error,
     );
   }
 
-  private prepare(gradients: readonly Gradient[], kind: string): void {
+  private prepare(gradients: readonly Gradient[], kind: string, groups?: Groups): void {
     const engine = currentEngine('DistributedOptimizer');
     const shapes = gradients.map(({ shape }) => shape);
-    const signature = JSON.stringify([kind, shapes]);
+    const signature = JSON.stringify([kind, shapes, groups]);
     if (signature === this.signature && this.madeFor === engine) return;
     this.dispose();
     if (this.madeFor !== engine) this.era = 0;
     this.madeFor = engine;
     this.signature = signature;
-    const buckets = makeBuckets(shapes.map(elemsOf));
+    const buckets = makeBuckets(shapes.map(elemsOf), groups);
+    const { op } = this.options;
     this.places = buckets.map((bucket) => {
       const array = allocate(Float32Array, bucket.elems);
-      const parts = bucket.slots.map(({ variable }) => shapes[variable]!);
-      const flags = [parts.length + 1];
+      const part = (suffix: string, op: ReducerOptions['op'], from: number, parts: ReadonlyArray<readonly number[]>): Part => ({
+        suffix,
+        op,
+        byteOffset: array.byteOffset + from * array.BYTES_PER_ELEMENT,
+        described: parts.map(
+          (shape): Described => ({
+            value: array,
+            dtype: 'float32',
+            shape,
+            bytes: elemsOf(shape) * array.BYTES_PER_ELEMENT,
+            isTensor: false,
+          }),
+        ),
+      });
+      const variables = bucket.slots.map(({ variable }) => variable);
+      const values = variables.map((variable) => shapes[variable]!);
       const counts = [kind === 'list' ? 1 : 2, shapes.length, buckets.length, 0];
-      const described = [...parts, flags, counts].map(
-        (shape): Described => ({ value: array, dtype: 'float32', shape, bytes: elemsOf(shape) * array.BYTES_PER_ELEMENT, isTensor: false }),
-      );
-      return { bucket, array, described };
+      const rest = [[values.length + 1], counts, ...(Array.isArray(groups) ? shapesThatName(variables) : [])];
+      if (op !== 'adasum') return { bucket, array, parts: [part('', op, 0, [...values, ...rest])] };
+      const flags = part('.flags', 'sum', bucket.news - values.length, rest);
+      return { bucket, array, parts: values.length > 0 ? [part('', op, 0, values), flags] : [flags] };
     });
   }
+}
+
+const MOST_AXES = 15;
+/** Shapes of no elements: lists that name other variables of the same shapes must not meet. */
+function shapesThatName(variables: readonly number[]): number[][] {
+  return Array.from({ length: Math.ceil(variables.length / MOST_AXES) }, (_, i) => [
+    ...variables.slice(i * MOST_AXES, (i + 1) * MOST_AXES),
+    0,
+  ]);
 }

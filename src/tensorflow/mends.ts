@@ -51,13 +51,17 @@ export function applierOf(tfjs: Tf, optimizer: tf.Optimizer): (gradients: Gradie
   const inside = optimizer as unknown as Momentum;
   let used: number | undefined;
   return (gradients) => {
-    if (used !== inside.momentum) {
-      inside.m.dispose();
-      inside.m = tfjs.keep(tfjs.scalar(inside.momentum));
-      used = inside.momentum;
-    }
+    if (used !== inside.momentum) useMomentum(tfjs, optimizer);
+    used = inside.momentum;
     optimizer.applyGradients(gradients);
   };
+}
+
+/** Momentum (the optimizer) computes with the tensor that was made of its momentum: makes it anew. */
+export function useMomentum(tfjs: Tf, optimizer: tf.Optimizer): void {
+  const inside = optimizer as unknown as Momentum;
+  inside.m.dispose();
+  inside.m = tfjs.keep(tfjs.scalar(inside.momentum));
 }
 
 /**

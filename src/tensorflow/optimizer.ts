@@ -6,20 +6,23 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors';
-import { isInitialized, rank, size } from '../job';
-import { log } from '../log';
-import { registerTrainingKernels } from './backends/wasm';
-import { type Gradient, GradientReducer } from './gradient_reducer';
-import { checkCopies, isInstalled, loadTf, type Tf } from './load';
+import { prepareBackend } from './backends/prepare';
+import { GradientExchange } from './gradient_exchange';
+import { checkCopies, loadTf, type Tf } from './load';
 import { LocalAggregation, type Named } from './local_aggregation';
 import { applierOf, disposeOptimizer, mendAdamax } from './mends';
-import { checkedOptions, type DistributedOptimizerOptions, optimizerByName } from './optimizer_options';
+import {
+  checkedOptions,
+  checkedPartialOptions,
+  type DistributedOptimizerOptions,
+  type ExchangeSettings,
+  optimizerByName,
+  type PartialDistributedOptimizerOptions,
+} from './optimizer_options';
 import { restoreBetaPowers, setLearningRate, setMomentum } from './optimizer_state';
 import { registerOptimizers } from './train';
-import { VariableNames } from './variable_names';
-import { variableNamed } from './variables';
 
-export type { DistributedOptimizerOptions };
+export type { DistributedOptimizerOptions, PartialDistributedOptimizerOptions };
 
 /** As tfjs has it, without exporting it. */
 type NamedTensor = { name: string; tensor: tf.Tensor };
@@ -31,30 +34,43 @@ let made = 0;
  * Wraps any tf.Optimizer, or makes one by the name that `model.compile` takes. With one rank it does exactly what the wrapped one does.
  *
  * A variable without gradient on some ranks counts as zeros there; without one on all ranks it is left alone. Ranks whose gradients come by name (`minimize` without a list of variables)
- * may have different ones in a step. What TensorFlow.js's own optimizers do wrong (mends.ts) they do right when wrapped. The result's `applyGradients` throws MismatchError when the ranks' variables differ, PeerError when a rank is gone, NotInitializedError before `init()`.
+ * may have different ones in a step. On a rank outside the process set it is the plain optimizer: nothing is reduced there, nor added up. What TensorFlow.js's own optimizers do wrong (mends.ts) they do right when wrapped. The result's `applyGradients` throws MismatchError when the ranks' variables differ, PeerError when a rank is gone, NotInitializedError before `init()`.
  * @throws UsageError an option, or the name, is wrong; BackendError TensorFlow.js is not installed, or twice in this process
  */
 export function DistributedOptimizer<O extends tf.Optimizer>(optimizer: O, options?: DistributedOptimizerOptions): O;
 export function DistributedOptimizer(optimizer: string, options?: DistributedOptimizerOptions): tf.Optimizer;
 export function DistributedOptimizer(optimizer: tf.Optimizer | string, options: DistributedOptimizerOptions = {}): tf.Optimizer {
+  return wrap('DistributedOptimizer', optimizer, (tfjs) => checkedOptions(tfjs, options));
+}
+
+/**
+ * DistributedOptimizer but for `localLayers`: their gradients are not reduced, and are divided by the number of ranks unless `scaleLocalGradients` is false. For weights that are a rank's own.
+ * Ranks need not have the same local layers; all other variables are the same on every rank.
+ * @throws UsageError an option is wrong; BackendError TensorFlow.js is not installed, or twice in this process
+ */
+export function PartialDistributedOptimizer<O extends tf.Optimizer>(optimizer: O, options: PartialDistributedOptimizerOptions): O {
+  return wrap('PartialDistributedOptimizer', optimizer, (tfjs) => checkedPartialOptions(tfjs, options ?? {})) as O;
+}
+
+function wrap(what: string, optimizer: tf.Optimizer | string, settingsOf: (tfjs: Tf) => ExchangeSettings): tf.Optimizer {
   const tfjs = loadTf();
   checkCopies();
   registerOptimizers(tfjs);
   mendAdamax(tfjs);
-  const settings = checkedOptions(options);
+  const settings = settingsOf(tfjs);
   const inner = typeof optimizer === 'string' ? optimizerByName(tfjs, optimizer) : optimizer;
   if (typeof (inner as Partial<tf.Optimizer> | null)?.applyGradients !== 'function')
     throw new UsageError(
-      `DistributedOptimizer takes a tf.Optimizer (tf.train.adam(…)) or the name of one, but was given ${inner === null ? 'null' : typeof inner}.`,
+      `${what} takes a tf.Optimizer (tf.train.adam(…)) or the name of one, but was given ${inner === null ? 'null' : typeof inner}.`,
     );
-  if (wrappers.has(inner)) throw new UsageError('DistributedOptimizer was given an optimizer that it has wrapped already. Wrap it once.');
+  if (wrappers.has(inner)) throw new UsageError(`${what} was given an optimizer that is wrapped already. Wrap it once.`);
   made += 1;
-  const wrapper = new (wrapperClass(tfjs))(inner, settings, settings.name || `DistributedOptimizer.${made}`);
+  const wrapper = new (wrapperClass(tfjs))(inner, settings, settings.name || `${what}.${made}`);
   wrappers.add(wrapper);
   return wrapper;
 }
 
-type Wrapper = new (inner: tf.Optimizer, settings: Required<DistributedOptimizerOptions>, name: string) => tf.Optimizer;
+type Wrapper = new (inner: tf.Optimizer, settings: ExchangeSettings, name: string) => tf.Optimizer;
 const classes = new WeakMap<Tf, Wrapper>();
 const wrappers = new WeakSet<object>();
 
@@ -63,21 +79,19 @@ function wrapperClass(tfjs: Tf): Wrapper {
   if (existing) return existing;
 
   class Distributed extends tfjs.Optimizer {
-    private readonly reducer: GradientReducer;
-    private readonly names: VariableNames;
+    private readonly exchange: GradientExchange;
     private readonly aggregation?: LocalAggregation;
     private readonly passesPerStep: number;
     private readonly apply: (gradients: tf.NamedTensorMap | NamedTensor[]) => void;
 
     constructor(
       readonly inner: tf.Optimizer,
-      settings: Required<DistributedOptimizerOptions>,
+      settings: ExchangeSettings,
       name: string,
     ) {
       super();
-      const { op, compression, gradientPredivideFactor: factor, backwardPassesPerStep, averageAggregatedGradients } = settings;
-      this.reducer = new GradientReducer(name, { op, compression, prescaleFactor: 1 / factor, postscaleFactor: factor });
-      this.names = new VariableNames(name);
+      const { backwardPassesPerStep, averageAggregatedGradients } = settings;
+      this.exchange = new GradientExchange(tfjs, name, settings);
       this.apply = applierOf(tfjs, inner);
       this.passesPerStep = backwardPassesPerStep;
       this.restore();
@@ -96,8 +110,9 @@ function wrapperClass(tfjs: Tf): Wrapper {
       const entries: Named[] = isList
         ? gradients.map(({ name, tensor }) => ({ name, tensor: tensor ?? null }))
         : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor: tensor ?? null }));
-      if (!this.aggregation) {
-        this.applyStep(entries, isList);
+      const { ranks } = this.exchange;
+      if (!this.aggregation || ranks === 0) {
+        this.applyStep(entries, isList, ranks);
         return;
       }
       if (!this.aggregation.add(entries)) {
@@ -107,18 +122,18 @@ function wrapperClass(tfjs: Tf): Wrapper {
       }
       const step = this.aggregation.take();
       try {
-        this.applyStep(step, isList);
+        this.applyStep(step, isList, ranks);
       } finally {
         for (const { tensor } of step) tensor?.dispose();
       }
     }
 
-    private applyStep(entries: readonly Named[], isList: boolean): void {
-      if (size() === 1) {
+    private applyStep(entries: readonly Named[], isList: boolean, ranks: number): void {
+      if (ranks < 2) {
         this.hand(entries, isList);
         return;
       }
-      const reduced = isList ? this.reduceList(entries) : this.reduceNamed(entries);
+      const reduced = this.exchange.reduce(entries, isList);
       try {
         this.hand(reduced, isList);
       } finally {
@@ -131,43 +146,6 @@ function wrapperClass(tfjs: Tf): Wrapper {
       this.apply(
         (isList ? entries : Object.fromEntries(entries.map(({ name, tensor }) => [name, tensor]))) as NamedTensor[] | tf.NamedTensorMap,
       );
-    }
-
-    /** By position: on a rank that loaded a checkpoint the names differ. */
-    private reduceList(entries: readonly Named[]): Named[] {
-      const { tensors } = this.reducer.reduce(
-        entries.map((entry) => gradientOf(tfjs, entry)),
-        'list',
-      );
-      return entries.map(({ name }, i) => ({ name, tensor: tensors[i]! }));
-    }
-
-    private reduceNamed(entries: readonly Named[]): Named[] {
-      const own = new Map(entries.map((entry) => [entry.name, gradientOf(tfjs, entry).tensor]));
-      const gradients = Object.fromEntries([...own].filter(([, tensor]) => tensor)) as tf.NamedTensorMap;
-      if (!this.names.isAgreed) this.names.agree(tfjs, gradients);
-      const reduce = (from: number, hasNews: boolean): { named: Named[]; isNews: boolean } => {
-        const list = this.names.list.slice(from);
-        const { tensors, isNews } = this.reducer.reduce(
-          list.map(({ name, shape }): Gradient => ({ tensor: own.get(name) ?? null, shape })),
-          'names',
-          hasNews,
-        );
-        return { named: list.map(({ name }, i) => ({ name, tensor: tensors[i]! })), isNews };
-      };
-      const count = this.names.list.length;
-      const first = reduce(
-        0,
-        Object.keys(gradients).some((name) => !this.names.has(name)),
-      );
-      if (!first.isNews) return first.named;
-      try {
-        this.names.agree(tfjs, gradients);
-        return [...first.named, ...reduce(count, false).named];
-      } catch (error) {
-        for (const { tensor } of first.named) tensor?.dispose();
-        throw error;
-      }
     }
 
     override getClassName(): string {
@@ -222,35 +200,11 @@ function wrapperClass(tfjs: Tf): Wrapper {
     }
     /** The wrapped optimizer's slots, what was added up, and the shared memory. */
     override dispose(): void {
-      this.reducer.dispose();
+      this.exchange.dispose();
       this.aggregation?.dispose();
       disposeOptimizer(this.inner);
     }
   }
   classes.set(tfjs, Distributed);
   return Distributed;
-}
-
-/** A gradient has its variable's shape; without one the variable is asked. */
-function gradientOf(tfjs: Tf, { name, tensor }: Named): Gradient {
-  const known = tensor ?? variableNamed(tfjs, name);
-  if (!known) throw new UsageError(`DistributedOptimizer: there is no variable '${name}', and it has no gradient. Was it disposed of?`);
-  if (tensor && tensor.dtype !== 'float32')
-    throw new UsageError(`DistributedOptimizer: the gradient of '${name}' is ${tensor.dtype}, but gradients are float32. Cast it first.`);
-  return { tensor, shape: known.shape };
-}
-
-let hasWarned = false;
-/** The training kernels, however the backend was chosen; a warning, once, where a slow one was. */
-function prepareBackend(tfjs: Tf): void {
-  const backend = tfjs.getBackend();
-  if (backend === 'wasm') registerTrainingKernels(tfjs);
-  if (backend !== 'cpu' || hasWarned) return;
-  hasWarned = true;
-  if (isInitialized() && rank() !== 0 && size() > 1) return;
-  if (!isInstalled('@tensorflow/tfjs-backend-wasm')) return;
-  log(
-    'WARNING',
-    "training runs on TensorFlow.js's slow 'cpu' backend although the wasm backend is installed: call `await hvd.selectBackend()` before the model is made.",
-  );
 }

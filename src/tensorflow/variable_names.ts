@@ -7,8 +7,9 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { MismatchError } from '../errors';
-import { currentEngine, rank } from '../job';
+import { currentEngine } from '../job';
 import { allgatherObject } from '../objects';
+import type { ProcessSet } from '../process_set';
 import type { Tf } from './load';
 import { variableNamed } from './variables';
 
@@ -28,24 +29,27 @@ export function unite(lists: ReadonlyArray<readonly NamedShape[]>): NamedShape[]
  * The list for one rank, or why there is none; all ranks come to the same kind of result.
  * @param lists what each rank knew or has gradients for
  * @param lacking which of the united variables each rank does not have, or has in another shape
+ * @param own this rank's position among them
+ * @param ranks who they are, where they are not all ranks of the job
  */
 export function decide(
   lists: ReadonlyArray<readonly NamedShape[]>,
   lacking: ReadonlyArray<readonly string[]>,
-  ownRank: number,
+  own: number,
+  ranks: readonly number[] = lists.map((_, position) => position),
 ): { list: readonly NamedShape[] } | { refusal: string } {
   const without = lacking.findIndex((names) => names.length > 0);
   if (without < 0) return { list: unite(lists) };
   // A model that was loaded beside another one has the same variables under other names ('dense/kernel_1').
   const shapesOf = (list: readonly NamedShape[]): string => JSON.stringify(list.map(({ shape }) => shape));
-  if (lists.every((list) => shapesOf(list) === shapesOf(lists[0]!))) return { list: lists[ownRank]! };
+  if (lists.every((list) => shapesOf(list) === shapesOf(lists[0]!))) return { list: lists[own]! };
   const [name] = lacking[without]!;
   const owner = lists.findIndex((list) => list.some((one) => one.name === name));
   const { shape } = lists[owner]!.find((one) => one.name === name)!;
   return {
     refusal:
-      `rank ${owner} has a gradient of '${name}' [${shape.join(',')}], but rank ${without} has no trainable variable of that name and shape, ` +
-      `and the ranks' lists differ in shape (${lists.map((list, r) => `rank ${r}: ${list.length} variables`).join(', ')}). ` +
+      `rank ${ranks[owner]} has a gradient of '${name}' [${shape.join(',')}], but rank ${ranks[without]} has no trainable variable of that name and shape, ` +
+      `and the ranks' lists differ in shape (${lists.map((list, i) => `rank ${ranks[i]}: ${list.length} variables`).join(', ')}). ` +
       'Make the same variables on every rank, or pass minimize() the list of variables, in the same order on every rank.',
   };
 }
@@ -54,7 +58,10 @@ export class VariableNames {
   private known: readonly NamedShape[] = [];
   private agreedFor: unknown;
 
-  constructor(private readonly optimizerName: string) {}
+  constructor(
+    private readonly optimizerName: string,
+    private readonly processSet: ProcessSet,
+  ) {}
 
   get list(): readonly NamedShape[] {
     return this.known;
@@ -70,7 +77,7 @@ export class VariableNames {
   /** Every rank calls this at the same step. @throws MismatchError the ranks do not have the same variables */
   agree(tfjs: Tf, gradients: tf.NamedTensorMap): void {
     const own = unite([this.known, Object.entries(gradients).flatMap(([name, tensor]) => (tensor ? [{ name, shape: tensor.shape }] : []))]);
-    const options = { name: `${this.optimizerName}.variables` };
+    const options = { name: `${this.optimizerName}.variables`, processSet: this.processSet };
     const lists = allgatherObject(own as NamedShape[], options);
     const isHere = ({ name, shape }: NamedShape): boolean => {
       const variable = variableNamed(tfjs, name);
@@ -83,7 +90,7 @@ export class VariableNames {
         .map(({ name }) => name),
       options,
     );
-    const decision = decide(lists, lacking, rank());
+    const decision = decide(lists, lacking, this.processSet.rank(), this.processSet.ranks);
     if ('refusal' in decision) throw new MismatchError(`'${this.optimizerName}': ${decision.refusal}`, { tensor: this.optimizerName });
     this.known = decision.list;
     this.agreedFor = currentEngine('DistributedOptimizer');

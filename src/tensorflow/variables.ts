@@ -3,9 +3,10 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
-import { UsageError } from '../errors';
+import { MismatchError, UsageError } from '../errors';
 import { broadcastAsync, synchronize } from '../hvd';
-import { size } from '../job';
+import { allgatherObject } from '../objects';
+import { memberSet, type ProcessSet } from '../process_set';
 import { checkCopies, type Tf } from './load';
 import { dtypeOfTensor } from './tensors';
 
@@ -17,7 +18,12 @@ export interface LayerVariable {
 }
 export type Variables = tf.Variable[] | LayerVariable[] | Record<string, tf.Variable> | LayersModel;
 
-interface Writable {
+export interface BroadcastOptions {
+  /** Default: all ranks. */
+  processSet?: ProcessSet;
+}
+
+export interface Writable {
   read(): tf.Tensor;
   write(value: tf.Tensor): void;
 }
@@ -36,19 +42,56 @@ function listOf(variables: Variables): Writable[] {
   });
 }
 
+/** The root, checked, and the set. @throws UsageError, ProcessSetError */
+export function checkedRoot(what: string, rootRank: number, options: BroadcastOptions): ProcessSet {
+  for (const [name, value] of Object.entries(options))
+    if (name !== 'processSet' && value !== undefined) throw new UsageError(`${what} has no option '${name}'. It has processSet.`);
+  const set = memberSet(what, options.processSet);
+  if (set.ranks.includes(rootRank)) return set;
+  throw new UsageError(
+    options.processSet
+      ? `${what}: rootRank is a global rank of the process set, one of ${set.ranks.join(', ')}, but was ${String(rootRank)}.`
+      : `${what}: rootRank is a rank from 0 to ${set.size() - 1}, but was ${String(rootRank)}.`,
+  );
+}
+
+/** All ranks have as many variables of the same shapes, or all throw. */
+function agree(list: readonly Writable[], processSet: ProcessSet): void {
+  const all = allgatherObject(
+    list.map((variable) => `${variable.read().dtype} [${variable.read().shape.join(',')}]`),
+    { processSet },
+  );
+  const [first] = all as [string[]];
+  const other = all.findIndex((one) => one.length !== first.length || one.some((shape, i) => shape !== first[i]));
+  if (other < 0) return;
+  const [a, b] = [processSet.ranks[0]!, processSet.ranks[other]!];
+  const at = first.findIndex((shape, i) => shape !== all[other]![i]);
+  const differing = at >= 0 && all[other]![at] ? `; variable ${at} is ${first[at]} on rank ${a}, ${all[other]![at]} on rank ${b}` : '';
+  throw new MismatchError(
+    `broadcastVariables: rank ${a} has ${first.length} variables, rank ${b} has ${all[other]!.length}${differing}. ` +
+      'Give the same variables, in the same order, on every rank: build the same model everywhere.',
+    { peer: b },
+  );
+}
+
 /**
- * Overwrites the variables (or a model's weights, trainable or not) on every rank with those of `rootRank`; float32, int32 and bool.
- * @throws UsageError it is nothing that has variables, or a dtype cannot travel; MismatchError the ranks' variables differ; PeerError a rank is gone
+ * Overwrites the variables (or a model's weights, trainable or not) on every rank of the set with those of `rootRank`; float32, int32 and bool.
+ * @param rootRank a global rank, in a process set too
+ * @throws UsageError it is nothing that has variables, or a dtype cannot travel; MismatchError the ranks' variables differ; PeerError a rank is gone; ProcessSetError this rank is outside the set
  */
-export function broadcastVariables(variables: Variables, rootRank = 0): void {
+export function broadcastVariables(variables: Variables, rootRank = 0, options: BroadcastOptions = {}): void {
   const list = listOf(variables);
   for (const variable of list) dtypeOfTensor(variable.read(), 'broadcastVariables');
-  if (!Number.isInteger(rootRank) || rootRank < 0 || rootRank >= size())
-    throw new UsageError(`broadcastVariables: rootRank is a rank from 0 to ${size() - 1}, but was ${String(rootRank)}.`);
-  if (size() === 1) return;
+  const processSet = checkedRoot('broadcastVariables', rootRank, options);
+  if (processSet.size() === 1) return;
   checkCopies();
-  // By position: on a rank that loaded a checkpoint the names differ.
-  const handles = list.map((variable) => broadcastAsync(variable.read(), rootRank));
+  agree(list, processSet);
+  overwrite(list, rootRank, processSet);
+}
+
+/** By position: on a rank that loaded a checkpoint the names differ. All ranks have the same shapes. */
+export function overwrite(list: readonly Writable[], rootRank: number, processSet: ProcessSet): void {
+  const handles = list.map((variable) => broadcastAsync(variable.read(), rootRank, { processSet }));
   const values: tf.Tensor[] = [];
   try {
     for (const handle of handles) values.push(synchronize(handle));
@@ -65,4 +108,15 @@ export function broadcastVariables(variables: Variables, rootRank = 0): void {
 /** The variable of this process that has that name; undefined: there is none (any more). */
 export function variableNamed(tfjs: Tf, name: string): tf.Variable | undefined {
   return (tfjs.engine() as unknown as { registeredVariables: Record<string, tf.Variable> }).registeredVariables[name];
+}
+
+/** What a tf.Variable, or a layer's weight, is in this process. @param what whose argument it is @throws UsageError it is neither, or is of no use (any more) */
+export function variableOf(tfjs: Tf, one: unknown, what: string): tf.Variable {
+  const given = one as Partial<LayerVariable> & Partial<tf.Variable>;
+  const variable = (typeof given?.read === 'function' ? given.read() : one) as tf.Variable;
+  if (typeof variable?.assign !== 'function')
+    throw new UsageError(`${what} is something that is neither a tf.Variable nor a layer's weight.`);
+  if (variableNamed(tfjs, variable.name) !== variable)
+    throw new UsageError(`${what} is the variable '${variable.name}', which TensorFlow.js does not know. Was it disposed of?`);
+  return variable;
 }

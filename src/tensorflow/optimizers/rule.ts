@@ -128,7 +128,8 @@ export function optimizerClass(tfjs: Tf, rule: Rule): RuleOptimizer {
     }
 
     private countStep(): number {
-      if (this.step && this.step.dataId !== this.counted.dataId) this.counted.count = this.step.dataSync()[0]!;
+      if (!this.step) this.counted = { count: 0 };
+      else if (this.step.dataId !== this.counted.dataId) this.counted.count = this.step.dataSync()[0]!;
       const count = this.counted.count + 1;
       tfjs.tidy(() => {
         const next = tfjs.scalar(count, 'int32');

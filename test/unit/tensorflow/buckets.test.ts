@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { makeBuckets } from '../../../src/tensorflow/buckets';
+import { type Groups, makeBuckets } from '../../../src/tensorflow/buckets';
 
 const variablesOf = (sizes: number[], maxBytes: number): number[][] =>
-  makeBuckets(sizes, maxBytes).map(({ slots }) => slots.map(({ variable }) => variable));
+  makeBuckets(sizes, undefined, maxBytes).map(({ slots }) => slots.map(({ variable }) => variable));
 
 t.test('variables in order, as many as fit; a larger one stands alone', async (t) => {
   t.same(variablesOf([1, 2, 3], 24), [[0, 1, 2]]);
@@ -12,6 +12,28 @@ t.test('variables in order, as many as fit; a larger one stands alone', async (t
   t.same(variablesOf([1, 10, 1], 8), [[0], [1], [2]]);
   t.same(variablesOf([0, 0, 0], 4), [[0, 1, 2]]);
   t.same(variablesOf([], 4), [[]], 'there is a bucket even without variables');
+});
+
+const groupsOf = (sizes: number[], groups: Groups, maxBytes?: number): number[][] =>
+  makeBuckets(sizes, groups, maxBytes).map(({ slots }) => slots.map(({ variable }) => variable));
+
+t.test('a number of groups: neighbours, equally many in each, whatever their sizes', async (t) => {
+  t.same(groupsOf([9, 9, 9, 9, 9], 2, 4), [
+    [0, 1, 2],
+    [3, 4],
+  ]);
+  t.same(groupsOf([1, 1, 1, 1], 1), [[0, 1, 2, 3]]);
+  t.same(groupsOf([1, 1], 5), [[0], [1]]);
+  t.same(groupsOf([], 3), [[]]);
+});
+
+t.test('lists of variables: each a bucket, the others as by default', async (t) => {
+  t.same(groupsOf([1, 1, 1, 1, 1], [[4, 1]]), [
+    [0, 2, 3],
+    [1, 4],
+  ]);
+  t.same(groupsOf([9, 9, 9, 9], [[0, 3], []], 40), [[0, 3], [1], [2]]);
+  t.same(groupsOf([], [[]]), [[]]);
 });
 
 t.test('elements lie one behind the other, then the flags, then the news', async (t) => {
@@ -31,7 +53,7 @@ t.test('elements lie one behind the other, then the flags, then the news', async
 t.test('every element of a bucket has one use, every variable one place, whatever the sizes', async () => {
   fc.assert(
     fc.property(fc.array(fc.nat(50), { maxLength: 30 }), fc.integer({ min: 4, max: 200 }), (sizes, maxBytes) => {
-      const buckets = makeBuckets(sizes, maxBytes);
+      const buckets = makeBuckets(sizes, undefined, maxBytes);
       const seen: number[] = [];
       for (const { slots, elems, news } of buckets) {
         const uses = new Array<number>(elems).fill(0);

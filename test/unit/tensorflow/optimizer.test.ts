@@ -100,8 +100,7 @@ t.test('what is wrong is said at the call', async (t) => {
   wrong({}, /takes a tf.Optimizer/, {});
   wrong({}, /wrapped already/, hvd.DistributedOptimizer(tf.train.sgd(1)));
   wrong({ op: 'min' }, /'min'/);
-  wrong({ op: 'adasum' }, /later version/);
-  wrong({ groups: 2 }, /'groups' comes with a later version/);
+  wrong({ overlap: true }, /'overlap' comes with a later version/);
   wrong({ backward: 2 }, /no option 'backward'/);
   for (const passes of [0, -1, 1.5, '2']) wrong({ backwardPassesPerStep: passes }, /backwardPassesPerStep/);
   for (const factor of [0, -1, Number.NaN, '2']) wrong({ gradientPredivideFactor: factor }, /gradientPredivideFactor/);

@@ -1,0 +1,20 @@
+/** What every way of training needs of the backend, however that was chosen. Main thread. */
+import { isInitialized, rank, size } from '../../job';
+import { log } from '../../log';
+import { isInstalled, type Tf } from '../load';
+import { registerTrainingKernels } from './wasm';
+
+let hasWarned = false;
+/** The training kernels; a warning, once, where a slow backend trains. */
+export function prepareBackend(tfjs: Tf): void {
+  const backend = tfjs.getBackend();
+  if (backend === 'wasm') registerTrainingKernels(tfjs);
+  if (backend !== 'cpu' || hasWarned) return;
+  hasWarned = true;
+  if (isInitialized() && rank() !== 0 && size() > 1) return;
+  if (!isInstalled('@tensorflow/tfjs-backend-wasm')) return;
+  log(
+    'WARNING',
+    "training runs on TensorFlow.js's slow 'cpu' backend although the wasm backend is installed: call `await hvd.selectBackend()` before the model is made.",
+  );
+}

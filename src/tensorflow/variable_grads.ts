@@ -1,0 +1,91 @@
+/**
+ * `tf.variableGrads` with reduced gradients (Horovod's DistributedGradientTape). Main thread.
+ *
+ * Calls with the same options meet under one name, whatever their lists, so that ranks whose lists differ are told so instead of waiting for each other; and repeated calls take the cached
+ * way. Nothing is kept of a call.
+ */
+import type * as tf from '@tensorflow/tfjs-core';
+import { UsageError } from '../errors';
+import { whenLeaving } from '../job';
+import { registeredSet } from '../process_set';
+import { prepareBackend } from './backends/prepare';
+import { GradientExchange } from './gradient_exchange';
+import { checkCopies, loadTf, type Tf } from './load';
+import type { Named } from './local_aggregation';
+import { checkedOptions, type DistributedOptimizerOptions, type ExchangeSettings } from './optimizer_options';
+
+const WHAT = 'variableGrads';
+/** By options; the one that was used last stands last. */
+const exchanges = new Map<string, GradientExchange>();
+/** Whoever gives other options in every call must not fill the shared memory. */
+const MOST_EXCHANGES = 16;
+let made = 0;
+whenLeaving(() => {
+  exchanges.clear();
+  made = 0;
+});
+
+function exchangeFor(tfjs: Tf, settings: ExchangeSettings): GradientExchange {
+  const { name, op, compression, gradientPredivideFactor, groups, processSet } = settings;
+  const key = JSON.stringify([name, op, compression.name, gradientPredivideFactor, groups, processSet.ranks]);
+  let exchange = exchanges.get(key);
+  if (!exchange) {
+    made += 1;
+    exchange = new GradientExchange(tfjs, name || `${WHAT}.${made}`, settings);
+  }
+  exchanges.delete(key);
+  exchanges.set(key, exchange);
+  if (exchanges.size > MOST_EXCHANGES) {
+    const [oldest, unused] = [...exchanges][0]!;
+    unused.dispose();
+    exchanges.delete(oldest);
+  }
+  return exchange;
+}
+
+/**
+ * The value of `f` (this rank's own) and its gradients, averaged over the ranks. A variable without gradient on some ranks counts as zeros there; one without gradient on all has none, as in
+ * TensorFlow.js. With one rank, and outside the process set, it is `tf.variableGrads`. Ranks call it in the same order, with the same options.
+ * @param varList the same variables, in the same order, on every rank; names may differ. Without it gradients meet by name. Different lists in turn are fastest with a `name` for each
+ * @param options those of DistributedOptimizer, but for the passes of a step, which need an optimizer
+ * @throws UsageError an option is wrong, or it is called inside another gradient; MismatchError the ranks have different variables; NotInitializedError; ProcessSetError; PeerError a rank is gone
+ */
+export function variableGrads(
+  f: () => tf.Scalar,
+  varList?: tf.Variable[],
+  options: DistributedOptimizerOptions = {},
+): { value: tf.Scalar; grads: Record<string, tf.Tensor> } {
+  const tfjs = loadTf();
+  checkCopies();
+  const settings = checkedOptions(tfjs, options, WHAT);
+  if (settings.backwardPassesPerStep > 1 || settings.averageAggregatedGradients)
+    throw new UsageError(`${WHAT} keeps nothing from one call to the next: backwardPassesPerStep is for DistributedOptimizer.`);
+  const { gradientDepth } = (tfjs.engine() as unknown as { state: { gradientDepth: number } }).state;
+  if (gradientDepth > 0)
+    throw new UsageError(
+      `${WHAT} was called inside another gradient, which would take the reduced gradients for constants. ` +
+        'Call tf.variableGrads or tf.grads inside, and hvd.variableGrads (or DistributedOptimizer) outside.',
+    );
+  // Before an exchange is counted: a call that fails here has no number.
+  registeredSet(WHAT, settings.processSet);
+  const exchange = exchangeFor(tfjs, settings);
+  const { ranks } = exchange;
+  prepareBackend(tfjs);
+  const own = tfjs.variableGrads(f, varList);
+  if (ranks < 2) return own as { value: tf.Scalar; grads: Record<string, tf.Tensor> };
+  const grads: Record<string, tf.Tensor> = {};
+  try {
+    const entries: Named[] = varList
+      ? varList.filter(({ trainable }) => trainable).map(({ name }) => ({ name, tensor: own.grads[name] ?? null }))
+      : Object.entries(own.grads).map(([name, tensor]) => ({ name, tensor }));
+    for (const { name, tensor } of exchange.reduce(entries, varList !== undefined)) if (tensor) grads[name] = tensor;
+  } catch (error) {
+    own.value.dispose();
+    throw error;
+  } finally {
+    tfjs.dispose(own.grads);
+  }
+  // As TensorFlow.js has it.
+  for (const { name, trainable } of varList ?? []) if (!trainable) grads[name] = null as unknown as tf.Tensor;
+  return { value: own.value, grads };
+}

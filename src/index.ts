@@ -70,6 +70,8 @@ export {
   PartialDistributedOptimizer,
   type PartialDistributedOptimizerOptions,
 } from './tensorflow/optimizer';
+export { type ShardOptions, shard } from './tensorflow/shard';
+export { type SyncBatchNormalizationArgs, syncBatchNormalization } from './tensorflow/sync_batch_norm';
 export { train } from './tensorflow/train';
 export { variableGrads } from './tensorflow/variable_grads';
 export { broadcastVariables, type LayerVariable, type Variables } from './tensorflow/variables';

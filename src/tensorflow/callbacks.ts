@@ -6,15 +6,11 @@ import { MismatchError, UsageError } from '../errors';
 import { size } from '../job';
 import { allgatherObject } from '../objects';
 import { broadcastOptimizerState } from './broadcast_state';
+import { bestModelCheckpoint } from './callbacks/best_model';
+import { learningRateSchedule, learningRateWarmup } from './callbacks/learning_rate';
+import { averaged, type Logs, metricNames, metricOf } from './callbacks/metrics';
 import { loadTf } from './load';
 import { broadcastVariables } from './variables';
-
-interface Scalar {
-  readonly size: number;
-  dataSync(): ArrayLike<number>;
-  dispose(): void;
-}
-type Logs = Record<string, number | Scalar>;
 
 /**
  * Once, at the end of the first batch: the model's weights, then the optimizer's state (slots, iterations, learning rate), of `rootRank` on every rank. After it all replicas are equal,
@@ -38,9 +34,6 @@ function broadcastGlobalVariables(rootRank = 0): Callback {
   return new BroadcastGlobalVariables() as Callback;
 }
 
-const isMetric = (value: unknown): value is number | Scalar =>
-  typeof value === 'number' || (typeof (value as Scalar | null)?.dataSync === 'function' && (value as Scalar).size === 1);
-
 /**
  * End of epoch: every numeric entry of `logs` (validation's too) becomes its average over the ranks, in place, in name order. Stand before callbacks that use metrics.
  * @throws MismatchError (fails `fit`) the ranks have different metrics
@@ -49,13 +42,8 @@ function metricAverage(): Callback {
   class MetricAverage extends loadTf().Callback {
     override async onEpochEnd(epoch: number, logs?: Logs): Promise<void> {
       if (!logs || size() === 1) return;
-      const names = Object.keys(logs)
-        .filter((name) => isMetric(logs[name]))
-        .sort();
-      const values = names.map((name) => {
-        const value = logs[name]!;
-        return typeof value === 'number' ? value : value.dataSync()[0]!;
-      });
+      const names = metricNames(logs);
+      const values = names.map((name) => metricOf(logs, name));
       const all = allgatherObject({ names, values: Float64Array.from(values) });
       const other = all.findIndex((one) => one.names.join() !== all[0]!.names.join());
       if (other >= 0)
@@ -69,9 +57,10 @@ function metricAverage(): Callback {
         if (typeof value !== 'number') value.dispose();
         logs[name] = all.reduce((sum, one) => sum + one.values[i]!, 0) / all.length;
       }
+      averaged.add(logs);
     }
   }
   return new MetricAverage() as Callback;
 }
 
-export const callbacks = { broadcastGlobalVariables, metricAverage };
+export const callbacks = { broadcastGlobalVariables, metricAverage, learningRateWarmup, learningRateSchedule, bestModelCheckpoint };

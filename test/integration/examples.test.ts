@@ -57,6 +57,48 @@ t.test("mnist --data reads MNIST's files", async (t) => {
   t.match(await runExample(t, ['mnist', '--data', folder]), /^mnist: 2000 digits, accuracy on 300 others 100\.00 %$/);
 });
 
+t.test('custom_loop: variableGrads', async (t) => {
+  t.match(await runExample(t, ['custom_loop']), /^custom_loop: \d+\.\d % of 1024 points told right$/);
+});
+
+t.test('dataset: fitDataset with shard', async (t) => {
+  t.match(await runExample(t, ['dataset']), /^dataset: prices of 200 other houses told to \d+\.\d %$/);
+});
+
+t.test('gan: two optimizers, and no tensor more', async (t) => {
+  t.match(await runExample(t, ['gan']), /^gan: \d+ tensors, points around /);
+});
+
+t.test('lstm: embeddings', async (t) => {
+  t.match(await runExample(t, ['lstm']), /^lstm: 18 letters, loss \d\.\d+ in the first epoch, \d\.\d+ in the last$/);
+});
+
+t.test('transfer: frozen layers', async (t) => {
+  t.match(await runExample(t, ['transfer']), /^transfer: \d+\.\d % of six waveforms, \d+\.\d % of three others told right /);
+});
+
+t.test('policy_gradient: episodes of different length', async (t) => {
+  t.match(await runExample(t, ['policy_gradient']), /^policy_gradient: the pole stands \d+\.\d of 200 steps$/);
+});
+
+t.test('resume: a second run goes on where the first stopped', async (t) => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-resume-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const run = async () => {
+    const line = await runExample(t, ['resume', '--checkpoint', path.join(folder, 'checkpoint')]);
+    const [from, to, before, after] = line.match(/\d+(\.\d+)?/g)?.map(Number) ?? [];
+    return { from: from!, to: to!, before: before!, after: after! };
+  };
+  const first = await run();
+  t.same([first.from, first.to], [0, 5]);
+  const second = await run();
+  // An epoch that was worse than the one before is not saved.
+  t.ok(second.from >= 4 && second.from <= 5, `it goes on from epoch ${second.from}`);
+  t.equal(second.to, second.from + 5);
+  t.ok(Math.abs(second.before - first.after) < 0.2 * (first.before - first.after), `${first.after} became ${second.before}`);
+  t.ok(second.after < first.after);
+});
+
 function idxHead(dimensions: number, ...sizes: number[]): Buffer {
   const head = Buffer.alloc(4 + 4 * sizes.length);
   head.set([0, 0, 8, dimensions]);

@@ -44,7 +44,7 @@ async function main(): Promise<void> {
         const [xs, labels] = tf.split(batch, [2, 1], 1) as [tf.Tensor2D, tf.Tensor2D];
         const { value, grads } = tf.variableGrads(() => tf.losses.sigmoidCrossEntropy(labels, logits(xs)), variables);
         // Gradients by name, which TensorFlow.js's own types call variables.
-        optimizer.applyGradients(grads as tf.NamedVariableMap);
+        optimizer.applyGradients(grads as Record<string, tf.Variable>);
         loss += (value.dataSync()[0]! * batch.shape[0]) / points.length;
       });
     }

@@ -1,8 +1,9 @@
-// Writes the tables of README.md that come from elsewhere: settings from src/config.ts (compiled), speed from docs/measurements. `--check`: exit 1 when README.md is not up to date.
+// Writes the tables of README.md that come from elsewhere: settings from src/config.ts (compiled), speed from docs/measurements, changed lines from examples/. `--check`: exit 1 when README.md is not up to date.
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { changesTable } from './count_changes.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
@@ -38,6 +39,7 @@ let after = before;
 for (const [name, make] of [
   ['knobs', knobTable],
   ['speed', speedTable],
+  ['changes', changesTable],
 ]) {
   after = after.replace(
     new RegExp(`(<!-- ${name}: [^>]*-->\\n)[\\s\\S]*?(<!-- /${name} -->)`),

@@ -23,8 +23,8 @@ export interface Bucket {
 
 /** Large enough for the ring's full rate, small enough that a bucket travels while the next is filled. */
 export const BUCKET_BYTES = 4 << 20;
-/** Of the bucket that leaves first: soon. */
-export const FIRST_BUCKET_BYTES = 1 << 20;
+/** Of the bucket that leaves first, soon, and of the one that leaves last, when nothing is left to hide it behind. */
+export const END_BUCKET_BYTES = 1 << 20;
 const BYTES_PER_ELEM = 4;
 
 /** What the user wants reduced together: so many groups, or lists of variables (indexes), each of which is a bucket however large it is. */
@@ -38,9 +38,9 @@ export type Groups = number | ReadonlyArray<readonly number[]>;
 export function makeBuckets(
   sizes: readonly number[],
   groups?: Groups,
-  { firstBytes = FIRST_BUCKET_BYTES, maxBytes = BUCKET_BYTES }: { firstBytes?: number; maxBytes?: number } = {},
+  { endBytes = END_BUCKET_BYTES, maxBytes = BUCKET_BYTES }: { endBytes?: number; maxBytes?: number } = {},
 ): Bucket[] {
-  const found = typeof groups === 'number' ? equalParts(sizes.length, groups) : grouped(sizes, groups ?? [], firstBytes, maxBytes);
+  const found = typeof groups === 'number' ? equalParts(sizes.length, groups) : grouped(sizes, groups ?? [], endBytes, maxBytes);
   return (found.length > 0 ? found : [[]]).map((variables) => {
     const values = variables.reduce((sum, variable) => sum + sizes[variable]!, 0);
     let from = 0;
@@ -63,16 +63,17 @@ function equalParts(variables: number, count: number): number[][] {
 }
 
 /** The lists, and what is in none of them; each can leave when its first variable's gradient has come. */
-function grouped(sizes: readonly number[], lists: ReadonlyArray<readonly number[]>, firstBytes: number, maxBytes: number): number[][] {
+function grouped(sizes: readonly number[], lists: ReadonlyArray<readonly number[]>, endBytes: number, maxBytes: number): number[][] {
   const found = lists.filter((list) => list.length > 0).map((list) => [...list].sort((a, b) => b - a));
   const taken = new Set(found.flat());
+  const others = sizes.flatMap((elems, variable) => (taken.has(variable) ? [] : [{ variable, bytes: elems * BYTES_PER_ELEM }]));
+  const beforeLast = firstBeyond(others, endBytes);
   let current: number[] | undefined;
   let left = 0;
-  for (let variable = sizes.length - 1; variable >= 0; variable -= 1) {
-    if (taken.has(variable)) continue;
-    const bytes = sizes[variable]! * BYTES_PER_ELEM;
-    if (!current || bytes > left) {
-      left = current ? maxBytes : firstBytes;
+  for (const { variable, bytes } of [...others].reverse()) {
+    const isLastBucket = variable < beforeLast && current !== undefined && current.at(-1)! >= beforeLast;
+    if (!current || isLastBucket || bytes > left) {
+      left = current && !isLastBucket ? maxBytes : endBytes;
       current = [];
       found.push(current);
     }
@@ -80,4 +81,14 @@ function grouped(sizes: readonly number[], lists: ReadonlyArray<readonly number[
     left -= bytes;
   }
   return found.sort((a, b) => b.at(-1)! - a.at(-1)!);
+}
+
+/** The variable at which so many bytes are exceeded; 0: there is none, all are one bucket. */
+function firstBeyond(variables: ReadonlyArray<{ readonly variable: number; readonly bytes: number }>, maxBytes: number): number {
+  let sum = 0;
+  for (const { variable, bytes } of variables) {
+    sum += bytes;
+    if (sum > maxBytes) return variable;
+  }
+  return 0;
 }

@@ -2,13 +2,17 @@
 import { isInitialized, rank, size } from '../../job';
 import { log } from '../../log';
 import { isInstalled, type Tf } from '../load';
+import { removeRethrowingListeners } from './emscripten';
 import { registerTrainingKernels } from './wasm';
 
 let hasWarned = false;
-/** The training kernels; a warning, once, where a slow backend trains. */
+/** The training kernels; errors that end the process as they would without a backend; a warning, once, where a slow backend trains. */
 export function prepareBackend(tfjs: Tf): void {
   const backend = tfjs.getBackend();
-  if (backend === 'wasm') registerTrainingKernels(tfjs);
+  if (backend === 'wasm') {
+    registerTrainingKernels(tfjs);
+    removeRethrowingListeners();
+  }
   if (backend !== 'cpu' || hasWarned) return;
   hasWarned = true;
   if (isInitialized() && rank() !== 0 && size() > 1) return;

@@ -7,6 +7,7 @@ import { log } from '../../log';
 import { checkCopies, loadTf, requireForUser, type Tf } from '../load';
 import { mendAdamax } from '../mends';
 import { registerOptimizers } from '../train';
+import { removeRethrowingListeners } from './emscripten';
 import { registerTrainingKernels } from './wasm';
 
 /** The backends of TensorFlow.js in Node. This version selects wasm and cpu. */
@@ -60,7 +61,9 @@ async function useWasm(tfjs: Tf): Promise<string | undefined> {
   // It may have brought a second copy of tfjs-core.
   checkCopies();
   registerTrainingKernels(tfjs);
-  return (await use(tfjs, 'wasm')) ? undefined : 'TensorFlow.js could not start it';
+  if (!(await use(tfjs, 'wasm'))) return 'TensorFlow.js could not start it';
+  removeRethrowingListeners();
+  return undefined;
 }
 
 async function use(tfjs: Tf, name: string): Promise<boolean> {

@@ -2,21 +2,31 @@ import fc from 'fast-check';
 import t from 'tap';
 import { type Groups, makeBuckets } from '../../../src/tensorflow/buckets';
 
-const variablesOf = (sizes: number[], maxBytes: number, firstBytes = maxBytes): number[][] =>
-  makeBuckets(sizes, undefined, { firstBytes, maxBytes }).map(({ slots }) => slots.map(({ variable }) => variable));
+const variablesOf = (sizes: number[], maxBytes: number, endBytes = maxBytes): number[][] =>
+  makeBuckets(sizes, undefined, { endBytes, maxBytes }).map(({ slots }) => slots.map(({ variable }) => variable));
 
-t.test('variables from the last to the first, as many as fit; a larger one stands alone; the first bucket may be smaller', async (t) => {
-  t.same(variablesOf([1, 2, 3], 24), [[2, 1, 0]]);
-  t.same(variablesOf([4, 2, 1], 24), [[2, 1], [0]]);
-  t.same(variablesOf([10, 1, 1], 8), [[2, 1], [0]]);
-  t.same(variablesOf([1, 10, 1], 8), [[2], [1], [0]]);
-  t.same(variablesOf([1, 1, 1, 1, 1], 12, 4), [[4], [3, 2, 1], [0]]);
-  t.same(variablesOf([0, 0, 0], 4), [[2, 1, 0]]);
-  t.same(variablesOf([], 4), [[]], 'there is a bucket even without variables');
-});
+t.test(
+  'variables from the last to the first, as many as fit; a larger one stands alone; the first and the last bucket may be smaller',
+  async (t) => {
+    t.same(variablesOf([1, 2, 3], 24), [[2, 1, 0]]);
+    t.same(variablesOf([4, 2, 1], 24), [[2], [1, 0]]);
+    t.same(variablesOf([10, 1, 1], 8), [[2, 1], [0]]);
+    t.same(variablesOf([1, 10, 1], 8), [[2], [1], [0]]);
+    t.same(variablesOf([1, 1, 1, 1, 1], 12, 4), [[4], [3, 2, 1], [0]]);
+    t.same(variablesOf([1, 1, 1, 1, 1, 1], 40, 8), [
+      [5, 4],
+      [3, 2],
+      [1, 0],
+    ]);
+    t.same(variablesOf([1, 1, 1], 40, 12), [[2, 1, 0]]);
+    t.same(variablesOf([9, 1, 1, 1], 12, 8), [[3, 2], [1], [0]]);
+    t.same(variablesOf([0, 0, 0], 4), [[2, 1, 0]]);
+    t.same(variablesOf([], 4), [[]], 'there is a bucket even without variables');
+  },
+);
 
 const groupsOf = (sizes: number[], groups: Groups, maxBytes?: number): number[][] =>
-  makeBuckets(sizes, groups, { maxBytes, firstBytes: maxBytes }).map(({ slots }) => slots.map(({ variable }) => variable));
+  makeBuckets(sizes, groups, { maxBytes, endBytes: maxBytes }).map(({ slots }) => slots.map(({ variable }) => variable));
 
 t.test('a number of groups: neighbours, equally many in each, whatever their sizes', async (t) => {
   t.same(groupsOf([9, 9, 9, 9, 9], 2, 4), [
@@ -54,7 +64,7 @@ t.test('elements lie one behind the other, then the flags, then the news', async
 t.test('every element of a bucket has one use, every variable one place, whatever the sizes', async () => {
   fc.assert(
     fc.property(fc.array(fc.nat(50), { maxLength: 30 }), fc.integer({ min: 4, max: 200 }), (sizes, maxBytes) => {
-      const buckets = makeBuckets(sizes, undefined, { firstBytes: maxBytes, maxBytes });
+      const buckets = makeBuckets(sizes, undefined, { endBytes: maxBytes, maxBytes });
       const seen: number[] = [];
       for (const { slots, elems, news } of buckets) {
         const uses = new Array<number>(elems).fill(0);

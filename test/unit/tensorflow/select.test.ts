@@ -19,6 +19,25 @@ t.test('wasm unless told otherwise, with what training needs', async (t) => {
     t.ok(tf.getKernel(kernel, 'wasm'), kernel);
 });
 
+t.test('an error of the user ends the process as ever, though the wasm backend throws it again', async (t) => {
+  const core = require.resolve('@tensorflow/tfjs');
+  const entry = path.join(__dirname, '..', '..', '..', 'src', 'index.js');
+  const run = (start: string, ending: string): { status: number | null; stderr: string } =>
+    spawnSync(
+      process.execPath,
+      ['-e', `const tf = require(${JSON.stringify(core)}), hvd = require(${JSON.stringify(entry)}); ${start}.then(() => { ${ending} })`],
+      { encoding: 'utf8', timeout: 60_000 },
+    );
+  for (const ending of ['Promise.reject(new Error("my bug"))', 'setImmediate(() => { throw new Error("my bug") })']) {
+    const { status, stderr } = run('hvd.selectBackend("wasm")', ending);
+    t.equal(status, 1);
+    t.match(stderr, /Error: my bug/);
+    t.ok(stderr.length < 2000, `${stderr.length} characters`);
+  }
+  const handled = run('hvd.selectBackend("wasm")', 'process.on("uncaughtException", () => process.exit(3)); throw new Error("my bug")');
+  t.equal(handled.status, 3, 'a listener of the user stays');
+});
+
 t.test('cpu when asked for, and back', async (t) => {
   t.equal((await hvd.selectBackend('cpu')).name, 'cpu');
   t.equal(tf.getBackend(), 'cpu');

@@ -2,7 +2,7 @@
  * How much of the communication the main thread waits for. Pure; communication thread.
  *
  * Exposed: the main thread blocks on a collective. Hidden: it does not, while one is in flight, from when this rank submitted it until it is complete. The two threads' events come
- * in order, up to the moment that one takes to be told: what would run backwards happens at the latest moment so far, so that no stretch overlaps another.
+ * in order, up to the moment that one takes to be told: a stretch of hidden communication begins and ends at the latest moment so far at the earliest, so that none overlaps another.
  */
 
 export interface OverlapTotals {
@@ -34,11 +34,11 @@ export class Overlap {
     this.turn(us);
   }
   block(us: number): void {
-    this.blockedSinceUs = this.after(us);
+    this.blockedSinceUs = us;
     this.turn(us);
   }
   resume(us: number): void {
-    this.exposedUs += since(this.blockedSinceUs, this.after(us));
+    this.exposedUs += since(this.blockedSinceUs, us);
     this.blockedSinceUs = undefined;
     this.turn(us);
   }
@@ -48,13 +48,9 @@ export class Overlap {
     return { exposedUs: this.exposedUs + since(this.blockedSinceUs, us), hiddenUs: this.hiddenUs + since(this.hiddenSinceUs, us) };
   }
 
-  private after(us: number): number {
-    this.latestUs = Math.max(this.latestUs, us);
-    return this.latestUs;
-  }
-
   private turn(told: number): void {
-    const us = this.after(told);
+    this.latestUs = Math.max(this.latestUs, told);
+    const us = this.latestUs;
     const isHidden = this.inFlight > 0 && this.blockedSinceUs === undefined;
     if (isHidden === (this.hiddenSinceUs !== undefined)) return;
     const from = this.hiddenSinceUs;

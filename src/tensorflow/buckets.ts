@@ -21,10 +21,12 @@ export interface Bucket {
   readonly news: number;
 }
 
-/** Large enough for the ring's full rate, small enough that a bucket travels while the next is filled. */
+/** Of most buckets of a large network: enough for the ring's full rate. */
 export const BUCKET_BYTES = 4 << 20;
-/** Of the bucket that leaves first, soon, and of the one that leaves last, when nothing is left to hide it behind. */
+/** Of the bucket that leaves first, soon, and of the one that leaves last, when nothing is left to hide it behind; and of all buckets of a small network. */
 export const END_BUCKET_BYTES = 1 << 20;
+/** A bucket leaves when its last gradient is known: the larger its share of all, the later, and the more is still under way when backpropagation ends. */
+const FEWEST_BUCKETS = 16;
 const BYTES_PER_ELEM = 4;
 
 /** What the user wants reduced together: so many groups, or lists of variables (indexes), each of which is a bucket however large it is. */
@@ -38,7 +40,7 @@ export type Groups = number | ReadonlyArray<readonly number[]>;
 export function makeBuckets(
   sizes: readonly number[],
   groups?: Groups,
-  { endBytes = END_BUCKET_BYTES, maxBytes = BUCKET_BYTES }: { endBytes?: number; maxBytes?: number } = {},
+  { endBytes = END_BUCKET_BYTES, maxBytes = shareOf(sizes) }: { endBytes?: number; maxBytes?: number } = {},
 ): Bucket[] {
   const found = typeof groups === 'number' ? equalParts(sizes.length, groups) : grouped(sizes, groups ?? [], endBytes, maxBytes);
   return (found.length > 0 ? found : [[]]).map((variables) => {
@@ -52,6 +54,11 @@ export function makeBuckets(
     return { slots, elems: values + variables.length + 1, news: values + variables.length };
   });
 }
+
+const shareOf = (sizes: readonly number[]): number => {
+  const bytes = sizes.reduce((sum, elems) => sum + elems, 0) * BYTES_PER_ELEM;
+  return Math.min(BUCKET_BYTES, Math.max(END_BUCKET_BYTES, bytes / FEWEST_BUCKETS));
+};
 
 /** Neighbours, equally many in each part but for one (Horovod's division); fewer parts where there are fewer variables. */
 function equalParts(variables: number, count: number): number[][] {

@@ -25,7 +25,7 @@ export interface DistributedOptimizerOptions {
   /** Gradients are divided by it before they are summed, and by size / factor after. Default 1; another value needs op average. */
   gradientPredivideFactor?: number;
   /**
-   * What is reduced as one call: so many groups of equally many variables, or lists of variables; a variable in no list goes as by default. Default: neighbours, as many as fit into 4 MiB.
+   * What is reduced as one call: so many groups of equally many variables, or lists of variables; a variable in no list goes as by default. Default: neighbours, as many as fit into 1 to 4 MiB (a sixteenth of all).
    * The same on every rank.
    */
   groups?: number | Array<tf.Variable[] | LayerVariable[]>;

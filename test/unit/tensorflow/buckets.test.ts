@@ -47,6 +47,16 @@ t.test('lists of variables: each a bucket, the others as by default; what can le
   t.same(groupsOf([], [[]]), [[]]);
 });
 
+t.test('a sixteenth of all to a bucket, from 1 to 4 MiB', async (t) => {
+  const quarters = (mib: number): number[] => Array<number>(4 * mib).fill(1 << 16);
+  const inMiB = (sizes: number[]): number[] =>
+    makeBuckets(sizes).map(({ slots }) => slots.reduce((sum, { elems }) => sum + elems, 0) / (1 << 18));
+  t.same(inMiB(quarters(3)), [1, 1, 1]);
+  t.same(inMiB(quarters(16)), Array(16).fill(1));
+  t.same(inMiB(quarters(34)), [1, ...Array(16).fill(2), 1]);
+  t.same(inMiB(quarters(74)), [1, ...Array(18).fill(4), 1]);
+});
+
 t.test('elements lie one behind the other, then the flags, then the news', async (t) => {
   t.same(makeBuckets([3, 0, 2]), [
     {

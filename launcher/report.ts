@@ -31,7 +31,7 @@ export type Ending =
   /** Of a job with one tsrun a host: another host's has failed, with that code. */
   | { readonly kind: 'node'; readonly text: string; readonly exitCode: number };
 
-const consequences = new Set(['ERR_HVD_PEER', 'ERR_HVD_SHUTDOWN', 'ERR_HVD_STALL']);
+const consequences = new Set(['ERR_HVD_PEER', 'ERR_HVD_SHUTDOWN', 'ERR_HVD_STALL', 'ERR_HVD_STEP']);
 export const isConsequence = (end: RankEnd | undefined): boolean => end?.record !== undefined && consequences.has(end.record.code);
 
 export function isFailure(end: RankEnd): boolean {

@@ -61,6 +61,10 @@ export class ProcessSetError extends UsageError {
 export class MismatchError extends HvdError {
   override readonly code = 'ERR_HVD_MISMATCH';
 }
+/** Another rank failed in the middle of a training step: the step was applied on no rank, the job goes on. That rank has the error itself. */
+export class StepError extends HvdError {
+  override readonly code = 'ERR_HVD_STEP';
+}
 /** A peer is gone, frozen or cut off; names it. Everything pending fails with it. */
 export class PeerError extends HvdError {
   override readonly code = 'ERR_HVD_PEER';
@@ -99,6 +103,7 @@ const classes = [
   MismatchError,
   PeerError,
   StallError,
+  StepError,
   ShutdownError,
   RendezvousError,
   BackendError,

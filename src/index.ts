@@ -15,6 +15,7 @@ export {
   RendezvousError,
   ShutdownError,
   StallError,
+  StepError,
   UsageError,
 } from './errors';
 export type { Handle } from './handle';

@@ -6,17 +6,29 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { nowUs } from '../engine/clock';
-import { HvdError, UsageError } from '../errors';
-import { registeredSet } from '../process_set';
+import { UsageError } from '../errors';
+import { currentEngine, whenLeaving } from '../job';
+import { type ProcessSet, registeredSet } from '../process_set';
 import type { Groups } from './buckets';
 import { GradientReducer } from './gradient_reducer';
 import type { Tf } from './load';
 import type { Named } from './local_aggregation';
 import type { ExchangeSettings } from './optimizer_options';
-import { FailedElsewhere, type Reduction, type Span } from './reduction';
-import { watched } from './tape';
+import type { Reduction, Span } from './reduction';
+import { localGradients, NO_CONNECTION, watched } from './tape';
 import { type NamedShape, VariableNames } from './variable_names';
 import { variableNamed } from './variables';
+
+/** By process set and kind: how many exchanges without a name were used in this job. */
+const used = new Map<ProcessSet, Map<string, number>>();
+whenLeaving(() => used.clear());
+
+function countOf(what: string, set: ProcessSet): number {
+  const counts = used.get(set) ?? new Map<string, number>();
+  used.set(set, counts);
+  counts.set(what, (counts.get(what) ?? 0) + 1);
+  return counts.get(what)!;
+}
 
 /** Times in µs of `nowUs`, as step_times.ts wants them. */
 export interface Differentiated {
@@ -32,15 +44,29 @@ export class GradientExchange {
   private readonly reducer: GradientReducer;
   private readonly names: VariableNames;
 
-  /** @param name under which the ranks meet */
+  /** In this job. */
+  private named?: { readonly engine: unknown; readonly name: string };
+
   constructor(
     private readonly tfjs: Tf,
-    name: string,
     private readonly settings: ExchangeSettings,
   ) {
-    const { op, compression, gradientPredivideFactor: factor, processSet } = settings;
-    this.reducer = new GradientReducer(name, { op, compression, prescaleFactor: 1 / factor, postscaleFactor: factor, processSet });
-    this.names = new VariableNames(name, processSet);
+    const { what, op, compression, gradientPredivideFactor: factor, processSet } = settings;
+    const name = (): string => this.name;
+    this.reducer = new GradientReducer(what, name, { op, compression, prescaleFactor: 1 / factor, postscaleFactor: factor, processSet });
+    this.names = new VariableNames(what, name, processSet);
+  }
+
+  /**
+   * Under which the ranks meet: given, or the n-th of its kind that this process has used on the process set in this job. Used, not made: a rank may make some for itself (a model that it alone loads), but what is
+   * used is used by all ranks of the set, in one order.
+   */
+  private get name(): string {
+    const { what, name, processSet } = this.settings;
+    if (name) return name;
+    const engine = currentEngine(what);
+    if (this.named?.engine !== engine) this.named = { engine, name: `${what}.${countOf(what, processSet)}` };
+    return this.named.name;
   }
 
   /** How many ranks reduce together; 0: this one is not among them. With less than 2 there is nothing to do. @throws NotInitializedError; ProcessSetError the set is not registered */
@@ -59,28 +85,19 @@ export class GradientExchange {
   }
 
   /**
-   * Differentiates a loss and reduces its gradients; with `overlap` while backpropagation still runs. Every rank calls it at the same step.
-   * @param differentiate what makes gradients of the function that it is given
+   * Differentiates a loss and reduces its gradients; with `overlap` while backpropagation still runs. Every rank calls it at the same step. A loss that reaches no variable on this rank counts as zeros.
    * @param list the variables, where their positions count; else all that there are, by name
    * @returns the loss, and what `reduce` returns; the caller's
-   * @throws what `reduce` throws
+   * @throws what `reduce` throws; StepError another rank has failed meanwhile; UsageError the loss reaches no variable on any rank; what the loss function throws
    */
-  differentiate(
-    differentiate: (f: () => tf.Scalar) => { value: tf.Scalar; grads: tf.NamedTensorMap },
-    f: () => tf.Scalar,
-    list?: readonly tf.Variable[],
-  ): Differentiated {
+  differentiate(f: () => tf.Scalar, list?: readonly tf.Variable[], overlap = this.settings.overlap): Differentiated {
     const begunUs = nowUs();
     const isList = list !== undefined;
-    const variables = list
-      ? (this.settings.localLayers?.others(list) ?? list)
-      : this.settings.overlap && this.names.isAgreed
-        ? this.names.list
-        : undefined;
+    const variables = list ? (this.settings.localLayers?.others(list) ?? list) : this.names.isAgreed ? this.names.list : undefined;
     const step = variables && this.begin(variables, isList);
     let computedUs = begunUs;
     const compute = (): { value: tf.Scalar; grads: tf.NamedTensorMap } => {
-      const result = differentiate(step && this.settings.overlap ? this.watched(f, variables, step) : f);
+      const result = localGradients(this.tfjs, step && overlap ? this.watched(f, variables, step) : f, list);
       computedUs = nowUs();
       return result;
     };
@@ -90,8 +107,9 @@ export class GradientExchange {
         ? list.map(({ name }) => ({ name, tensor: grads[name] ?? null }))
         : Object.entries(grads).map(([name, tensor]) => ({ name, tensor }));
       const reduced = this.withLocal(entries, isList, (shared) =>
-        step ? this.trying(step, () => this.finish(step, variables, shared, isList)) : this.reduceShared(shared, isList),
+        step ? this.finish(step, variables, shared, isList) : this.reduceShared(shared, isList),
       );
+      if (!reduced.some(({ tensor }) => tensor)) throw new UsageError(NO_CONNECTION);
       return { value, reduced, begunUs, computedUs, reducedUs: nowUs(), buckets: step?.spans ?? [] };
     } catch (error) {
       value.dispose();
@@ -113,7 +131,7 @@ export class GradientExchange {
   private reduceShared(entries: readonly Named[], isList: boolean): Named[] {
     if (!isList && !this.names.isAgreed) this.names.agree(this.tfjs, gradientsOf(entries));
     const variables = isList ? entries.map((entry) => this.described(entry)) : this.names.list;
-    return this.trying(this.begin(variables, isList), (step) => this.finish(step, variables, entries, isList));
+    return this.finish(this.begin(variables, isList), variables, entries, isList);
   }
 
   private begin(variables: readonly NamedShape[], isList: boolean): Reduction {
@@ -124,27 +142,18 @@ export class GradientExchange {
     );
   }
 
-  /** A step of which nothing has left was never begun. */
   private trying<R>(step: Reduction, act: (step: Reduction) => R): R {
     try {
       return act(step);
     } catch (error) {
-      if (!step.hasBegun || error instanceof FailedElsewhere) throw error;
-      if (error instanceof HvdError) throw this.reducer.abandon(error);
-      try {
-        step.fail();
-      } catch (second) {
-        // The user's error is the cause; the next step meets what ended this one.
-        this.reducer.abandon(second);
-      }
-      throw error;
+      throw this.reducer.abandon(step, error);
     }
   }
 
   private watched(f: () => tf.Scalar, variables: readonly NamedShape[], step: Reduction): () => tf.Scalar {
     const found = variables.flatMap((one, index) => {
       const variable = 'id' in one ? (one as tf.Variable) : variableNamed(this.tfjs, one.name);
-      return variable ? [{ variable, index }] : [];
+      return variable && isOfShape(variable, one) ? [{ variable, index }] : [];
     });
     return watched(
       this.tfjs,
@@ -156,23 +165,31 @@ export class GradientExchange {
 
   private finish(step: Reduction, variables: readonly NamedShape[], entries: readonly Named[], isList: boolean): Named[] {
     if (isList) {
-      const { tensors } = step.finish(
-        entries.map((entry) => this.checked(entry)),
-        false,
+      const { tensors } = this.trying(step, () =>
+        step.finish(
+          entries.map((entry) => this.checked(entry)),
+          false,
+        ),
       );
       return entries.map(({ name }, i) => ({ name, tensor: tensors[i]! }));
     }
-    const own = new Map(entries.map((entry) => [entry.name, this.checked(entry)]));
-    const { tensors, isNews } = step.finish(
-      variables.map(({ name }) => own.get(name) ?? null),
-      entries.some(({ name, tensor }) => tensor && !this.names.has(name)),
-    );
+    const { tensors, isNews } = this.trying(step, () => {
+      const own = new Map(entries.map((entry) => [entry.name, this.checked(entry)]));
+      const gradients = variables.map((one) => {
+        const gradient = own.get(one.name);
+        return gradient && isOfShape(gradient, one) ? gradient : null;
+      });
+      return step.finish(
+        gradients,
+        entries.some(({ name, tensor }) => tensor && !this.names.has(name, tensor.shape)),
+      );
+    });
     const named = variables.map(({ name }, i) => ({ name, tensor: tensors[i]! }));
     if (!isNews) return named;
     try {
       this.names.agree(this.tfjs, gradientsOf(entries));
       const rest = this.names.list.slice(variables.length);
-      return [...named, ...this.trying(this.begin(rest, false), (second) => this.finish(second, rest, entries, false))];
+      return [...named, ...this.finish(this.begin(rest, false), rest, entries, false)];
     } catch (error) {
       for (const { tensor } of named) tensor?.dispose();
       throw error;
@@ -202,6 +219,8 @@ export class GradientExchange {
     return groups.map((names) => names.flatMap((name) => indexes.get(name) ?? []));
   }
 }
+
+const isOfShape = (tensor: tf.Tensor, { shape }: NamedShape): boolean => tensor.shape.join() === shape.join();
 
 const gradientsOf = (entries: readonly Named[]): tf.NamedTensorMap =>
   Object.fromEntries(entries.flatMap(({ name, tensor }) => (tensor ? [[name, tensor]] : [])));

@@ -7,9 +7,9 @@
  */
 import { type Compressor, compressionOf } from '../compression';
 import { elemsOf } from '../dtype';
-import { MismatchError } from '../errors';
+import { MismatchError, StepError } from '../errors';
 import type { Handle } from '../handle';
-import { allocate, release } from '../hvd';
+import { allocate, poll, release, synchronize } from '../hvd';
 import { currentEngine, isInitialized } from '../job';
 import type { ProcessSet } from '../process_set';
 import { launch } from '../submit';
@@ -44,25 +44,33 @@ export class GradientReducer {
   /** Counts mismatches: what was left in flight by one never meets what comes after. */
   private era = 0;
 
+  /** Of a step that this rank has failed in: with the ranks that have not come to it yet. */
+  private left: Array<Handle<number>> = [];
+
+  /** @param what whose gradients they are, for messages @param name under which the ranks meet; another in every job */
   constructor(
-    private readonly name: string,
+    private readonly what: string,
+    private readonly name: () => string,
     private readonly options: ReducerOptions,
   ) {}
 
   /**
-   * Begins a step: give it the gradients, in any order. When that or its end fails, `abandon` it.
+   * Begins a step: give it the gradients, in any order. When that or its end fails, `abandon` it. Waits for what is left of one that has failed here.
    * @param shapes of the variables
    * @param kind how the ranks know their variables (ranks of different kinds do not meet); those known by names may have news
    * @param groups what is reduced together; default: what fits into a bucket
    */
   begin(shapes: ReadonlyArray<readonly number[]>, kind: 'list' | 'names', groups?: Groups): Reduction {
+    this.awaitLeft();
     this.prepare(shapes, kind, groups);
-    const { timeline } = currentEngine('DistributedOptimizer');
+    const { timeline } = currentEngine(this.what);
     return new Reduction(this.places, shapes, (place, copyingSinceUs) => this.launch(place, copyingSinceUs), kind === 'names', timeline);
   }
 
   dispose(): void {
-    if (isInitialized() && this.madeFor === currentEngine('DistributedOptimizer')) for (const { array } of this.places) release(array);
+    // Memory of what is under way stays the thread's.
+    if (this.left.every((handle) => poll(handle)) && isInitialized() && this.madeFor === currentEngine(this.what))
+      for (const { array } of this.places) release(array);
     this.places = [];
     this.signature = '';
   }
@@ -74,7 +82,7 @@ export class GradientReducer {
         kind: 'allreduce',
         values: described,
         fields: { op, prescale: prescaleFactor, postscale: postscaleFactor, compression: compressionOf(compression, 'float32') },
-        options: { name: `${this.name}.${this.era ? `${this.era}.` : ''}${place}${suffix}`, processSet },
+        options: { name: `${this.name()}.${this.era ? `${this.era}.` : ''}${place}${suffix}`, processSet },
         isGrouped: true,
         placed: byteOffset,
         copyingSinceUs,
@@ -83,24 +91,47 @@ export class GradientReducer {
     );
   }
 
-  /**
-   * After a step has failed: buckets may be in flight still, with peers that never come, so their memory stays theirs.
-   * @returns what to throw
-   */
-  abandon(error: unknown): unknown {
-    this.places = [];
-    this.signature = '';
-    if (!(error instanceof MismatchError)) return error;
+  /** After a step has failed. @returns what to throw */
+  abandon(step: Reduction, error: unknown): unknown {
+    if (!step.isLost && !(error instanceof StepError)) {
+      try {
+        this.left = step.fail();
+      } catch {
+        // There is nobody to tell any more; the next step meets what ended this one.
+        this.forget();
+      }
+      return error;
+    }
+    if (step.isLost) this.forget();
+    if (!step.isLost || !(error instanceof MismatchError)) return error;
     this.era += 1;
     return new MismatchError(
       `${error.message} (The shapes of the variables from the last to the first, then how many flags, variables and buckets there are, then, of a group, which variables.) ` +
-        'Give the optimizer the same variables, in the same order, on every rank.',
+        `Give ${this.what} the same variables, in the same order, on every rank.`,
       error,
     );
   }
 
+  private awaitLeft(): void {
+    const { left } = this;
+    this.left = [];
+    if (this.madeFor !== currentEngine(this.what)) return;
+    try {
+      for (const handle of left) synchronize(handle);
+    } catch (error) {
+      this.forget();
+      throw error;
+    }
+  }
+
+  /** Calls may be in flight still, with peers that never come: their memory stays theirs. */
+  private forget(): void {
+    this.places = [];
+    this.signature = '';
+  }
+
   private prepare(shapes: ReadonlyArray<readonly number[]>, kind: string, groups?: Groups): void {
-    const engine = currentEngine('DistributedOptimizer');
+    const engine = currentEngine(this.what);
     const signature = JSON.stringify([kind, shapes, groups]);
     if (signature === this.signature && this.madeFor === engine) return;
     this.dispose();

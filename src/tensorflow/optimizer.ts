@@ -23,6 +23,7 @@ import {
   type PartialDistributedOptimizerOptions,
 } from './optimizer_options';
 import { restoreBetaPowers, setLearningRate, setMomentum } from './optimizer_state';
+import { findsSlotsByName } from './optimizers/rule';
 import { type StepTimes, stepTimes } from './step_times';
 import { registerOptimizers } from './train';
 
@@ -30,9 +31,6 @@ export type { DistributedOptimizerOptions, PartialDistributedOptimizerOptions };
 
 /** As tfjs has it, without exporting it. */
 type NamedTensor = { name: string; tensor: tf.Tensor };
-
-/** Names are equal on all ranks when all make their optimizers in the same order. */
-let made = 0;
 
 /**
  * Wraps any tf.Optimizer, or makes one by the name that `model.compile` takes. With one rank it does exactly what the wrapped one does.
@@ -68,13 +66,12 @@ function wrap(what: string, optimizer: tf.Optimizer | string, settingsOf: (tfjs:
       `${what} takes a tf.Optimizer (tf.train.adam(…)) or the name of one, but was given ${inner === null ? 'null' : typeof inner}.`,
     );
   if (wrappers.has(inner)) throw new UsageError(`${what} was given an optimizer that is wrapped already. Wrap it once.`);
-  made += 1;
-  const wrapper = new (wrapperClass(tfjs))(inner, settings, settings.name || `${what}.${made}`);
+  const wrapper = new (wrapperClass(tfjs))(inner, settings);
   wrappers.add(wrapper);
   return wrapper;
 }
 
-type Wrapper = new (inner: tf.Optimizer, settings: ExchangeSettings, name: string) => tf.Optimizer;
+type Wrapper = new (inner: tf.Optimizer, settings: ExchangeSettings) => tf.Optimizer;
 const classes = new WeakMap<Tf, Wrapper>();
 const wrappers = new WeakSet<object>();
 
@@ -92,11 +89,10 @@ function wrapperClass(tfjs: Tf): Wrapper {
     constructor(
       readonly inner: tf.Optimizer,
       settings: ExchangeSettings,
-      name: string,
     ) {
       super();
       const { backwardPassesPerStep, averageAggregatedGradients } = settings;
-      this.exchange = new GradientExchange(tfjs, name, settings);
+      this.exchange = new GradientExchange(tfjs, settings);
       this.apply = applierOf(tfjs, inner);
       this.passesPerStep = backwardPassesPerStep;
       this.restore();
@@ -111,9 +107,10 @@ function wrapperClass(tfjs: Tf): Wrapper {
     /** Nobody can look at the gradients in between, so they may leave while others are still being computed. */
     override minimize(f: () => tf.Scalar, returnCost = false, variables?: tf.Variable[]): tf.Scalar | null {
       if (this.aggregation || this.exchange.ranks < 2) return super.minimize(f, returnCost, variables);
-      const { value, reduced, ...times } = this.exchange.differentiate((g) => this.computeGradients(g, variables), f, variables);
+      prepareBackend(tfjs);
+      const { value, reduced, ...times } = this.exchange.differentiate(f, variables);
       try {
-        this.hand(reduced, variables !== undefined);
+        this.hand(reduced, variables !== undefined || !findsSlotsByName(this.inner));
       } finally {
         for (const { tensor } of reduced) tensor?.dispose();
       }
@@ -159,13 +156,13 @@ function wrapperClass(tfjs: Tf): Wrapper {
     private reduceAndHand(entries: readonly Named[], isList: boolean): void {
       const reduced = this.exchange.reduce(entries, isList);
       try {
-        this.hand(reduced, isList);
+        this.hand(reduced, isList || !findsSlotsByName(this.inner));
       } finally {
         for (const { tensor } of reduced) tensor?.dispose();
       }
     }
 
-    /** Positions count, so entries without gradient stay; tfjs's optimizers skip them. */
+    /** Positions count, so entries without gradient stay; tfjs's optimizers skip them. Not in an object: its keys have an order of their own where they look like numbers ('12', an unnamed variable). */
     private hand(entries: readonly Named[], isList: boolean): void {
       this.apply(
         (isList ? entries : Object.fromEntries(entries.map(({ name, tensor }) => [name, tensor]))) as NamedTensor[] | tf.NamedTensorMap,

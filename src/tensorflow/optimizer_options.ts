@@ -12,7 +12,7 @@ import { type LayerVariable, variableOf } from './variables';
 
 /** Options of {@link DistributedOptimizer}. All ranks give the same ones. */
 export interface DistributedOptimizerOptions {
-  /** Key under which the ranks' optimizers meet. Default: the n-th optimizer that this process makes; ranks make theirs in the same order. */
+  /** Key under which the ranks' optimizers meet. Default: the n-th that this process uses on the process set; ranks use theirs in the same order. */
   name?: string;
   /** Default: average. Adasum combines each variable's gradients by itself, uncompressed. */
   op?: 'average' | 'sum' | 'adasum';

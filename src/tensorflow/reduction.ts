@@ -1,13 +1,13 @@
 /**
  * One step's gradients on their way: each is copied into its bucket when it is known, and a bucket leaves when it is full, whether backpropagation is over or not. Main thread.
  *
- * Invariants: what is in a bucket does not depend on when its gradients came, so the results' bits do not either. A variable is taken once. A step that fails on one rank when some of it has left fails on
- * every rank, and is applied on none.
+ * Invariants: what is in a bucket does not depend on when its gradients came, so the results' bits do not either. A variable is taken once. A step that fails on one rank before its last bucket
+ * has left fails on every rank, and is applied on none.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { nowUs } from '../engine/clock';
 import type { MainRecorder } from '../engine/timeline_main';
-import { MismatchError } from '../errors';
+import { StepError } from '../errors';
 import type { Handle } from '../handle';
 import { synchronize } from '../hvd';
 import type { Bucket } from './buckets';
@@ -36,9 +36,6 @@ const YES = 2 ** 15;
 /** In the news flag: this rank has failed. Every sum with it is it. */
 const FAILED = Number.NaN;
 
-/** All that had left has arrived: the next step begins as if this one had not been. */
-export class FailedElsewhere extends MismatchError {}
-
 export class Reduction {
   /** By variable: its place and slot; taken out when its gradient has come. */
   private readonly awaited = new Map<number, { readonly place: number; readonly slot: Bucket['slots'][number] }>();
@@ -66,10 +63,8 @@ export class Reduction {
     this.underWay = places.map(() => undefined);
   }
 
-  /** Whether anything has left: then the other ranks count on the rest. */
-  get hasBegun(): boolean {
-    return this.underWay.some((one) => one);
-  }
+  /** A call of it has failed, on all ranks that have made it: nothing more can come of the step. */
+  isLost = false;
 
   /** The argument is left alone. @param gradient null: this rank has none */
   take(variable: number, gradient: tf.Tensor | null): void {
@@ -88,7 +83,7 @@ export class Reduction {
     if (this.missing[place] === 0 && !(this.tellsNews && place === this.places.length - 1)) this.send(place, false);
   }
 
-  /** Takes what has not come yet, and waits for all. @throws FailedElsewhere */
+  /** Takes what has not come yet, and waits for all. @throws StepError another rank has failed; what its calls throw */
   finish(gradients: ReadonlyArray<tf.Tensor | null>, hasNews: boolean): Reduced {
     for (const { bucket } of this.places) for (const { variable } of bucket.slots) this.take(variable, gradients[variable]!);
     const last = this.places.length - 1;
@@ -98,7 +93,7 @@ export class Reduction {
     try {
       for (const [i, { bucket, array }] of this.places.entries()) {
         const { handles, fromUs } = this.underWay[i]!;
-        for (const handle of handles) this.spans.push({ fromUs, toUs: synchronize(handle) });
+        for (const handle of handles) this.spans.push({ fromUs, toUs: this.calling(() => synchronize(handle)) });
         hasFailed ||= Number.isNaN(array[bucket.news]);
         const copyingSinceUs = nowUs();
         for (const { variable, from, elems, flag } of bucket.slots) {
@@ -106,11 +101,10 @@ export class Reduction {
         }
         this.timeline?.copiedOut(copyingSinceUs);
       }
-      if (hasFailed) {
-        throw new FailedElsewhere(
-          'Another rank failed in the middle of backpropagation, when some of its gradients had left. This step was applied on no rank; see the error on that one.',
+      if (hasFailed)
+        throw new StepError(
+          "Another rank failed in the middle of a training step, which was therefore applied on no rank. See that rank's own error; the next step of all ranks goes on from here.",
         );
-      }
     } catch (error) {
       for (const tensor of tensors) tensor?.dispose();
       throw error;
@@ -119,14 +113,26 @@ export class Reduction {
     return { tensors, isNews: array[bucket.news]! > 0 };
   }
 
-  /** This rank has failed in the middle of a step: the rest leaves with that news, so that nobody waits for it or applies what it has. */
-  fail(): void {
+  /**
+   * This rank has failed: the rest leaves with that news, so that no rank waits for it, or applies what it has.
+   * @returns what is under way; its places are free when all of it has ended
+   */
+  fail(): Array<Handle<number>> {
     for (const [i, { bucket, array }] of this.places.entries()) {
       if (this.underWay[i]) continue;
       array[bucket.news] = FAILED;
       this.underWay[i] = { handles: this.launch(i, nowUs()), fromUs: nowUs() };
     }
-    for (const one of this.underWay) for (const handle of one!.handles) synchronize(handle);
+    return this.underWay.flatMap((one) => one!.handles);
+  }
+
+  private calling<R>(act: () => R): R {
+    try {
+      return act();
+    } catch (error) {
+      this.isLost = true;
+      throw error;
+    }
   }
 
   private send(place: number, hasNews: boolean): void {
@@ -134,6 +140,6 @@ export class Reduction {
     array[bucket.news] = hasNews ? YES : 0;
     const fromUs = nowUs();
     // A gradient came now and another then: shown as one copy that ends when they leave.
-    this.underWay[place] = { handles: this.launch(place, fromUs - this.copyingUs[place]!), fromUs };
+    this.underWay[place] = { handles: this.calling(() => this.launch(place, fromUs - this.copyingUs[place]!)), fromUs };
   }
 }

@@ -7,6 +7,7 @@
  * Invariants: values are those of the plain tape, bit for bit; nothing of TensorFlow.js is replaced; a variable that the loss does not depend on is never told.
  */
 import type * as tf from '@tensorflow/tfjs-core';
+import { UsageError } from '../errors';
 import type { Tf } from './load';
 
 /** What the tape's walk needs of a tensor that it never computes with. */
@@ -80,4 +81,31 @@ function withIdentities(
     result.push(node);
   }
   return result;
+}
+
+/** What tf.variableGrads says of it; here only when it is true of all ranks. */
+export const NO_CONNECTION =
+  'The loss reaches none of the variables, on any rank. The operations that use variables must be inside the function that is given to minimize() or variableGrads().';
+
+/**
+ * `tf.variableGrads` (4.22) without its demand that the loss reach a variable: a rank may have a batch that does not.
+ * @throws UsageError the loss is no scalar, or no variable is trainable
+ */
+export function localGradients(
+  tfjs: Tf,
+  f: () => tf.Scalar,
+  list?: readonly tf.Variable[],
+): { value: tf.Scalar; grads: Record<string, tf.Tensor> } {
+  const all = list ?? Object.values(tfjs.engine().registeredVariables);
+  const trainable = all.filter((variable) => variable.trainable);
+  if (trainable.length === 0)
+    throw new UsageError(`None of the ${all.length} variables is trainable: there is nothing to differentiate for.`);
+  const { value, grads } = tfjs.engine().gradients(f, trainable, undefined, true);
+  if (value.rank !== 0) {
+    tfjs.dispose([value, ...grads]);
+    throw new UsageError(`The loss is a scalar, but the function returned a tensor of rank ${value.rank}. Take its mean or sum.`);
+  }
+  const named: Record<string, tf.Tensor> = {};
+  for (const [i, { name }] of trainable.entries()) if (grads[i]) named[name] = grads[i]!;
+  return { value: value as tf.Scalar, grads: named };
 }

@@ -18,19 +18,14 @@ const WHAT = 'variableGrads';
 const exchanges = new Map<string, GradientExchange>();
 /** Whoever gives other options in every call must not fill the shared memory. */
 const MOST_EXCHANGES = 16;
-let made = 0;
-whenLeaving(() => {
-  exchanges.clear();
-  made = 0;
-});
+whenLeaving(() => exchanges.clear());
 
 function exchangeFor(tfjs: Tf, settings: ExchangeSettings): GradientExchange {
   const { name, op, compression, gradientPredivideFactor, groups, processSet } = settings;
   const key = JSON.stringify([name, op, compression.name, gradientPredivideFactor, groups, processSet.ranks]);
   let exchange = exchanges.get(key);
   if (!exchange) {
-    made += 1;
-    exchange = new GradientExchange(tfjs, name || `${WHAT}.${made}`, settings);
+    exchange = new GradientExchange(tfjs, settings);
   }
   exchanges.delete(key);
   exchanges.set(key, exchange);
@@ -72,9 +67,9 @@ export function variableGrads(
   prepareBackend(tfjs);
   if (ranks < 2) return tfjs.variableGrads(f, varList) as { value: tf.Scalar; grads: Record<string, tf.Tensor> };
   const { value, reduced } = exchange.differentiate(
-    (g) => tfjs.variableGrads(g, varList),
     f,
     varList?.filter(({ trainable }) => trainable),
+    settings.overlap,
   );
   const grads: Record<string, tf.Tensor> = {};
   for (const { name, tensor } of reduced) if (tensor) grads[name] = tensor;

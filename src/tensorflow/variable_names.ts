@@ -18,10 +18,13 @@ export interface NamedShape {
   readonly shape: readonly number[];
 }
 
+/** A variable that was disposed of and made anew in another shape is another. */
+const keyOf = ({ name, shape }: NamedShape): string => `${name} [${shape.join(',')}]`;
+
 /** All variables of all lists, in the order of rank 0's, then of what the others have besides. */
 export function unite(lists: ReadonlyArray<readonly NamedShape[]>): NamedShape[] {
   const united = new Map<string, NamedShape>();
-  for (const list of lists) for (const one of list) if (!united.has(one.name)) united.set(one.name, one);
+  for (const list of lists) for (const one of list) if (!united.has(keyOf(one))) united.set(keyOf(one), one);
   return [...united.values()];
 }
 
@@ -59,7 +62,8 @@ export class VariableNames {
   private agreedFor: unknown;
 
   constructor(
-    private readonly optimizerName: string,
+    private readonly what: string,
+    private readonly ownName: () => string,
     private readonly processSet: ProcessSet,
   ) {}
 
@@ -68,21 +72,21 @@ export class VariableNames {
   }
   /** A new job (generation) agrees anew; what was known keeps its place. */
   get isAgreed(): boolean {
-    return this.agreedFor === currentEngine('DistributedOptimizer');
+    return this.agreedFor === currentEngine(this.what);
   }
-  has(name: string): boolean {
-    return this.known.some((one) => one.name === name);
+  has(name: string, shape: readonly number[]): boolean {
+    return this.known.some((one) => keyOf(one) === keyOf({ name, shape }));
   }
 
   /** Every rank calls this at the same step. @throws MismatchError the ranks do not have the same variables */
   agree(tfjs: Tf, gradients: tf.NamedTensorMap): void {
     const own = unite([this.known, Object.entries(gradients).flatMap(([name, tensor]) => (tensor ? [{ name, shape: tensor.shape }] : []))]);
-    const options = { name: `${this.optimizerName}.variables`, processSet: this.processSet };
+    const options = { name: `${this.ownName()}.variables`, processSet: this.processSet };
     const lists = allgatherObject(own as NamedShape[], options);
     const isHere = ({ name, shape }: NamedShape): boolean => {
       const variable = variableNamed(tfjs, name);
       // What was agreed before may have been disposed of since.
-      return this.has(name) || (variable?.trainable === true && variable.shape.join() === shape.join());
+      return this.has(name, shape) || (variable?.trainable === true && variable.shape.join() === shape.join());
     };
     const lacking = allgatherObject(
       unite(lists)
@@ -91,8 +95,8 @@ export class VariableNames {
       options,
     );
     const decision = decide(lists, lacking, this.processSet.rank(), this.processSet.ranks);
-    if ('refusal' in decision) throw new MismatchError(`'${this.optimizerName}': ${decision.refusal}`, { tensor: this.optimizerName });
+    if ('refusal' in decision) throw new MismatchError(`'${this.ownName()}': ${decision.refusal}`, { tensor: this.ownName() });
     this.known = decision.list;
-    this.agreedFor = currentEngine('DistributedOptimizer');
+    this.agreedFor = currentEngine(this.what);
   }
 }

@@ -60,6 +60,9 @@ function checkedSettings({ className, defaults }: Rule, given: Partial<Settings>
   );
 }
 
+/** Whether gradients by name find their slots whatever their order. */
+export const findsSlotsByName = (optimizer: tf.Optimizer): boolean => (optimizer as { findsSlotsByName?: true }).findsSlotsByName === true;
+
 export function optimizerClass(tfjs: Tf, rule: Rule): RuleOptimizer {
   const variableOf = (tensor: tf.Tensor): tf.Variable => tensor.variable(false);
 
@@ -67,6 +70,7 @@ export function optimizerClass(tfjs: Tf, rule: Rule): RuleOptimizer {
     static get className(): string {
       return rule.className;
     }
+    readonly findsSlotsByName = true;
     private slots: Slot[] = [];
     /** Steps that were applied. A variable, so that it is broadcast and saved with the slots; from the first step on. */
     private step?: tf.Variable;

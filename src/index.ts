@@ -86,7 +86,7 @@ export {
 export { type ShardOptions, shard } from './tensorflow/shard';
 export { type SyncBatchNormalizationArgs, syncBatchNormalization } from './tensorflow/sync_batch_norm';
 export { train } from './tensorflow/train';
-export { variableGrads } from './tensorflow/variable_grads';
-export { broadcastVariables, type LayerVariable, type Variables } from './tensorflow/variables';
+export { type ValueAndGradients, variableGrads } from './tensorflow/variable_grads';
+export { type BroadcastOptions, broadcastVariables, type LayerVariable, type Variables } from './tensorflow/variables';
 export { startTimeline, stopTimeline } from './timeline';
 export type { Value } from './values';

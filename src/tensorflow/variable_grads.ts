@@ -37,6 +37,14 @@ function exchangeFor(tfjs: Tf, settings: ExchangeSettings): GradientExchange {
   return exchange;
 }
 
+/** What {@link variableGrads} gives. */
+export interface ValueAndGradients {
+  /** Of the function: this rank's own. */
+  value: tf.Scalar;
+  /** Reduced, by the variables' names. */
+  grads: Record<string, tf.Tensor>;
+}
+
 /**
  * The value of `f` (this rank's own) and its gradients, averaged over the ranks. A variable without gradient on some ranks counts as zeros there; one without gradient on all has none, as in
  * TensorFlow.js. With one rank, and outside the process set, it is `tf.variableGrads`. Ranks call it in the same order, with the same options.
@@ -44,11 +52,7 @@ function exchangeFor(tfjs: Tf, settings: ExchangeSettings): GradientExchange {
  * @param options those of DistributedOptimizer, but for the passes of a step, which need an optimizer
  * @throws UsageError an option is wrong, or it is called inside another gradient; MismatchError the ranks have different variables; NotInitializedError; ProcessSetError; PeerError a rank is gone
  */
-export function variableGrads(
-  f: () => tf.Scalar,
-  varList?: tf.Variable[],
-  options: DistributedOptimizerOptions = {},
-): { value: tf.Scalar; grads: Record<string, tf.Tensor> } {
+export function variableGrads(f: () => tf.Scalar, varList?: tf.Variable[], options: DistributedOptimizerOptions = {}): ValueAndGradients {
   const tfjs = loadTf();
   checkCopies();
   const settings = checkedOptions(tfjs, options, WHAT);
@@ -65,7 +69,7 @@ export function variableGrads(
   const exchange = exchangeFor(tfjs, settings);
   const { ranks } = exchange;
   prepareBackend(tfjs);
-  if (ranks < 2) return tfjs.variableGrads(f, varList) as { value: tf.Scalar; grads: Record<string, tf.Tensor> };
+  if (ranks < 2) return tfjs.variableGrads(f, varList) as ValueAndGradients;
   const { value, reduced } = exchange.differentiate(
     f,
     varList?.filter(({ trainable }) => trainable),

@@ -22,6 +22,7 @@ export interface LayerVariable {
 /** What has variables: a list of them, of a model's weights, variables by name, or a model. */
 export type Variables = tf.Variable[] | LayerVariable[] | Record<string, tf.Variable> | LayersModel;
 
+/** Options of {@link broadcastVariables} and broadcastOptimizerState. */
 export interface BroadcastOptions {
   /** Default: all ranks. */
   processSet?: ProcessSet;

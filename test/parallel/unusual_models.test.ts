@@ -167,23 +167,27 @@ t.test('used outside a job: NotInitializedError, and right again in the next', a
   t.ok(isClose(read(w), [1 - 2 * mean((r) => r)]), `${read(w)}`);
 });
 
-t.test('an optimizer that one rank makes for itself, and those of process sets, leave the names of the others alone', several, async (t) => {
-  const [a, b] = [tf.variable(tf.scalar(0)), tf.variable(tf.scalar(0))];
-  if (rank === 0) hvd.DistributedOptimizer(tf.train.sgd(1)).dispose();
-  const last = hvd.addProcessSet([size - 1]);
-  const rest = size > 2 ? hvd.addProcessSet(Array.from({ length: size - 1 }, (_, r) => r + 1)) : last;
-  for (const processSet of [last, rest]) {
-    if (processSet.included())
-      hvd.DistributedOptimizer(tf.train.sgd(1), { processSet }).minimize(() => a.mul(rank) as tf.Scalar, false, [a]);
-    if (processSet.included()) hvd.variableGrads(() => a.mul(rank) as tf.Scalar, [a], { processSet });
-  }
-  const optimizer = hvd.DistributedOptimizer(tf.train.sgd(1));
-  optimizer.minimize(() => b.mul(rank) as tf.Scalar, false, [b]);
-  const mean = (size - 1) / 2;
-  t.equal(b.dataSync()[0], -mean);
-  t.equal(hvd.variableGrads(() => b.mul(rank) as tf.Scalar, [b]).grads[b.name]!.dataSync()[0], mean);
-  for (const set of new Set([last, rest])) hvd.removeProcessSet(set);
-});
+t.test(
+  'an optimizer that one rank makes for itself, and those of process sets, leave the names of the others alone',
+  several,
+  async (t) => {
+    const [a, b] = [tf.variable(tf.scalar(0)), tf.variable(tf.scalar(0))];
+    if (rank === 0) hvd.DistributedOptimizer(tf.train.sgd(1)).dispose();
+    const last = hvd.addProcessSet([size - 1]);
+    const rest = size > 2 ? hvd.addProcessSet(Array.from({ length: size - 1 }, (_, r) => r + 1)) : last;
+    for (const processSet of [last, rest]) {
+      if (processSet.included())
+        hvd.DistributedOptimizer(tf.train.sgd(1), { processSet }).minimize(() => a.mul(rank) as tf.Scalar, false, [a]);
+      if (processSet.included()) hvd.variableGrads(() => a.mul(rank) as tf.Scalar, [a], { processSet });
+    }
+    const optimizer = hvd.DistributedOptimizer(tf.train.sgd(1));
+    optimizer.minimize(() => b.mul(rank) as tf.Scalar, false, [b]);
+    const mean = (size - 1) / 2;
+    t.equal(b.dataSync()[0], -mean);
+    t.equal(hvd.variableGrads(() => b.mul(rank) as tf.Scalar, [b]).grads[b.name]!.dataSync()[0], mean);
+    for (const set of new Set([last, rest])) hvd.removeProcessSet(set);
+  },
+);
 
 t.test('by name: a variable that was disposed of, and one of its name in another shape', several, async (t) => {
   const keep = tf.variable(tf.scalar(1), true, 'keep');

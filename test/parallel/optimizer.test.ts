@@ -195,6 +195,18 @@ t.test('broadcastVariables: lists, dictionaries, models; float32, int32, bool; n
   t.throws(() => hvd.broadcastVariables([3 as never]), { code: 'ERR_HVD_USAGE', message: /entry 0/ });
 });
 
+t.test('broadcastVariables gives the very values: no constraint is applied to them, on the root neither', async (t) => {
+  const layer = tf.layers.dense({ units: 1, inputShape: [4], useBias: false, kernelInitializer: 'ones', kernelConstraint: 'unitNorm' });
+  const model = tf.sequential({ layers: [layer] });
+  const kernel = layer.trainableWeights[0]!.read() as tf.Variable;
+  if (rank > 0) tf.tidy(() => kernel.assign(tf.fill([4, 1], 7)));
+  const before = tf.memory().numTensors;
+  hvd.broadcastVariables(model);
+  hvd.broadcastVariables(layer.trainableWeights as unknown as hvd.LayerVariable[]);
+  t.same(read(kernel), [1, 1, 1, 1]);
+  t.equal(tf.memory().numTensors, before);
+});
+
 t.test('the same optimizer in the next job', async (t) => {
   const [a, b] = [variable('a'), variable('b')];
   const optimizer = hvd.DistributedOptimizer(tf.train.momentum(1, 0.5), { name: 'lasting' });

@@ -110,6 +110,20 @@ t.test('the same without a list: the ranks agree on the variables, and on more w
   close(t, read(late), [1 - 1 / size - (0.5 / size + 1), 2 - 1 / size - (0.5 / size + 1)], 'the new one has a slot');
 });
 
+t.test('a variable that is disposed of after it was agreed on stands in nobody’s way', async (t) => {
+  for (const [name, make] of Object.entries({ adam: tf.train.adam, ...hvd.train })) {
+    const [a, b] = [variable('a'), variable('b')];
+    const optimizer = hvd.DistributedOptimizer(make(0.1));
+    optimizer.minimize(() => times(a, 1).add(times(b, 1)) as tf.Scalar);
+    b.dispose();
+    const before = read(a);
+    for (let step = 0; step < 2; step += 1) optimizer.minimize(() => times(a, 1));
+    t.ok(read(a)[0]! < before[0]!, name);
+    optimizer.dispose();
+    a.dispose();
+  }
+});
+
 t.test('variables of other names on some ranks, as after loading a model, are met by position', only, async (t) => {
   const suffix = rank === 0 ? '' : '_1';
   const [a, b] = [variable(`a${suffix}`), variable(`b${suffix}`, [1, 2, 3])];

@@ -7,7 +7,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { nowUs } from '../engine/clock';
 import { UsageError } from '../errors';
-import { currentEngine } from '../job';
+import { currentEngine, isInitialized } from '../job';
 import { isLogged, log } from '../log';
 import { prepareBackend } from './backends/prepare';
 import { GradientExchange } from './gradient_exchange';
@@ -22,7 +22,7 @@ import {
   optimizerByName,
   type PartialDistributedOptimizerOptions,
 } from './optimizer_options';
-import { restoreBetaPowers, setLearningRate, setMomentum } from './optimizer_state';
+import { hasMultipliedBetaPowers, restoreBetaPowers, setLearningRate, setMomentum } from './optimizer_state';
 import { findsSlotsByName } from './optimizers/rule';
 import { type StepTimes, stepTimes } from './step_times';
 import { registerOptimizers } from './train';
@@ -82,6 +82,7 @@ function wrapperClass(tfjs: Tf): Wrapper {
   class Distributed extends tfjs.Optimizer {
     private readonly exchange: GradientExchange;
     private readonly aggregation?: LocalAggregation;
+    /** Outside the process set every pass is applied. */
     private readonly passesPerStep: number;
     private steps = 0;
     private readonly apply: (gradients: tf.NamedTensorMap | NamedTensor[]) => void;
@@ -94,8 +95,8 @@ function wrapperClass(tfjs: Tf): Wrapper {
       const { backwardPassesPerStep, averageAggregatedGradients } = settings;
       this.exchange = new GradientExchange(tfjs, settings);
       this.apply = applierOf(tfjs, inner);
-      this.passesPerStep = backwardPassesPerStep;
-      this.restore();
+      this.passesPerStep = isInitialized() && !settings.processSet.included() ? 1 : backwardPassesPerStep;
+      if (!hasMultipliedBetaPowers(tfjs, inner)) this.restore();
       if (backwardPassesPerStep > 1) this.aggregation = new LocalAggregation(tfjs, backwardPassesPerStep, averageAggregatedGradients);
     }
 
@@ -182,9 +183,10 @@ function wrapperClass(tfjs: Tf): Wrapper {
       await this.inner.setWeights(weights);
       this.restore();
     }
-    /** With local aggregation iterations are passes: how often was applied is not known. */
+    /** Of what was loaded iterations are passes, all steps whole. */
     private restore(): void {
-      if (this.passesPerStep === 1 && this.inner.iterations > 0) restoreBetaPowers(tfjs, this.inner);
+      const { iterations } = this.inner;
+      if (iterations > 0) restoreBetaPowers(tfjs, this.inner, Math.floor(iterations / this.passesPerStep));
     }
     override saveIterations() {
       return this.inner.saveIterations();

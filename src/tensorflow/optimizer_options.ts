@@ -18,7 +18,10 @@ export interface DistributedOptimizerOptions {
   op?: 'average' | 'sum' | 'adasum';
   /** In what form gradients travel. Default: Compression.none. */
   compression?: Compressor;
-  /** Gradients are added up locally this many times between reductions; the other calls apply nothing but count. >= 1. Default 1. */
+  /**
+   * Gradients are added up locally this many times between reductions; the other calls apply nothing but count. >= 1. Default 1. What was added up is not saved: save after whole steps
+   * (`iterations` is a multiple of it), and go on with the same number.
+   */
   backwardPassesPerStep?: number;
   /** Those sums are divided by their number. Default false. */
   averageAggregatedGradients?: boolean;

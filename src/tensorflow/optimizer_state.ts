@@ -3,6 +3,7 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors';
+import type { Tf } from './load';
 
 interface Inside {
   learningRate?: number;
@@ -26,17 +27,37 @@ export function setMomentum(optimizer: tf.Optimizer, momentum: number): void {
   inside.momentum = momentum;
 }
 
-/**
- * Adam keeps powers of its betas, multiplied once a step in float32, but does not save them; loaded, they are computed by `pow`, which gives other bits from the third step on. Multiplied
- * as often as the optimizer has stepped, they are what they were, and training resumes to the bit.
- */
-export function restoreBetaPowers(tfjs: typeof import('@tensorflow/tfjs'), optimizer: tf.Optimizer): void {
+/** Adam's betas, each with the variable that holds its power; of another optimizer: none. */
+function betasOf(optimizer: tf.Optimizer): Array<readonly [beta: number, power: tf.Variable]> {
   const { beta1, beta2, accBeta1, accBeta2 } = optimizer as unknown as Record<string, unknown>;
-  if (optimizer.getClassName() !== 'Adam' || !isVariable(accBeta1) || !isVariable(accBeta2)) return;
-  for (const [beta, power] of [[beta1, accBeta1] as const, [beta2, accBeta2] as const]) {
-    const factor = Math.fround(beta as number);
-    let product = factor;
-    for (let step = 0; step < optimizer.iterations; step += 1) product = Math.fround(product * factor);
-    tfjs.tidy(() => power.assign(tfjs.scalar(product)));
-  }
+  if (optimizer.getClassName() !== 'Adam' || !isVariable(accBeta1) || !isVariable(accBeta2)) return [];
+  return [
+    [beta1 as number, accBeta1],
+    [beta2 as number, accBeta2],
+  ];
+}
+
+/** As a step multiplies it. */
+function powerAfter(beta: number, steps: number): number {
+  const factor = Math.fround(beta);
+  let product = factor;
+  for (let step = 0; step < steps; step += 1) product = Math.fround(product * factor);
+  return product;
+}
+
+/**
+ * Adam keeps powers of its betas, multiplied once a step in float32, but does not save them; loaded, they are computed by `pow` from the iterations, which gives other bits sooner or later,
+ * and other powers where iterations are passes. Multiplied as often as the optimizer has stepped, they are what they were, and training resumes to the bit.
+ */
+export function restoreBetaPowers(tfjs: Tf, optimizer: tf.Optimizer, steps: number): void {
+  for (const [beta, power] of betasOf(optimizer)) tfjs.tidy(() => power.assign(tfjs.scalar(powerAfter(beta, steps))));
+}
+
+/** Whether Adam's powers come from as many steps as it has iterations, not from loading. Of few steps (up to 17 with the default betas) it cannot always be told, since `pow` gives the same bits: false. */
+export function hasMultipliedBetaPowers(tfjs: Tf, optimizer: tf.Optimizer): boolean {
+  const { iterations } = optimizer;
+  const betas = betasOf(optimizer);
+  const areAll = (of: (beta: number) => number): boolean => betas.every(([beta, power]) => power.dataSync()[0] === of(beta));
+  const loaded = (beta: number): number => tfjs.tidy(() => tfjs.pow(beta, iterations + 1).dataSync()[0]!);
+  return iterations > 0 && areAll((beta) => powerAfter(beta, iterations)) && !areAll(loaded);
 }

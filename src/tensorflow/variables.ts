@@ -41,10 +41,17 @@ function listOf(variables: Variables): Writable[] {
   return list.map((variable, i) => {
     const one = variable as Partial<LayerVariable> & Partial<tf.Variable>;
     if (typeof one?.read === 'function' && typeof one.write === 'function')
-      return { read: () => one.read!(), write: (value) => void one.write!(value) };
+      return { read: () => one.read!(), write: (value) => writeUnconstrained(one as LayerVariable, value) };
     if (typeof one?.assign === 'function') return { read: () => variable as tf.Tensor, write: (value) => one.assign!(value) };
     throw new UsageError(`broadcastVariables: entry ${i} is neither a tf.Variable nor a layer's weight.`);
   });
+}
+
+/** `write` would apply the layer's constraint, which no training step of TensorFlow.js does, and leave the constraint's tensor behind. */
+function writeUnconstrained(weight: LayerVariable, value: tf.Tensor): void {
+  const behind = weight.read() as Partial<tf.Variable>;
+  if (typeof behind.assign === 'function') behind.assign(value);
+  else weight.write(value);
 }
 
 /** The root, checked, and the set. @throws UsageError, ProcessSetError */

@@ -110,6 +110,20 @@ t.test('the same without a list: the ranks agree on the variables, and on more w
   close(t, read(late), [1 - 1 / size - (0.5 / size + 1), 2 - 1 / size - (0.5 / size + 1)], 'the new one has a slot');
 });
 
+t.test('a variable that is disposed of after it was agreed on stands in nobody’s way', async (t) => {
+  for (const [name, make] of Object.entries({ adam: tf.train.adam, ...hvd.train })) {
+    const [a, b] = [variable('a'), variable('b')];
+    const optimizer = hvd.DistributedOptimizer(make(0.1));
+    optimizer.minimize(() => times(a, 1).add(times(b, 1)) as tf.Scalar);
+    b.dispose();
+    const before = read(a);
+    for (let step = 0; step < 2; step += 1) optimizer.minimize(() => times(a, 1));
+    t.ok(read(a)[0]! < before[0]!, name);
+    optimizer.dispose();
+    a.dispose();
+  }
+});
+
 t.test('variables of other names on some ranks, as after loading a model, are met by position', only, async (t) => {
   const suffix = rank === 0 ? '' : '_1';
   const [a, b] = [variable(`a${suffix}`), variable(`b${suffix}`, [1, 2, 3])];
@@ -193,6 +207,18 @@ t.test('broadcastVariables: lists, dictionaries, models; float32, int32, bool; n
   t.equal(tf.memory().numTensors, before);
   t.throws(() => hvd.broadcastVariables([single], size), { code: 'ERR_HVD_USAGE', message: /rootRank/ });
   t.throws(() => hvd.broadcastVariables([3 as never]), { code: 'ERR_HVD_USAGE', message: /entry 0/ });
+});
+
+t.test('broadcastVariables gives the very values: no constraint is applied to them, on the root neither', async (t) => {
+  const layer = tf.layers.dense({ units: 1, inputShape: [4], useBias: false, kernelInitializer: 'ones', kernelConstraint: 'unitNorm' });
+  const model = tf.sequential({ layers: [layer] });
+  const kernel = layer.trainableWeights[0]!.read() as tf.Variable;
+  if (rank > 0) tf.tidy(() => kernel.assign(tf.fill([4, 1], 7)));
+  const before = tf.memory().numTensors;
+  hvd.broadcastVariables(model);
+  hvd.broadcastVariables(layer.trainableWeights as unknown as hvd.LayerVariable[]);
+  t.same(read(kernel), [1, 1, 1, 1]);
+  t.equal(tf.memory().numTensors, before);
 });
 
 t.test('the same optimizer in the next job', async (t) => {

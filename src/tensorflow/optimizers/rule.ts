@@ -86,11 +86,14 @@ export function optimizerClass(tfjs: Tf, rule: Rule): RuleOptimizer {
     override applyGradients(gradients: tf.NamedTensorMap | NamedTensor[]): void {
       const isList = Array.isArray(gradients);
       const entries = isList ? gradients : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor }));
-      const found = entries.map(({ name, tensor }, position) => {
+      const found = entries.flatMap(({ name, tensor }, position) => {
+        const gradient = tensor as tf.Tensor | null | undefined;
         const variable = variableNamed(tfjs, name);
+        // Ranks that know their variables by name go on naming one that was disposed of.
+        if (!variable && !gradient) return [];
         if (!variable) throw new UsageError(`${rule.className}: there is no variable '${name}'. Was it disposed of?`);
         // One without gradient gets its slot too: all ranks then have the same ones.
-        return { variable, gradient: tensor as tf.Tensor | null | undefined, parts: this.slotOf(variable, position, isList).parts };
+        return [{ variable, gradient, parts: this.slotOf(variable, position, isList).parts }];
       });
       const t = this.countStep();
       const update = rule.prepare(tfjs, this.getConfig(), t);

@@ -90,6 +90,48 @@ t.test('no tensor is left by steps, nor by dispose()', async (t) => {
   t.equal(tf.memory().numTensors, before);
 });
 
+const fourPasses = (inner: tf.Optimizer): tf.Optimizer => hvd.DistributedOptimizer(inner, { backwardPassesPerStep: 4 });
+
+t.test('adam with four passes a step: weights that are taken and given back change nothing, to a new one neither', async (t) => {
+  const run = async (goOn: (optimizer: tf.Optimizer) => Promise<tf.Optimizer>): Promise<number[]> => {
+    const x = tf.variable(tf.tensor1d([1, -2, 3]));
+    let optimizer = fourPasses(tf.train.adam(0.05));
+    for (let call = 0; call < 24; call += 1) {
+      if (call === 12) optimizer = await goOn(optimizer);
+      optimizer.minimize(() => x.square().sum() as tf.Scalar, false, [x]);
+    }
+    const values = [...x.dataSync()];
+    x.dispose();
+    return values;
+  };
+  const whole = await run(async (same) => same);
+  const restored = await run(async (same) => {
+    await same.setWeights(await same.getWeights());
+    return same;
+  });
+  const moved = await run(async (old) => {
+    const inner = tf.train.adam(0.05);
+    await inner.setWeights(await old.getWeights());
+    return fourPasses(inner);
+  });
+  t.same(restored, whole);
+  t.same(moved, whole);
+});
+
+t.test('adam that has stepped by itself, then is wrapped with four passes a step: its powers of beta are those of its steps', async (t) => {
+  const x = tf.variable(tf.tensor1d([1, -2, 3]));
+  const inner = tf.train.adam(0.05);
+  for (let step = 0; step < 30; step += 1) inner.minimize(() => x.square().sum() as tf.Scalar, false, [x]);
+  const powers = (): number[] => {
+    const { accBeta1, accBeta2 } = inner as unknown as Record<string, tf.Variable>;
+    return [accBeta1!, accBeta2!].map((power) => power.dataSync()[0]!);
+  };
+  const before = powers();
+  fourPasses(inner);
+  t.same(powers(), before);
+  x.dispose();
+});
+
 t.test('what is wrong is said at the call', async (t) => {
   const sgd = tf.train.sgd(1);
   const wrong = (options: object, message: RegExp, optimizer: unknown = sgd): void =>

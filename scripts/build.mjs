@@ -70,3 +70,7 @@ const licenses = [...bundled]
 fs.writeFileSync(path.join(root, 'dist/rank/LICENSES.txt'), licenses.join('\n\n'));
 
 fs.chmodSync(path.join(root, 'dist/launcher/tsrun.js'), 0o755);
+// npm links the programs of a package's dependencies, not its own: without this `npx tsrun` in a checkout first installs the checkout into npx's cache, half a minute.
+const link = path.join(root, 'node_modules/.bin/tsrun');
+fs.rmSync(link, { force: true });
+fs.symlinkSync('../../dist/launcher/tsrun.js', link);

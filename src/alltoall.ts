@@ -55,18 +55,17 @@ function checkedSplits(splits: number[] | Int32Array, rows: number, size: number
     throw new UsageError('alltoall: splits is an array of numbers or an Int32Array, or null for equal parts.');
   const list = Array.from(splits);
   if (list.length !== size) throw new UsageError(`alltoall: splits has one entry for each of the ${size} ranks, but has ${list.length}.`);
-  const wrong = list.find((count) => !Number.isInteger(count) || count < 0 || count > mostRows);
-  if (wrong !== undefined)
-    throw new UsageError(`alltoall: each split is a whole number from 0 to ${mostRows}, but one is ${String(wrong)}.`);
+  const wrong = list.findIndex((count) => !Number.isInteger(count) || count < 0 || count > mostRows);
+  if (wrong >= 0) throw new UsageError(`alltoall: each split is a whole number from 0 to ${mostRows}, but one is ${String(list[wrong])}.`);
   const sum = list.reduce((total, count) => total + count, 0);
-  if (sum !== rows) throw new UsageError(`alltoall: the splits add up to ${sum} rows, but the value has ${rows}.`);
+  if (sum > rows) throw new UsageError(`alltoall: the splits add up to ${sum} rows, but the value has only ${rows}.`);
   return list;
 }
 
 /**
- * `splits[i]` rows of axis 0 go to rank i; without splits every rank gets equally many. The output is what came from all ranks along axis 0, in rank order; axis 0 may differ
+ * `splits[i]` rows of axis 0 go to rank i, one behind the other; what is left behind them stays here. Without splits every rank gets equally many. The output is what came from all ranks along axis 0, in rank order; axis 0 may differ
  * between the ranks, before and after (0 allowed), the other axes must agree.
- * @throws UsageError splits are not one whole number >= 0 a rank that add up to axis 0; axis 0 does not divide and there are none; a scalar; NotInitializedError before `init()`; DuplicateNameError the name is in flight on this rank; ProcessSetError this rank is outside the set; MismatchError the ranks' calls differ; PeerError, StallError, ShutdownError a rank is gone, does not come, or has left
+ * @throws UsageError splits are not one whole number >= 0 a rank, or add up to more than axis 0; axis 0 does not divide and there are none; a scalar; NotInitializedError before `init()`; DuplicateNameError the name is in flight on this rank; ProcessSetError this rank is outside the set; MismatchError the ranks' calls differ; PeerError, StallError, ShutdownError a rank is gone, does not come, or has left
  */
 export function alltoall<T extends Value>(value: T, splits?: number[] | Int32Array | null, options: CollectiveOptions = {}): Exchanged<T> {
   return run(exchange(value, splits, options));

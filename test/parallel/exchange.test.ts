@@ -95,6 +95,21 @@ t.test('alltoalls in flight, submitted in another order on every rank; other spl
   }
 });
 
+t.test('splits that name fewer rows than there are: the rest stays', async (t) => {
+  // To rank r go r rows, and r + 1 stay behind them.
+  const sent = everyone.flatMap((r) => Array<number>(r).fill(100 * rank + r));
+  const value = Float32Array.from([...sent, ...Array<number>(rank + 1).fill(-1)]);
+  const { output, receivedSplits } = hvd.alltoall(value, everyone);
+  t.same(
+    [...output],
+    everyone.flatMap((r) => Array<number>(rank).fill(100 * r + rank)),
+  );
+  t.same(
+    [...receivedSplits],
+    everyone.map(() => rank),
+  );
+});
+
 t.test('wrong splits are refused at the call', async (t) => {
   const value = new Float32Array(2 * size);
   const two = new Array<number>(size).fill(2);

@@ -25,13 +25,13 @@ function scattering<T extends Value>(values: readonly T[], options: ReduceOption
     fields,
     options,
     isGrouped,
-    finish({ engine, byteOffset }) {
+    finish(block) {
       const results: Value[] = [];
-      forEachPart(described, byteOffset, (one, at) => {
+      forEachPart(described, block.byteOffset, (one, at) => {
         const [rows, ...axes] = one.shape as [number, ...number[]];
         const own = rangesOf(rowsOfParts(rows, members))[position]!;
         const rowElems = elemsOf(axes);
-        const reduced = engine.arena.view(one.dtype, at, elemsOf(one.shape)).subarray(own.from * rowElems, own.until * rowElems);
+        const reduced = block.view(one.dtype, at, elemsOf(one.shape)).subarray(own.from * rowElems, own.until * rowElems);
         results.push(make(one, reduced, [own.until - own.from, ...axes]));
       });
       return results as T[];

@@ -10,9 +10,9 @@ import { make, type Value } from './values';
 
 function scattering<T extends Value>(values: readonly T[], options: ReduceOptions, isGrouped: boolean): Submitted<T[]> {
   const kind = 'reducescatter';
+  checkOptions(kind, options, ['name', 'processSet', 'op', 'prescaleFactor', 'postscaleFactor', 'compression', 'inPlace']);
   if (options.inPlace)
     throw new UsageError('reducescatter: the result is shorter than the argument and cannot lie in its place. Leave inPlace out.');
-  checkOptions(kind, options, ['name', 'processSet', 'op', 'prescaleFactor', 'postscaleFactor', 'compression', 'inPlace']);
   const set = memberSet(kind, options.processSet);
   const [position, members] = [set.rank(), set.size()];
   const { described, fields } = checkedReduction(kind, values, options);

@@ -67,10 +67,13 @@ function nameOf(kind: Kind, given: string | undefined, { inFlight, unnamed }: On
   return given;
 }
 
-export function checkOptions(kind: Kind, options: object, known: readonly string[]): void {
+/** @param what whose options they are @throws UsageError they are no object, or one is unknown */
+export function checkOptions(what: string, options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null)
+    throw new UsageError(`${what} takes its options as an object with ${known.join(', ')}, but was given ${String(options)}.`);
   for (const [name, value] of Object.entries(options)) {
     if (known.includes(name) || value === undefined) continue;
-    throw new UsageError(`${kind} has no option '${name}'. It has ${known.join(', ')}.`);
+    throw new UsageError(`${what} has no option '${name}'. It has ${known.join(', ')}.`);
   }
 }
 

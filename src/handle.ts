@@ -1,20 +1,25 @@
 /**
  * A collective that is under way on this rank. Main thread.
  *
- * Its result is made once: when the communication thread says it is done, or earlier by whoever waits for it. While it is awaited it keeps the process alive.
+ * Its result is made once: when somebody waits for it. When the communication thread says that it is done and nobody does, or when its name is used again, what it held is freed, and what the result
+ * needs is kept. While it is awaited it keeps the process alive.
  */
 import type { Engine, Outcome, Pending } from './engine/engine';
 
-/** A collective that is under way. Can be awaited, polled (`poll`), or waited for synchronously (`synchronize`). While it is awaited it keeps the process alive. */
+/**
+ * A collective that is under way. Can be awaited, polled (`poll`), or waited for synchronously (`synchronize`). While it is awaited it keeps the process alive.
+ *
+ * Tensors in its result are made where it is first asked for: a `tf.tidy` around that `synchronize` frees them, as it frees any tensor; else, and after `await`, whoever has them disposes of them. One that
+ * nobody asks makes none.
+ */
 export interface Handle<R> extends Pick<Promise<R>, 'then' | 'catch' | 'finally'> {
   /** The name under which the ranks meet. */
   readonly name: string;
 }
 
-type Settled<R> = { value: R } | { error: unknown };
-
 export class PendingHandle<R> implements Handle<R> {
-  private settled?: Settled<R>;
+  /** Once it is settled: gives the result, or throws. */
+  private take?: () => R;
   private promise?: Promise<R>;
   private wake?: () => void;
 
@@ -22,21 +27,21 @@ export class PendingHandle<R> implements Handle<R> {
     readonly name: string,
     private readonly engine: Engine,
     private readonly pending: Pending,
-    /** Makes the result (throws the call's error) and frees what the call held. */
-    private readonly finish: (outcome: Outcome) => R,
+    /** Frees what the call held (throws the call's error) and gives what makes the result; now, if it is asked for. */
+    private readonly finish: (outcome: Outcome, isAsked: boolean) => () => R,
   ) {
-    pending.onDone = () => this.settle();
+    pending.onDone = () => this.onDone();
   }
 
   get isDone(): boolean {
-    return this.settled !== undefined || this.engine.isDone(this.pending);
+    return this.take !== undefined || this.engine.isDone(this.pending);
   }
 
   synchronize(): R {
-    if (!this.settled) this.settleWith(this.engine.wait(this.pending));
-    const settled = this.settled!;
-    if ('error' in settled) throw settled.error;
-    return settled.value;
+    if (!this.take) this.settle(true);
+    const result = this.take!();
+    this.take = () => result;
+    return result;
   }
 
   // biome-ignore lint/suspicious/noThenProperty: a handle is awaited like a promise; the promise itself is made only when somebody asks.
@@ -68,17 +73,27 @@ export class PendingHandle<R> implements Handle<R> {
     return this.promise;
   }
 
-  /** Made and freed as soon as it is done, whether or not anybody asks for it. */
-  settle(): void {
-    if (!this.settled) this.settleWith(this.engine.wait(this.pending));
+  /** Frees what it held, whether or not anybody asks for its result; waits, if it is not done. */
+  settle(isAsked = false): void {
+    if (this.take) return;
+    const outcome = this.engine.wait(this.pending);
+    try {
+      this.take = this.finish(outcome, isAsked);
+    } catch (error) {
+      this.take = () => {
+        throw error;
+      };
+    }
+    this.wakeUp();
   }
 
-  private settleWith(outcome: Outcome): void {
-    try {
-      this.settled = { value: this.finish(outcome) };
-    } catch (error) {
-      this.settled = { error };
-    }
+  /** Who awaits it settles it, in the next moment. */
+  private onDone(): void {
+    if (this.wake) this.wakeUp();
+    else this.settle();
+  }
+
+  private wakeUp(): void {
     this.wake?.();
     this.wake = undefined;
   }

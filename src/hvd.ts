@@ -91,10 +91,10 @@ function reduction<T extends Value>(values: readonly T[], options: ReduceOptions
     options,
     isGrouped,
     placed: inPlace && described.length === 1 ? placeOf(values[0]) : undefined,
-    finish({ engine, byteOffset }) {
+    finish(block) {
       const results: Value[] = [];
-      forEachPart(described, byteOffset, (one, at) => {
-        const reduced = engine.arena.view(one.dtype, at, elemsOf(one.shape));
+      forEachPart(described, block.byteOffset, (one, at) => {
+        const reduced = block.view(one.dtype, at, elemsOf(one.shape));
         if (!inPlace) results.push(make(one, reduced, one.shape));
         else {
           const target = one.value as NumericArray;
@@ -195,8 +195,7 @@ function broadcasting<T extends Value>(value: T, rootRank: number, options: Coll
     values: [described],
     fields: { root: rootRank },
     options,
-    finish: ({ engine, byteOffset }) =>
-      make(described, engine.arena.view(described.dtype, byteOffset, elemsOf(described.shape)), described.shape) as T,
+    finish: (block) => make(described, block.view(described.dtype, block.byteOffset, elemsOf(described.shape)), described.shape) as T,
   };
 }
 

@@ -18,9 +18,8 @@ export interface InitOptions {
  * not in the job); MismatchError the ranks give different sets
  */
 export function init(options: InitOptions = {}): void {
-  const { processSets = [], ...others } = options;
-  const [stranger] = Object.keys(others);
-  if (stranger !== undefined) throw new UsageError(`init has no option '${stranger}'. It has processSets.`);
+  checkOptions('init', options, ['processSets']);
+  const { processSets = [] } = options;
   if (!Array.isArray(processSets) || !processSets.every((set) => set instanceof ProcessSet))
     throw new UsageError('init: processSets is a list of ProcessSet, made by `new hvd.ProcessSet([0, 1])`.');
   if (isInitialized()) return;

@@ -10,9 +10,9 @@ import { make, type Value } from './values';
 
 function scattering<T extends Value>(values: readonly T[], options: ReduceOptions, isGrouped: boolean): Submitted<T[]> {
   const kind = 'reducescatter';
+  checkOptions(kind, options, ['name', 'processSet', 'op', 'prescaleFactor', 'postscaleFactor', 'compression', 'inPlace']);
   if (options.inPlace)
     throw new UsageError('reducescatter: the result is shorter than the argument and cannot lie in its place. Leave inPlace out.');
-  checkOptions(kind, options, ['name', 'processSet', 'op', 'prescaleFactor', 'postscaleFactor', 'compression', 'inPlace']);
   const set = memberSet(kind, options.processSet);
   const [position, members] = [set.rank(), set.size()];
   const { described, fields } = checkedReduction(kind, values, options);
@@ -25,13 +25,13 @@ function scattering<T extends Value>(values: readonly T[], options: ReduceOption
     fields,
     options,
     isGrouped,
-    finish({ engine, byteOffset }) {
+    finish(block) {
       const results: Value[] = [];
-      forEachPart(described, byteOffset, (one, at) => {
+      forEachPart(described, block.byteOffset, (one, at) => {
         const [rows, ...axes] = one.shape as [number, ...number[]];
         const own = rangesOf(rowsOfParts(rows, members))[position]!;
         const rowElems = elemsOf(axes);
-        const reduced = engine.arena.view(one.dtype, at, elemsOf(one.shape)).subarray(own.from * rowElems, own.until * rowElems);
+        const reduced = block.view(one.dtype, at, elemsOf(one.shape)).subarray(own.from * rowElems, own.until * rowElems);
         results.push(make(one, reduced, [own.until - own.from, ...axes]));
       });
       return results as T[];

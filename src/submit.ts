@@ -1,16 +1,17 @@
 /**
  * How a checked call gets into the engine and its result out: names, what is in flight, the block of arena memory a call works on. Main thread.
  *
- * Invariants: a name is in flight once; a block is freed when the call's outcome is made, whether or not anybody asks for it.
+ * Invariants: a name is in flight once; a block is freed when the call's outcome is made, whether or not anybody asks for it; a tensor is made only for who asks, where he asks: made for an other
+ * call's sake it would be of a `tf.tidy` that has nothing to do with it.
  */
-import { type Dtype, elemsOf } from './dtype';
+import { type Dtype, elemsOf, type NumericArray } from './dtype';
 import type { Call } from './engine/call';
 import type { Engine, Outcome } from './engine/engine';
 import { DuplicateNameError, type HvdError, UsageError } from './errors';
 import { type Handle, PendingHandle } from './handle';
 import { currentEngine, whenLeaving } from './job';
 import { memberSet, type ProcessSet } from './process_set';
-import { copyIn, type Described, describe, type Value } from './values';
+import { copyIn, type Described, describe, type Value, viewOf } from './values';
 
 /** Options of every collective. All ranks give the same ones. */
 export interface CollectiveOptions {
@@ -66,11 +67,20 @@ function nameOf(kind: Kind, given: string | undefined, { inFlight, unnamed }: On
   return given;
 }
 
-export function checkOptions(kind: Kind, options: object, known: readonly string[]): void {
+/** @param what whose options they are @throws UsageError they are no object, or one is unknown */
+export function checkOptions(what: string, options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null)
+    throw new UsageError(`${what} takes its options as an object with ${known.join(', ')}, but was given ${String(options)}.`);
   for (const [name, value] of Object.entries(options)) {
     if (known.includes(name) || value === undefined) continue;
-    throw new UsageError(`${kind} has no option '${name}'. It has ${known.join(', ')}.`);
+    throw new UsageError(`${what} has no option '${name}'. It has ${known.join(', ')}.`);
   }
+}
+
+/** The values, one behind the other, from `byteOffset` on; overwritten by what reduces or broadcasts. Shared memory, or a copy of it. */
+export interface Block {
+  readonly byteOffset: number;
+  view(dtype: Dtype, byteOffset: number, elems: number): NumericArray;
 }
 
 export interface Submitted<R> {
@@ -79,8 +89,7 @@ export interface Submitted<R> {
   readonly fields?: Partial<Call>;
   readonly options: CollectiveOptions;
   readonly isGrouped?: boolean;
-  /** The arena block of the values; overwritten by what reduces or broadcasts. */
-  readonly finish: (block: { engine: Engine; byteOffset: number }, outcome: Outcome) => R;
+  readonly finish: (block: Block, outcome: Outcome) => R;
   /** The values' own place in the arena: nothing is copied. */
   readonly placed?: number;
   /** For the timeline, where somebody else has copied them there. */
@@ -139,13 +148,18 @@ function start<R>(
     if (placed === undefined)
       forEachPart(values, byteOffset, (value, at) => copyIn(value, engine.arena.view(dtype, at, elemsOf(value.shape))));
     const pending = engine.submit(call, byteOffset, bytes, isAwaited, sinceUs);
-    const handle = new PendingHandle<R>(name, engine, pending, (outcome) => {
+    const handle = new PendingHandle<R>(name, engine, pending, (outcome, isAsked) => {
       if (inFlight.get(name) === handle) inFlight.delete(name);
       if (kind === 'join') state.isJoining = false;
       const settlingUs = engine.timeline?.nowUs();
       try {
         if (outcome.error) throw atTheCall(outcome.error);
-        return finish({ engine, byteOffset }, outcome);
+        if (!isAsked && values.some(({ isTensor }) => isTensor)) {
+          const copy = copyOfBlock(engine, byteOffset, bytes);
+          return () => finish(copy, outcome);
+        }
+        const result = finish({ byteOffset, view: (...place) => engine.arena.view(...place) }, outcome);
+        return () => result;
       } finally {
         if (placed === undefined) engine.arena.release(byteOffset);
         if (settlingUs !== undefined) engine.timeline?.settled(pending.id, settlingUs, isCopied && !outcome.error);
@@ -158,6 +172,11 @@ function start<R>(
     if (placed === undefined) engine.arena.release(byteOffset);
     throw error;
   }
+}
+
+function copyOfBlock({ arena }: Engine, byteOffset: number, bytes: number): Block {
+  const { buffer } = arena.view('uint8', byteOffset, bytes).slice();
+  return { byteOffset, view: (dtype, at, elems) => viewOf(dtype, buffer, at - byteOffset, elems) };
 }
 
 /** The stack of an error that another thread or rank made says nothing; the caller's does. */

@@ -6,7 +6,7 @@
  * | 0 | thread | communication thread | starting, running, stopped, failed |
  * | 1 | beat | communication thread | grows while its event loop turns; the main thread looks at it while it waits |
  * | 2 | poison | communication thread | 1: the first failure has happened, nothing later can succeed |
- * | 3 | timeline | both | 1: a timeline is recorded (main); 0: its file is complete (communication thread) |
+ * | 3 | timeline | both | the number of the timeline that is recorded (main), from 1 on; 0: its file is complete (communication thread) |
  * | 16 … | slot | both | one word a call: free, pending (main), done, told (communication thread) |
  * | after the slots | done at | communication thread | one word a call: when it was complete, the lowest 32 bits of `nowUs` |
  *
@@ -82,12 +82,12 @@ export class Boundary {
     Atomics.store(this.words, FIRST_SLOT + slot, FREE);
   }
 
-  markTimeline(): void {
-    Atomics.store(this.words, TIMELINE, 1);
+  markTimeline(number: number): void {
+    Atomics.store(this.words, TIMELINE, number);
   }
-  /** Blocks until the timeline's file is complete, at most so long. @returns whether it is */
-  awaitTimelineEnd(timeoutMs: number): boolean {
-    return Atomics.wait(this.words, TIMELINE, 1, timeoutMs) !== 'timed-out';
+  /** Blocks until that timeline's file is complete, at most so long. @returns whether it is */
+  awaitTimelineEnd(number: number, timeoutMs: number): boolean {
+    return Atomics.wait(this.words, TIMELINE, number, timeoutMs) !== 'timed-out';
   }
 
   // ───── communication thread ─────
@@ -102,8 +102,9 @@ export class Boundary {
   poison(): void {
     Atomics.store(this.words, POISON, 1);
   }
-  endTimeline(): void {
-    Atomics.store(this.words, TIMELINE, 0);
+  /** Of one that nobody waits for any longer, and after which the next has begun: nothing. */
+  endTimeline(number: number): void {
+    Atomics.compareExchange(this.words, TIMELINE, number, 0);
     Atomics.notify(this.words, TIMELINE);
   }
   complete(slot: number, state: 'done' | 'told'): void {

@@ -9,13 +9,12 @@ import { HvdError, RendezvousError, recordOf } from '../errors';
 import { configureLog, log } from '../log';
 import { makeKernels } from '../memory/kernels';
 import type { khorovod } from '../wire/generated/messages';
-import { Boundary, EventRing } from './boundary';
+import { Boundary } from './boundary';
 import { Conductor } from './conductor';
 import type { FromThread, ThreadData, ToThread } from './messages';
 import { Operations } from './operations';
+import { Recordings } from './recordings';
 import { openSession, type Session } from './session';
-import { TimelineFile } from './timeline_file';
-import { TimelineRecorder } from './timeline_recorder';
 
 /** Leaving: what peers still need is sent for at most so long. */
 const LEAVE_MS = 5_000;
@@ -30,7 +29,11 @@ let session: Session | undefined;
 let isReady = false;
 let isLeaving = false;
 let beats: NodeJS.Timeout | undefined;
-let timeline: TimelineRecorder | undefined;
+const recordings = new Recordings(
+  (recorder) => conductor.record(recorder),
+  (number) => boundary.endTimeline(number),
+  (message) => log('WARNING', message),
+);
 
 function fail(error: Error): void {
   conductor.fail(
@@ -87,23 +90,6 @@ function beat(): void {
   conductor.inspectStalls(performance.now());
 }
 
-function startTimeline({ start, file, marksCycles, ring }: Extract<ToThread, { kind: 'startTimeline' }>): void {
-  const output = new TimelineFile(file, (message) => {
-    log('WARNING', message);
-    void stopTimeline();
-  });
-  timeline = new TimelineRecorder(start, marksCycles, new EventRing(ring), output);
-  conductor.record(timeline);
-}
-
-async function stopTimeline(): Promise<void> {
-  const ending = timeline;
-  timeline = undefined;
-  conductor.record(undefined);
-  await ending?.stop();
-  if (ending) boundary.endTimeline();
-}
-
 async function leave(failed: boolean, reason: string): Promise<void> {
   isLeaving = true;
   const deadlineMs = performance.now() + LEAVE_MS;
@@ -111,7 +97,7 @@ async function leave(failed: boolean, reason: string): Promise<void> {
     if (failed) session.control.sendAll({ goodbye: { failed: true, reason } });
     else if (!conductor.failure) await conductor.part(reason, LEAVE_MS);
     const closeMs = failed || conductor.failure ? LEAVE_FAILED_MS : Math.max(1, deadlineMs - performance.now());
-    await Promise.all([session.close(closeMs), stopTimeline()]);
+    await Promise.all([session.close(closeMs), recordings.stop()]);
   }
   clearInterval(beats);
   boundary.setThread('stopped');
@@ -131,9 +117,9 @@ port.on(
       case 'report':
         return session?.report(message.json);
       case 'startTimeline':
-        return startTimeline(message);
+        return recordings.start(message);
       case 'stopTimeline':
-        return void stopTimeline().catch(fail);
+        return void recordings.stop().catch(fail);
       case 'leave':
         return void leave(message.failed, message.reason).catch(fail);
     }

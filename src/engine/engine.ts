@@ -61,6 +61,7 @@ export class Engine {
   private readonly freeSlots: number[] = [];
   private usedSlots = 0;
   private nextId = 1;
+  private timelines = 0;
   private holds = 0;
   private failure?: HvdError;
   private hasLeft = false;
@@ -153,19 +154,23 @@ export class Engine {
   startTimeline(file: string, marksCycles: boolean): void {
     const { rank, size, hostname } = this.config;
     const start = { rank, size, hostname, startUs: nowUs(), epochUs: epochUs(), lastId: this.nextId - 1 };
-    const timeline = new MainRecorder();
-    this.boundary.markTimeline();
-    this.tell({ kind: 'startTimeline', start, file, marksCycles, ring: timeline.ring.shared });
+    const number = ++this.timelines;
+    const timeline = new MainRecorder(number);
+    this.boundary.markTimeline(number);
+    this.tell({ kind: 'startTimeline', number, start, file, marksCycles, ring: timeline.ring.shared });
     this.timeline = timeline;
   }
 
   /** Blocks until its file is complete. Without a timeline: nothing. */
   stopTimeline(): void {
     if (!this.timeline) return;
+    const { number } = this.timeline;
     this.timeline = undefined;
+    const { beat } = this.boundary;
     this.tell({ kind: 'stopTimeline' });
-    if (!this.boundary.awaitTimelineEnd(STOP_TIMELINE_MS))
-      log('WARNING', `The file of the timeline is not complete after ${STOP_TIMELINE_MS / 1000} s: the disk is slow.`);
+    if (this.boundary.awaitTimelineEnd(number, STOP_TIMELINE_MS)) return;
+    const why = this.boundary.beat === beat ? 'the communication thread does not answer' : 'the disk is slow';
+    log('WARNING', `The file of the timeline is not complete after ${STOP_TIMELINE_MS / 1000} s: ${why}.`);
   }
 
   /** Leaves the job, blocking at most `LEAVE_MS`. Everything pending fails with ShutdownError. */

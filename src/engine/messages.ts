@@ -26,7 +26,7 @@ export type ToThread =
   /** The main thread blocks on the call of this key. */
   | { kind: 'await'; key: string }
   | { kind: 'report'; json: string }
-  | { kind: 'startTimeline'; start: TimelineStart; file: string; marksCycles: boolean; ring: SharedArrayBuffer }
+  | { kind: 'startTimeline'; number: number; start: TimelineStart; file: string; marksCycles: boolean; ring: SharedArrayBuffer }
   | { kind: 'stopTimeline' }
   | { kind: 'leave'; failed: boolean; reason: string };
 

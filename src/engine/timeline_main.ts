@@ -7,6 +7,9 @@ export class MainRecorder {
   readonly ring = new EventRing();
   readonly nowUs = nowUs;
 
+  /** @param number of the timeline, from 1 on */
+  constructor(readonly number: number) {}
+
   /** @param fromUs undefined: nothing was copied */
   submitted(id: number, fromUs: number | undefined, untilUs: number): void {
     if (fromUs !== undefined) this.ring.put(mainEvents.copiedIn, fromUs, untilUs, id);

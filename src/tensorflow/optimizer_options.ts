@@ -5,6 +5,7 @@ import { Compression, type Compressor, checkedCompressor } from '../compression'
 import { UsageError } from '../errors';
 import { isInitialized } from '../job';
 import { globalProcessSet, ProcessSet, registeredSet } from '../process_set';
+import { checkOptions } from '../submit';
 import type { Tf } from './load';
 import { checkedLayers, LocalLayers } from './local_layers';
 import { train } from './train';
@@ -70,10 +71,7 @@ const ops = ['average', 'sum', 'adasum'];
 
 /** @param what whose options they are @throws UsageError an option is unknown or wrong; ProcessSetError the process set is not registered in this job */
 export function checkedOptions(tfjs: Tf, options: DistributedOptimizerOptions, what = 'DistributedOptimizer'): ExchangeSettings {
-  for (const [option, value] of Object.entries(options)) {
-    if (known.includes(option) || value === undefined) continue;
-    throw new UsageError(`${what} has no option '${option}'. It has ${known.join(', ')}.`);
-  }
+  checkOptions(what, options, known);
   const { name = '', op = 'average', backwardPassesPerStep = 1, averageAggregatedGradients = false, gradientPredivideFactor = 1 } = options;
   const compression = checkedCompressor(options.compression === undefined ? Compression.none : options.compression, what);
   if (typeof name !== 'string') throw new UsageError(`${what}: name is a text, but was ${String(name)}.`);

@@ -7,6 +7,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type * as tfd from '@tensorflow/tfjs-data';
 import { UsageError } from '../errors';
 import { memberSet, type ProcessSet } from '../process_set';
+import { checkOptions } from '../submit';
 import { loadTf } from './load';
 
 /** Options of {@link shard}. */
@@ -60,9 +61,7 @@ async function* everyNth<T>(elements: Elements<T>, position: number, count: numb
 export function shard<T extends tf.TensorContainer>(dataset: tfd.Dataset<T>, options: ShardOptions = {}): tfd.Dataset<T> {
   if (typeof (dataset as Partial<tfd.Dataset<T>> | null)?.iterator !== 'function')
     throw new UsageError(`shard takes a data set (tf.data.array(…)), but was given ${dataset === null ? 'null' : typeof dataset}.`);
-  for (const name of Object.keys(options)) {
-    if (name !== 'even' && name !== 'processSet') throw new UsageError(`shard has no option '${name}'. It has even, processSet.`);
-  }
+  checkOptions('shard', options, ['even', 'processSet']);
   const { even = true, processSet } = options;
   if (typeof even !== 'boolean') throw new UsageError(`shard: even is true or false, but was ${String(even)}.`);
   const set = memberSet('shard', processSet);

@@ -7,6 +7,7 @@ import { MismatchError, UsageError } from '../errors';
 import { broadcastAsync, synchronize } from '../hvd';
 import { allgatherObject } from '../objects';
 import { memberSet, type ProcessSet } from '../process_set';
+import { checkOptions } from '../submit';
 import { checkCopies, type Tf } from './load';
 import { dtypeOfTensor } from './tensors';
 
@@ -56,8 +57,7 @@ function writeUnconstrained(weight: LayerVariable, value: tf.Tensor): void {
 
 /** The root, checked, and the set. @throws UsageError, ProcessSetError */
 export function checkedRoot(what: string, rootRank: number, options: BroadcastOptions): ProcessSet {
-  for (const [name, value] of Object.entries(options))
-    if (name !== 'processSet' && value !== undefined) throw new UsageError(`${what} has no option '${name}'. It has processSet.`);
+  checkOptions(what, options, ['processSet']);
   const set = memberSet(what, options.processSet);
   if (set.ranks.includes(rootRank)) return set;
   throw new UsageError(

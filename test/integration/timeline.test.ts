@@ -1,8 +1,10 @@
 /** Timelines of whole jobs, read while they grow, after they have ended, and after what wrote them was killed. */
-import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import t, { type Test } from 'tap';
 import { until } from '../helpers/processes';
+import { start } from '../helpers/started';
 import { readTrace, type Trace } from '../helpers/trace';
 import { Job, worker } from '../helpers/tsrun';
 
@@ -126,4 +128,11 @@ t.test('a folder that is not there: the job says so and ends', async (t) => {
   t.equal(await job.status(), 1);
   t.match(job.err, /UsageError: HOROVOD_TIMELINE: the timeline '.*\/nowhere\/t\.json' cannot be written: ENOENT/);
   t.same(await job.leftAfter(5000), []);
+});
+
+t.test('a communication thread that has ended: stopTimeline says that, and does not blame the disk', async (t) => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-timeline-'));
+  const { err } = await start(process.execPath, [worker('loses_its_thread.js'), path.join(folder, 't.json')]);
+  rmSync(folder, { recursive: true, force: true });
+  t.match(err, /The file of the timeline is not complete after 5 s: the communication thread does not answer\./);
 });

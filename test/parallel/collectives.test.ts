@@ -166,6 +166,8 @@ t.test(
 );
 
 t.test('wrong arguments are refused at the call', async (t) => {
+  for (const act of [hvd.allreduce, hvd.allgather, hvd.reducescatter] as const)
+    t.throws(() => act(new Float32Array(1), null as never), { code: 'ERR_HVD_USAGE', message: /takes its options as an object/ });
   const usage = { code: 'ERR_HVD_USAGE' };
   t.throws(() => hvd.allreduce([1, 2] as never), usage);
   t.throws(() => hvd.allreduce(Float32Array.of(1), { op: 'mean' as never }), usage);

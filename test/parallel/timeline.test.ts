@@ -1,5 +1,5 @@
 /** startTimeline and stopTimeline as calls: what they refuse, what a second start does, process sets and joins in the file. */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import t, { type Test } from 'tap';
@@ -23,6 +23,15 @@ t.test('arguments are checked at the call', async (t) => {
   refused(() => hvd.startTimeline(''), /takes the path of a file/);
   refused(() => hvd.startTimeline(7 as never), /takes the path of a file/);
   refused(() => hvd.startTimeline(at('%r'), { markCycles: 1 as never }), /markCycles is true or false, but was 1/);
+  refused(
+    () => hvd.startTimeline(at('%r'), { markCycle: true } as never),
+    /startTimeline\(\) has no option 'markCycle'. It has markCycles\./,
+  );
+  refused(
+    () => hvd.startTimeline(at('%r'), null as never),
+    /startTimeline\(\) takes its options as an object with markCycles, but was given null/,
+  );
+  t.same(readdirSync(folder), [], 'nothing was made');
   refused(() => hvd.startTimeline(at('nowhere/%r')), /nowhere.*cannot be written: ENOENT.*folder that exists/);
   hvd.stopTimeline();
   t.pass('a stop without a timeline does nothing');

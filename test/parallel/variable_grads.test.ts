@@ -45,6 +45,22 @@ t.test('options: sum, a name, groups; a variable without gradient on some ranks 
   }
 });
 
+t.test('averaged gradients are clipped by hand, then applied', async (t) => {
+  const a = variable('a');
+  const { value, grads } = hvd.variableGrads(() => times(a, 10 * (rank + 1)), [a]);
+  tf.tidy(() => {
+    const norm = grads.a!.norm().dataSync()[0]!;
+    tf.train.sgd(1).applyGradients({ a: grads.a!.mul(Math.min(1, 1 / norm)) });
+  });
+  t.ok(Math.abs(grads.a!.dataSync()[0]! - 10 * (mean + 1)) < 1e-4);
+  const moved = [...a.dataSync()].map((x, i) => i + 1 - x);
+  t.ok(
+    moved.every((x) => Math.abs(x - Math.SQRT1_2) < 1e-6),
+    `${moved}`,
+  );
+  tf.dispose([value, grads] as never);
+});
+
 t.test('more kinds of options than are kept: the shared memory is given back', async (t) => {
   const a = variable('a', new Array(100_000).fill(1));
   const nextPlace = (): number => {

@@ -143,6 +143,7 @@ t.test('what is wrong is said at the call', async (t) => {
   wrong({}, /wrapped already/, hvd.DistributedOptimizer(tf.train.sgd(1)));
   wrong({ overlap: 1 as unknown as boolean }, /overlap is true or false, but was 1/);
   wrong({ op: 'min' }, /'min'/);
+  for (const options of [null, 3, 'sum']) wrong(options as never, /DistributedOptimizer takes its options as an object with name, op, /);
   wrong({ backward: 2 }, /no option 'backward'/);
   for (const passes of [0, -1, 1.5, '2']) wrong({ backwardPassesPerStep: passes }, /backwardPassesPerStep/);
   for (const factor of [0, -1, Number.NaN, '2']) wrong({ gradientPredivideFactor: factor }, /gradientPredivideFactor/);

@@ -26,6 +26,8 @@ t.test('a rank that failed because of another gives way to a failure within 2 s'
   t.equal(firstFailure([consequence, end('1', { code: undefined, signal: 'SIGKILL', atMs: CAUSE_WAIT_MS })])?.label, '1');
   t.equal(firstFailure([consequence, end('1', { code: 4, atMs: CAUSE_WAIT_MS + 1 })])?.label, '0', 'later ones do not count');
   t.equal(firstFailure([consequence, end('2', { code: 1, record: peer, atMs: 1 }), end('1', { code: 4, atMs: 2 })])?.label, '1');
+  const step = end('2', { code: 1, record: { code: 'ERR_HVD_STEP', message: 'Another rank failed in the middle of a training step.' } });
+  t.equal(firstFailure([step, end('1', { code: 4, atMs: 2 })])?.label, '1', 'whose step failed because of another rank');
   t.equal(waitBeforeEndingMs([], 0), undefined);
   t.equal(waitBeforeEndingMs([consequence], 500), CAUSE_WAIT_MS - 500);
   t.equal(waitBeforeEndingMs([consequence, end('1', { code: 4, atMs: 600 })], 600), 0);

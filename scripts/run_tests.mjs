@@ -107,16 +107,25 @@ async function runParallel(file, np) {
   line(title, sum, performance.now() - from);
 }
 
+async function all(jobs, atOnce, act) {
+  const work = async () => {
+    for (let job = jobs.shift(); job; job = jobs.shift()) await act(job);
+  };
+  await Promise.all(Array.from({ length: atOnce }, work));
+}
+
 for (const suite of args) {
   const files = testFiles(suite);
   if (suite === 'parallel') {
-    for (const file of files) for (const np of sizes) await runParallel(file, np);
-    continue;
-  }
-  const work = async () => {
-    for (let file = files.shift(); file; file = files.shift()) await runFile(file);
-  };
-  await Promise.all(Array.from({ length: AT_ONCE[suite] ?? 1 }, work));
+    const jobs = files.flatMap((file) => sizes.map((np) => ({ file, np })));
+    const isAlone = ({ np }) => np === '1';
+    await all(jobs.filter(isAlone), 2, ({ file, np }) => runParallel(file, np));
+    await all(
+      jobs.filter((job) => !isAlone(job)),
+      1,
+      ({ file, np }) => runParallel(file, np),
+    );
+  } else await all(files, AT_ONCE[suite] ?? 1, runFile);
 }
 console.log(`# ${((performance.now() - started) / 1000).toFixed(0)} s`);
 console.log(`${total.passed} passed, ${total.failed} failed${total.skipped ? `, ${total.skipped} skipped` : ''}`);

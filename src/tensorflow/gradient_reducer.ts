@@ -71,8 +71,7 @@ export class GradientReducer {
     // Memory of what is under way stays the thread's.
     if (this.left.every((handle) => poll(handle)) && isInitialized() && this.madeFor === currentEngine(this.what))
       for (const { array } of this.places) release(array);
-    this.places = [];
-    this.signature = '';
+    this.forget();
   }
 
   private launch(place: number, copyingSinceUs: number): Array<Handle<number>> {

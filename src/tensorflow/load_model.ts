@@ -2,10 +2,9 @@
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { UsageError } from '../errors';
 import { checkCopies, loadTf } from './load';
-import { mendAdamax } from './mends';
 import { DistributedOptimizer } from './optimizer';
 import { checkedOptions, type DistributedOptimizerOptions } from './optimizer_options';
-import { registerOptimizers } from './train';
+import { prepareOptimizers } from './train';
 
 /**
  * The model, with the optimizer that was saved with it wrapped again, its slots and step count restored; a model that was saved without one comes without. No collective: every rank loads by itself,
@@ -26,8 +25,7 @@ export async function loadModel(pathOrHandler: string | object, options: Distrib
     throw new UsageError(
       `loadModel: nothing in this process loads from '${pathOrHandler}'. Paths are URLs; file:// needs @tensorflow/tfjs-node, without it pass an object whose load() gives the model's artifacts.`,
     );
-  registerOptimizers(tfjs);
-  mendAdamax(tfjs);
+  prepareOptimizers(tfjs);
   const model = await tfjs.loadLayersModel(pathOrHandler as string);
   if (!model.optimizer) return model;
   const inside = model as unknown as { optimizer: LayersModel['optimizer']; isOptimizerOwned: boolean };

@@ -1,7 +1,7 @@
 /**
  * DistributedOptimizer: a drop-in tf.Optimizer whose gradients are averaged over the ranks before the wrapped optimizer applies them. Main thread.
  *
- * TensorFlow.js calls `minimize`, or `computeGradients` and `applyGradients`; only `applyGradients` is ours, everything that describes or saves the optimizer passes to the wrapped one, so
+ * TensorFlow.js calls `minimize`, or `computeGradients` and `applyGradients`; `minimize` and `applyGradients` are ours, everything that describes or saves the optimizer passes to the wrapped one, so
  * that saved models name it and load without this package (but with Adamax, whose state tfjs alone cannot load, and with those of hvd.train). Slots of tfjs's optimizers are kept by POSITION: gradients are passed on in the order they came, entries without gradient included.
  */
 import type * as tf from '@tensorflow/tfjs-core';
@@ -13,7 +13,7 @@ import { prepareBackend } from './backends/prepare';
 import { GradientExchange } from './gradient_exchange';
 import { checkCopies, loadTf, type Tf } from './load';
 import { LocalAggregation, type Named } from './local_aggregation';
-import { applierOf, disposeOptimizer, mendAdamax } from './mends';
+import { applierOf, disposeOptimizer } from './mends';
 import {
   checkedOptions,
   checkedPartialOptions,
@@ -25,7 +25,7 @@ import {
 import { hasMultipliedBetaPowers, restoreBetaPowers, setLearningRate, setMomentum } from './optimizer_state';
 import { findsSlotsByName } from './optimizers/rule';
 import { type StepTimes, stepTimes } from './step_times';
-import { registerOptimizers } from './train';
+import { prepareOptimizers } from './train';
 
 export type { DistributedOptimizerOptions, PartialDistributedOptimizerOptions };
 
@@ -57,8 +57,7 @@ export function PartialDistributedOptimizer<O extends tf.Optimizer>(optimizer: O
 function wrap(what: string, optimizer: tf.Optimizer | string, settingsOf: (tfjs: Tf) => ExchangeSettings): tf.Optimizer {
   const tfjs = loadTf();
   checkCopies();
-  registerOptimizers(tfjs);
-  mendAdamax(tfjs);
+  prepareOptimizers(tfjs);
   const settings = settingsOf(tfjs);
   const inner = typeof optimizer === 'string' ? optimizerByName(tfjs, optimizer) : optimizer;
   if (typeof (inner as Partial<tf.Optimizer> | null)?.applyGradients !== 'function')
@@ -110,13 +109,8 @@ function wrapperClass(tfjs: Tf): Wrapper {
       if (this.aggregation || this.exchange.ranks < 2) return super.minimize(f, returnCost, variables);
       prepareBackend(tfjs);
       const { value, reduced, ...times } = this.exchange.differentiate(f, variables);
-      try {
-        this.hand(reduced, variables !== undefined || !findsSlotsByName(this.inner));
-      } finally {
-        for (const { tensor } of reduced) tensor?.dispose();
-      }
+      this.handReduced(reduced, variables !== undefined);
       this.steps += 1;
-      currentEngine('DistributedOptimizer').timeline?.step();
       if (isLogged('DEBUG')) log('DEBUG', stepLine(this.steps, stepTimes({ ...times, appliedUs: nowUs() })));
       if (returnCost) return value;
       value.dispose();
@@ -149,18 +143,21 @@ function wrapperClass(tfjs: Tf): Wrapper {
     }
 
     private applyStep(entries: readonly Named[], isList: boolean, ranks: number): void {
-      if (ranks < 2) this.hand(entries, isList);
-      else this.reduceAndHand(entries, isList);
-      currentEngine('DistributedOptimizer').timeline?.step();
+      if (ranks >= 2) this.handReduced(this.exchange.reduce(entries, isList), isList);
+      else {
+        this.hand(entries, isList);
+        currentEngine('DistributedOptimizer').timeline?.step();
+      }
     }
 
-    private reduceAndHand(entries: readonly Named[], isList: boolean): void {
-      const reduced = this.exchange.reduce(entries, isList);
+    /** Takes the tensors. */
+    private handReduced(reduced: readonly Named[], isList: boolean): void {
       try {
         this.hand(reduced, isList || !findsSlotsByName(this.inner));
       } finally {
         for (const { tensor } of reduced) tensor?.dispose();
       }
+      currentEngine('DistributedOptimizer').timeline?.step();
     }
 
     /** Positions count, so entries without gradient stay; tfjs's optimizers skip them. Not in an object: its keys have an order of their own where they look like numbers ('12', an unnamed variable). */

@@ -33,6 +33,7 @@ export interface Place {
 /** A flag that is set: reduced with the gradients it is above 0 where one rank has set it. So large that no factor in use takes it below what fp16 can hold; infinite is as good. */
 const YES = 2 ** 15;
 
+const NONE = 0;
 /** In the news flag: this rank has failed. Every sum with it is it. */
 const FAILED = Number.NaN;
 
@@ -77,17 +78,17 @@ export class Reduction {
     const target = array.subarray(slot.from, slot.from + slot.elems);
     if (gradient) copyTensorInto(gradient, target);
     else target.fill(0);
-    array[slot.flag] = gradient ? YES : 0;
+    array[slot.flag] = gradient ? YES : NONE;
     this.copyingUs[place]! += nowUs() - fromUs;
     this.missing[place]! -= 1;
-    if (this.missing[place] === 0 && !(this.tellsNews && place === this.places.length - 1)) this.send(place, false);
+    if (this.missing[place] === 0 && !(this.tellsNews && place === this.places.length - 1)) this.send(place, NONE);
   }
 
   /** Takes what has not come yet, and waits for all. @throws StepError another rank has failed; what its calls throw */
   finish(gradients: ReadonlyArray<tf.Tensor | null>, hasNews: boolean): Reduced {
     for (const { bucket } of this.places) for (const { variable } of bucket.slots) this.take(variable, gradients[variable]!);
     const last = this.places.length - 1;
-    if (!this.underWay[last]) this.send(last, hasNews);
+    if (!this.underWay[last]) this.send(last, hasNews ? YES : NONE);
     const tensors: Array<tf.Tensor | null> = Array(this.shapes.length).fill(null);
     let hasFailed = false;
     try {
@@ -118,11 +119,7 @@ export class Reduction {
    * @returns what is under way; its places are free when all of it has ended
    */
   fail(): Array<Handle<number>> {
-    for (const [i, { bucket, array }] of this.places.entries()) {
-      if (this.underWay[i]) continue;
-      array[bucket.news] = FAILED;
-      this.underWay[i] = { handles: this.launch(i, nowUs()), fromUs: nowUs() };
-    }
+    for (const place of this.places.keys()) if (!this.underWay[place]) this.send(place, FAILED);
     return this.underWay.flatMap((one) => one!.handles);
   }
 
@@ -135,9 +132,9 @@ export class Reduction {
     }
   }
 
-  private send(place: number, hasNews: boolean): void {
+  private send(place: number, news: number): void {
     const { bucket, array } = this.places[place]!;
-    array[bucket.news] = hasNews ? YES : 0;
+    array[bucket.news] = news;
     const fromUs = nowUs();
     // A gradient came now and another then: shown as one copy that ends when they leave.
     this.underWay[place] = { handles: this.calling(() => this.launch(place, fromUs - this.copyingUs[place]!)), fromUs };

@@ -4,6 +4,7 @@
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { loadTf, type Tf } from './load';
+import { mendAdamax } from './mends';
 import { adamw } from './optimizers/adamw';
 import { lamb } from './optimizers/lamb';
 import { lars } from './optimizers/lars';
@@ -14,8 +15,13 @@ const rules = { nadam, adamw, lars, lamb } as unknown as Record<'nadam' | 'adamw
 type Name = keyof typeof rules;
 const made = new WeakMap<Tf, Record<Name, RuleOptimizer>>();
 
-/** From then on models that were saved with them load: called wherever TensorFlow.js comes in. */
-export function registerOptimizers(tfjs: Tf): Record<Name, RuleOptimizer> {
+/** From then on models that were saved with any optimizer load: called wherever TensorFlow.js comes in. */
+export function prepareOptimizers(tfjs: Tf): void {
+  registerOptimizers(tfjs);
+  mendAdamax(tfjs);
+}
+
+function registerOptimizers(tfjs: Tf): Record<Name, RuleOptimizer> {
   const existing = made.get(tfjs);
   if (existing) return existing;
   const classes = {} as Record<Name, RuleOptimizer>;

@@ -5,8 +5,7 @@ import { readConfig } from '../../config';
 import { BackendError } from '../../errors';
 import { log } from '../../log';
 import { checkCopies, loadTf, requireForUser, type Tf } from '../load';
-import { mendAdamax } from '../mends';
-import { registerOptimizers } from '../train';
+import { prepareOptimizers } from '../train';
 import { removeRethrowingListeners } from './emscripten';
 import { registerTrainingKernels } from './wasm';
 
@@ -33,8 +32,7 @@ export async function selectBackend(prefer?: BackendName): Promise<SelectedBacke
   const tfjs = loadTf();
   checkCopies();
   // Before models are loaded that name them.
-  registerOptimizers(tfjs);
-  mendAdamax(tfjs);
+  prepareOptimizers(tfjs);
   if (forced && forced !== 'wasm' && forced !== 'cpu') {
     throw new BackendError(
       `The backend '${forced}' was asked for (${prefer ? 'selectBackend' : 'TSRUN_BACKEND'}), but this version of khorovod supports wasm and cpu. Ask for one of them, or for none.`,

@@ -21,14 +21,8 @@ export interface Runtime {
   awaitsAtTop(file: string): boolean;
 }
 
-/**
- * V8 begins with a young generation of 1 MiB and doubles it up to 16 while a training warms up; short-lived objects that do not fit meanwhile end among the old ones. Begun at its full size, the
- * study's network stays at the resident size it has after 100 steps (193 MiB after 1,000; by V8's own choice 189, then 208).
- */
-const YOUNG_GENERATION = '--min-semi-space-size=16';
-
 /** What every node of a rank begins with. */
-const nodeOptions = (preload: string): string[] => [YOUNG_GENERATION, '--require', preload];
+const nodeOptions = (preload: string): string[] => ['--require', preload];
 
 /** From the command as the user gave it. */
 export function rankArgv(command: readonly string[], isScript: boolean, runtime: Runtime): string[] {

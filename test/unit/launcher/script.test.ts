@@ -14,17 +14,13 @@ const runtime: Runtime = {
 
 t.test('JavaScript runs on plain node, TypeScript with a loader, any other command as it is', async (t) => {
   const table: Array<[string[], boolean, string[]]> = [
-    [['a.js', '-x'], true, ['/n/node', '--min-semi-space-size=16', '--require', '/p.js', 'a.js', '-x']],
-    [['a.mjs'], true, ['/n/node', '--min-semi-space-size=16', '--require', '/p.js', 'a.mjs']],
-    [['a.ts', '1'], true, ['/n/node', '--min-semi-space-size=16', '--require', '/p.js', '--import', 'file:///tsx', 'a.ts', '1']],
-    [
-      ['await.ts'],
-      true,
-      ['/n/node', '--min-semi-space-size=16', '--require', '/p.js', '--import', 'file:///tsx', '--import', 'file:///entry', 'await.ts'],
-    ],
-    [['await.mts'], true, ['/n/node', '--min-semi-space-size=16', '--require', '/p.js', '--import', 'file:///tsx', 'await.mts']],
+    [['a.js', '-x'], true, ['/n/node', '--require', '/p.js', 'a.js', '-x']],
+    [['a.mjs'], true, ['/n/node', '--require', '/p.js', 'a.mjs']],
+    [['a.ts', '1'], true, ['/n/node', '--require', '/p.js', '--import', 'file:///tsx', 'a.ts', '1']],
+    [['await.ts'], true, ['/n/node', '--require', '/p.js', '--import', 'file:///tsx', '--import', 'file:///entry', 'await.ts']],
+    [['await.mts'], true, ['/n/node', '--require', '/p.js', '--import', 'file:///tsx', 'await.mts']],
     [['sh', '-c', 'true'], false, ['sh', '-c', 'true']],
-    [['/usr/bin/node', 'a.js'], false, ['/usr/bin/node', '--min-semi-space-size=16', '--require', '/p.js', 'a.js']],
+    [['/usr/bin/node', 'a.js'], false, ['/usr/bin/node', '--require', '/p.js', 'a.js']],
     [['node', 'inspect', 'a.js'], false, ['node', 'inspect', 'a.js']],
   ];
   for (const [command, isScript, argv] of table) t.same(rankArgv(command, isScript, runtime), argv, command.join(' '));

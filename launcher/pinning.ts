@@ -4,6 +4,7 @@
  * GPUs: `perProcess` each, in the order of local ranks, as CUDA_VISIBLE_DEVICES, and memory that grows as it is needed (else the first rank takes all of it). Processors: `core` shares all of
  * the host's evenly among its ranks, `numa` gives each rank one memory node's, ranks in turn.
  */
+import { knobs } from '../src/config';
 import { LaunchError } from './errors';
 import type { Assignment } from './hosts';
 
@@ -57,7 +58,13 @@ function gpuEnvironment(
   if (!pinsGpus || gpus.length === 0) return {};
   // Oversubscribed ranks share GPUs, in turn.
   const own = Array.from({ length: Math.min(each, gpus.length) }, (_, i) => gpus[(localRank * each + i) % gpus.length]!);
-  return { CUDA_VISIBLE_DEVICES: own.join(','), HIP_VISIBLE_DEVICES: own.join(','), TF_FORCE_GPU_ALLOW_GROWTH: 'true' };
+  const sharers = oversubscribe ? 1 : Math.ceil((localSize * each) / gpus.length);
+  return {
+    CUDA_VISIBLE_DEVICES: own.join(','),
+    HIP_VISIBLE_DEVICES: own.join(','),
+    TF_FORCE_GPU_ALLOW_GROWTH: 'true',
+    ...(sharers > 1 ? { [knobs.gpuSharers.env]: String(sharers) } : {}),
+  };
 }
 
 function binding(

@@ -76,6 +76,13 @@ export const knobs = {
   localSize: byTsrun('HOROVOD_LOCAL_SIZE', number(1), 1, 'a number of processes', 'number of processes on this host'),
   crossRank: byTsrun('HOROVOD_CROSS_RANK', number(0), 0, 'a rank', 'rank of this host among those that have this local rank'),
   crossSize: byTsrun('HOROVOD_CROSS_SIZE', number(1), 1, 'a number of hosts', 'number of hosts that have this local rank'),
+  gpuSharers: byTsrun(
+    'TSRUN_GPU_SHARERS',
+    number(0),
+    0,
+    'a number of ranks',
+    'ranks of this host that share the GPU of this one for want of others, and without --oversubscribe',
+  ),
   localCpus: byTsrun(
     'TSRUN_LOCAL_CPUS',
     number(0),
@@ -191,4 +198,14 @@ export function readConfig(env: Record<string, string | undefined> = process.env
 /** A copy of the environment that processes and threads of ours start with. */
 export function environment(): Record<string, string> {
   return Object.fromEntries(Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined));
+}
+
+/** Variables that libraries read when they are loaded into this process. */
+export function setEnvironment(variables: Readonly<Record<string, string>>): void {
+  Object.assign(process.env, variables);
+}
+
+/** The same, but for those that somebody has set. */
+export function setDefaultEnvironment(variables: Readonly<Record<string, string>>): void {
+  setEnvironment({ ...variables, ...Object.fromEntries(Object.entries(environment()).filter(([name]) => name in variables)) });
 }

@@ -35,8 +35,7 @@ export function initInTheClear(): void {
 }
 
 function join(given: Config): void {
-  const job = identify(environment(), factsOfThisProcess, given.portRange);
-  const config = job ? withIdentity(given, job) : given;
+  const { config, job } = identified(given);
   if (config.rank >= config.size)
     throw new UsageError(
       `HOROVOD_RANK is ${config.rank}, but HOROVOD_SIZE is ${config.size}: ranks are 0 … size−1. Start the job with tsrun.`,
@@ -51,6 +50,15 @@ function join(given: Config): void {
   engine = new Engine(config.hostname ? config : Object.freeze({ ...config, hostname: os.hostname() }), job, generation);
   if (timeline) engine.startTimeline(timeline, config.timelineMarkCycles);
 }
+
+/** Who this process is, whatever started it. */
+function identified(given: Config): { config: Config; job: JobIdentity | undefined } {
+  const job = identify(environment(), factsOfThisProcess, given.portRange);
+  return { config: job ? withIdentity(given, job) : given, job };
+}
+
+/** The configuration that a job joined now would have. */
+export const configNow = (): Config => identified(readConfig()).config;
 
 /** What tsrun would have set. */
 function withIdentity(config: Config, { rank, size, localRank, localSize, crossRank, crossSize, hostname }: JobIdentity): Config {

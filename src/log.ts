@@ -27,6 +27,11 @@ export function log(level: LogLevel, text: string): void {
   writeLine(`[${time}${level}] ${prefix}${text}`);
 }
 
+/** What is no warning, and yet for everybody's eyes: unless only errors are. */
+export function notice(text: string): void {
+  if (isLogged('WARNING')) writeLine(`khorovod: ${text}`);
+}
+
 /** One whole line on stderr; a full or closed pipe loses it rather than the program. */
 export function writeLine(text: string): void {
   const bytes = Buffer.from(`${text}\n`);

@@ -1,19 +1,20 @@
-/**
- * Chooses this rank's TensorFlow.js backend. Main thread. This version knows wasm and cpu.
- */
-import { readConfig } from '../../config';
+/** Chooses this rank's TensorFlow.js backend. Main thread. */
+import os from 'node:os';
 import { BackendError } from '../../errors';
-import { log } from '../../log';
-import { checkCopies, loadTf, requireForUser, type Tf } from '../load';
+import { configNow } from '../../job';
+import { log, notice } from '../../log';
+import { checkCopies, isInstalled, loadTf, type Tf } from '../load';
 import { prepareOptimizers } from '../train';
-import { removeRethrowingListeners } from './emscripten';
-import { registerTrainingKernels } from './wasm';
+import { type Backend, type BackendName, shareOf } from './backend';
+import { cpu } from './cpu';
+import { tfjsNode, tfjsNodeGpu } from './tfjs_node';
+import { wasm } from './wasm_backend';
+import { webgpu } from './webgpu';
 
-/** The backends of TensorFlow.js in Node. This version selects wasm and cpu. */
-export type BackendName = 'tfjs-node-gpu' | 'tfjs-node' | 'webgpu' | 'wasm' | 'cpu';
+export type { BackendName };
 /** What {@link selectBackend} has found. */
 export interface SelectedBackend {
-  /** The backend, as `tf.getBackend()` names it. */
+  /** The backend, as {@link BackendName} has it (`tf.getBackend()` says `tensorflow` for both of tfjs-node). */
   name: string;
   /** What it runs on, in words. */
   device: string;
@@ -21,51 +22,60 @@ export interface SelectedBackend {
   tf: Tf;
 }
 
+/** The fastest first. */
+export const backends: readonly Backend[] = [tfjsNodeGpu, tfjsNode, webgpu, wasm, cpu];
+
+/** A backend that was not taken. */
+interface Refusal {
+  readonly name: BackendName;
+  readonly reason: string;
+  readonly isInstalled: boolean;
+}
+
 /**
- * The best backend this machine has: wasm, else cpu; `prefer` or TSRUN_BACKEND forces one. Adds the training kernels that wasm lacks.
- * Needs no job; call it before models are made or loaded.
- * @throws BackendError the forced backend cannot be loaded (says why, and how to install it), or TensorFlow.js is not installed, or twice in this process; UsageError TSRUN_BACKEND names none
+ * The best backend this machine has: of tfjs-node-gpu, tfjs-node, webgpu, wasm and cpu the first that is installed and works; `prefer` or TSRUN_BACKEND forces one. Pins this rank's GPU and
+ * threads by its local rank, adds the training kernels that wasm lacks, and says on rank 0 what was chosen and why the better ones were not. Needs no job; call it before models are made or loaded.
+ * @throws BackendError the forced backend cannot be used (why, and what mends it), or TensorFlow.js is not installed, or twice in this process; UsageError TSRUN_BACKEND names none
  */
 export async function selectBackend(prefer?: BackendName): Promise<SelectedBackend> {
-  const config = readConfig();
+  const config = configNow();
   const forced = prefer ?? config.backend;
+  const candidates = forced === undefined ? backends : backends.filter(({ name }) => name === forced);
+  if (candidates.length === 0)
+    throw new BackendError(`There is no backend '${forced}'. Ask for one of ${backends.map(({ name }) => name).join(', ')}, or for none.`);
   const tfjs = loadTf();
   checkCopies();
   // Before models are loaded that name them.
   prepareOptimizers(tfjs);
-  if (forced && forced !== 'wasm' && forced !== 'cpu') {
-    throw new BackendError(
-      `The backend '${forced}' was asked for (${prefer ? 'selectBackend' : 'TSRUN_BACKEND'}), but this version of khorovod supports wasm and cpu. Ask for one of them, or for none.`,
-    );
+  const share = shareOf(config, os.availableParallelism());
+  const refusals: Refusal[] = [];
+  for (const backend of candidates) {
+    const missing = backend.packages.filter((name) => !isInstalled(name));
+    const refuse = (reason: string): number => refusals.push({ name: backend.name, reason, isInstalled: missing.length === 0 });
+    if (missing.length > 0) {
+      refuse(`${missing.join(' and ')} ${missing.length === 1 ? 'is' : 'are'} not installed`);
+      continue;
+    }
+    try {
+      const device = await backend.start(tfjs, share);
+      if (config.rank === 0) announce(backend.name, device, refusals);
+      return { name: backend.name, device, tf: tfjs };
+    } catch (error) {
+      if (!(error instanceof BackendError)) throw error;
+      refuse(error.message.replace(/\.$/, ''));
+    }
   }
-  const refusal = forced === 'cpu' ? 'cpu was asked for' : await useWasm(tfjs);
-  if (refusal && forced === 'wasm')
-    throw new BackendError(
-      `The backend 'wasm' cannot be used: ${refusal}. Install it: npm install @tensorflow/tfjs-backend-wasm@${tfjs.version.tfjs}`,
-    );
-  if (refusal) await use(tfjs, 'cpu');
-  const name = refusal ? 'cpu' : 'wasm';
-  if (config.rank === 0) log('INFO', refusal ? `backend cpu: ${refusal}` : 'backend wasm: the fastest that this version supports here');
-  return { name, device: name === 'wasm' ? 'CPU (WebAssembly SIMD, 1 thread)' : 'CPU (JavaScript)', tf: tfjs };
+  const [{ reason } = { reason: '' }] = refusals;
+  const how = prefer === undefined ? 'TSRUN_BACKEND' : 'selectBackend';
+  throw new BackendError(
+    `The backend '${forced}' was asked for (${how}), but cannot be used: ${reason}. To install it: ${candidates[0]!.install}`,
+  );
 }
 
-/** Undefined, or why not. */
-async function useWasm(tfjs: Tf): Promise<string | undefined> {
-  try {
-    if (requireForUser('@tensorflow/tfjs-backend-wasm') === undefined) return '@tensorflow/tfjs-backend-wasm is not installed';
-  } catch (error) {
-    return (error as Error).message;
-  }
-  // It may have brought a second copy of tfjs-core.
-  checkCopies();
-  registerTrainingKernels(tfjs);
-  if (!(await use(tfjs, 'wasm'))) return 'TensorFlow.js could not start it';
-  removeRethrowingListeners();
-  return undefined;
-}
-
-async function use(tfjs: Tf, name: string): Promise<boolean> {
-  const isUsed = await tfjs.setBackend(name);
-  await tfjs.ready();
-  return isUsed;
+/** Where a better one is installed and does not work, somebody wants to know. */
+function announce(name: BackendName, device: string, refusals: readonly Refusal[]): void {
+  const why = refusals.map((refusal) => `${refusal.name}: ${refusal.reason}`).join('; ');
+  const text = `backend ${name} on ${device}${why && ` (not ${why})`}`;
+  if (refusals.some((refusal) => refusal.isInstalled)) log('WARNING', text);
+  else notice(text);
 }

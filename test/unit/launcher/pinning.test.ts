@@ -28,6 +28,14 @@ t.test('too few GPUs is exit 4 where the option was given, unless oversubscribed
   t.same(gpusOf(3, devices(4, 8), { gpusPerProcess: 2, oversubscribe: true }), ['0,1', '2,3', '0,1']);
 });
 
+t.test('ranks that share a GPU without --oversubscribe are told so', async (t) => {
+  const sharersOf = (ranks: number, gpus: number, options: Partial<PinningOptions>): Array<string | undefined> =>
+    all(ranks, devices(gpus, 8), options).map(({ env }) => env.TSRUN_GPU_SHARERS);
+  t.same(sharersOf(3, 2, {}), ['2', '2', '2']);
+  t.same(sharersOf(2, 2, {}), [undefined, undefined]);
+  t.same(sharersOf(3, 2, { oversubscribe: true }), [undefined, undefined, undefined]);
+});
+
 t.test('processors are shared evenly, or by memory node', async (t) => {
   t.same(cpusOf(2, devices(0, 8), { bindTo: 'core' }), ['0,1,2,3', '4,5,6,7']);
   t.same(cpusOf(3, devices(0, 8), { bindTo: 'core' }), ['0,1', '2,3,4', '5,6,7']);

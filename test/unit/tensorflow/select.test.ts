@@ -44,12 +44,20 @@ t.test('cpu when asked for, and back', async (t) => {
   t.equal((await hvd.selectBackend('wasm')).name, 'wasm');
 });
 
-t.test('a backend of a later version, or of none', async (t) => {
-  for (const name of ['webgpu', 'tfjs-node', 'tfjs-node-gpu', 'abacus'])
-    await t.rejects(hvd.selectBackend(name as 'wasm'), {
+t.test('a backend that is not installed, or none at all', async (t) => {
+  for (const [name, missing, mend] of [
+    ['webgpu', 'webgpu and @tensorflow/tfjs-backend-webgpu are', 'npm install webgpu'],
+    ['tfjs-node', '@tensorflow/tfjs-node is', 'npx tsrun install-tfjs-node'],
+    ['tfjs-node-gpu', '@tensorflow/tfjs-node-gpu is', 'npx tsrun install-tfjs-node --gpu'],
+  ] as const)
+    await t.rejects(hvd.selectBackend(name), {
       code: 'ERR_HVD_BACKEND',
-      message: new RegExp(`'${name}' was asked for \\(selectBackend\\).*wasm and cpu`),
+      message: new RegExp(`'${name}' was asked for \\(selectBackend\\).*${missing} not installed\\. To install it: ${mend}`),
     });
+  await t.rejects(hvd.selectBackend('abacus' as 'wasm'), {
+    code: 'ERR_HVD_BACKEND',
+    message: /no backend 'abacus'.*tfjs-node-gpu, tfjs-node, webgpu, wasm, cpu/,
+  });
 });
 
 t.test('TSRUN_BACKEND forces one; selectBackend with a name wins; a wrong one is said', async (t) => {

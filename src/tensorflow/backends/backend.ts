@@ -1,0 +1,50 @@
+/** What every backend is to selectBackend: one row of its order. Main thread. */
+import type { Config } from '../../config';
+import type { Tf } from '../load';
+
+/** The backends of TensorFlow.js in Node, the fastest first. */
+export type BackendName = 'tfjs-node-gpu' | 'tfjs-node' | 'webgpu' | 'wasm' | 'cpu';
+
+/** What of its host this rank may use. */
+export interface Share {
+  readonly localRank: number;
+  readonly localSize: number;
+  /** Threads of numeric libraries. */
+  readonly threads: number;
+  /** tsrun has given each rank its GPU, or was told not to. */
+  readonly isByTsrun: boolean;
+  /** Ranks of the host that tsrun gave the same GPU without being told to. */
+  readonly gpuSharers: number;
+}
+
+export interface Backend {
+  readonly name: BackendName;
+  /** What must be installed. */
+  readonly packages: readonly string[];
+  /** The command that installs it. */
+  readonly install: string;
+  /**
+   * Makes it the backend of TensorFlow.js.
+   * @returns what it runs on, in words
+   * @throws BackendError why it cannot be used; TensorFlow.js has the backend it had before
+   */
+  start(tfjs: Tf, share: Share): Promise<string>;
+}
+
+/** Processors are shared evenly by the ranks of a host, unless this rank is bound to its own. @param available processors this process may run on */
+export function shareOf(
+  config: Pick<Config, 'localRank' | 'localSize' | 'localCpus' | 'threadsPerProcess' | 'jobId' | 'gpuSharers'>,
+  available: number,
+): Share {
+  const { localRank, localSize, localCpus, threadsPerProcess, jobId, gpuSharers } = config;
+  const isBound = available < localCpus;
+  const threads = threadsPerProcess ?? Math.max(1, isBound ? available : Math.floor(available / localSize));
+  return { localRank, localSize, threads, isByTsrun: jobId !== '', gpuSharers };
+}
+
+/** Makes the registered backend the one in use, or puts the former back. @returns whether it is in use */
+export async function use(tfjs: Tf, registeredAs: string): Promise<boolean> {
+  const isUsed = await tfjs.setBackend(registeredAs);
+  await tfjs.ready();
+  return isUsed;
+}

@@ -1,0 +1,73 @@
+/**
+ * TensorFlow's own library by way of @tensorflow/tfjs-node, on the CPU or on an NVIDIA GPU. Main thread.
+ *
+ * What this rank may use is told by variables before the library is loaded: afterwards nothing changes it. tfjs-node takes the last of the GPUs it sees, and without growth the first rank takes
+ * all of its memory.
+ */
+import { environment, setDefaultEnvironment, setEnvironment } from '../../config';
+import { BackendError } from '../../errors';
+import { checkCopies, requireForUser, type Tf } from '../load';
+import { type Backend, type Share, use } from './backend';
+import { countGpus, driverProblem, visibleGpu } from './gpu';
+
+const REGISTERED_AS = 'tensorflow';
+
+/** What of tfjs-node's backend is asked. */
+interface NodeBackend {
+  readonly isGPUPackage: boolean;
+  readonly isUsingGpuDevice: boolean;
+}
+
+export const tfjsNode: Backend = {
+  name: 'tfjs-node',
+  packages: ['@tensorflow/tfjs-node'],
+  install: 'npx tsrun install-tfjs-node',
+  start: async (tfjs, share) => {
+    await load(tfjs, '@tensorflow/tfjs-node', share);
+    return `CPU (TensorFlow, ${share.threads} thread${share.threads === 1 ? '' : 's'})`;
+  },
+};
+
+export const tfjsNodeGpu: Backend = {
+  name: 'tfjs-node-gpu',
+  packages: ['@tensorflow/tfjs-node-gpu'],
+  install: 'npx tsrun install-tfjs-node --gpu',
+  start: async (tfjs, share) => {
+    const problem = driverProblem();
+    if (problem) throw new BackendError(problem);
+    const { CUDA_VISIBLE_DEVICES: visible } = environment();
+    const gpu = visibleGpu({ visible, count: countGpus() }, share);
+    if (gpu !== undefined) setEnvironment({ CUDA_VISIBLE_DEVICES: gpu });
+    const { isUsingGpuDevice } = await load(tfjs, '@tensorflow/tfjs-node-gpu', share);
+    if (!isUsingGpuDevice)
+      throw new BackendError(
+        'TensorFlow found no GPU that it can use: its lines above name the library that is missing, or the driver that is too old',
+      );
+    return `GPU ${gpu ?? visible ?? '0'} (CUDA)`;
+  },
+};
+
+async function load(tfjs: Tf, name: string, { threads }: Share): Promise<NodeBackend> {
+  const before = tfjs.engine().backendName;
+  const loaded = tfjs.findBackend(REGISTERED_AS) as unknown as NodeBackend | null;
+  if (loaded && loaded.isGPUPackage !== name.endsWith('-gpu'))
+    throw new BackendError(
+      `the other of @tensorflow/tfjs-node and @tensorflow/tfjs-node-gpu is loaded already, and one process can load one of them`,
+    );
+  setDefaultEnvironment({
+    TF_NUM_INTRAOP_THREADS: String(threads),
+    TF_NUM_INTEROP_THREADS: '1',
+    OMP_NUM_THREADS: String(threads),
+    TF_FORCE_GPU_ALLOW_GROWTH: 'true',
+    TF_CPP_MIN_LOG_LEVEL: '1',
+  });
+  try {
+    requireForUser(name);
+    checkCopies();
+    if (!(await use(tfjs, REGISTERED_AS))) throw new BackendError('TensorFlow.js could not start it');
+  } catch (error) {
+    if (before) await use(tfjs, before);
+    throw error;
+  }
+  return tfjs.findBackend(REGISTERED_AS) as unknown as NodeBackend;
+}

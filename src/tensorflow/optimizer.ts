@@ -26,7 +26,6 @@ import { hasMultipliedBetaPowers, restoreBetaPowers, setLearningRate, setMomentu
 import { findsSlotsByName } from './optimizers/rule';
 import { type StepTimes, stepTimes } from './step_times';
 import { prepareOptimizers } from './train';
-import { growYoungGenerationAtOnce } from './young_generation';
 
 export type { DistributedOptimizerOptions, PartialDistributedOptimizerOptions };
 
@@ -59,7 +58,6 @@ function wrap(what: string, optimizer: tf.Optimizer | string, settingsOf: (tfjs:
   const tfjs = loadTf();
   checkCopies();
   prepareOptimizers(tfjs);
-  growYoungGenerationAtOnce();
   const settings = settingsOf(tfjs);
   const inner = typeof optimizer === 'string' ? optimizerByName(tfjs, optimizer) : optimizer;
   if (typeof (inner as Partial<tf.Optimizer> | null)?.applyGradients !== 'function')

@@ -56,9 +56,10 @@ export function runToEnd(
   argv: readonly string[],
   env: Record<string, string>,
   timeoutMs: number,
+  cwd?: string,
 ): Promise<{ isOk: boolean; out: string; err: string }> {
   return new Promise((resolve) => {
-    const child = startProcess({ argv, env, stdin: 'null', stdout: 'pipe', stderr: 'pipe' });
+    const child = startProcess({ argv, env, cwd, stdin: 'null', stdout: 'pipe', stderr: 'pipe' });
     const text = { out: '', err: '' };
     child.stdout!.setEncoding('utf8').on('data', (part: string) => (text.out += part));
     child.stderr!.setEncoding('utf8').on('data', (part: string) => (text.err += part));

@@ -8,6 +8,7 @@ import { environment } from '../src/config';
 import { writeLine } from '../src/log';
 import { version } from '../src/version';
 import { helpText, type Outside, parseCommandLine, type RunRequest } from './args';
+import { backendLines, checkBackends } from './backends';
 import { doctor } from './doctor/doctor';
 import { LaunchError } from './errors';
 import { assign } from './hosts';
@@ -67,7 +68,7 @@ async function main(): Promise<number> {
       return 0;
     case 'check-build': {
       const { isOk, out, err } = await runToEnd([process.execPath, ownFile('src', 'check_build.js')], environment(), CHECK_BUILD_MS);
-      process.stdout.write(out);
+      process.stdout.write(out + backendLines(await checkBackends(process.cwd())));
       process.stderr.write(err);
       return isOk ? 0 : 1;
     }

@@ -2,7 +2,14 @@
 import { dtypes } from './dtype';
 import { version } from './version';
 
-const packages = ['@tensorflow/tfjs', '@tensorflow/tfjs-backend-wasm', '@tensorflow/tfjs-node', '@tensorflow/tfjs-node-gpu'] as const;
+const packages = [
+  '@tensorflow/tfjs',
+  '@tensorflow/tfjs-backend-wasm',
+  'webgpu',
+  '@tensorflow/tfjs-backend-webgpu',
+  '@tensorflow/tfjs-node',
+  '@tensorflow/tfjs-node-gpu',
+] as const;
 
 function installedVersion(name: string): string | null {
   try {
@@ -12,7 +19,7 @@ function installedVersion(name: string): string | null {
   }
 }
 
-/** What this build and this process can do: versions (null: not installed), backends, transports, TLS, SIMD, dtypes. Needs no job, throws nothing. */
+/** What this build and this process can do: versions (null: not installed), backends (their packages are there; `tsrun --check-build` tries them), transports, TLS, SIMD, dtypes. Needs no job, throws nothing. */
 export function buildInfo(): Record<string, unknown> {
   const installed = Object.fromEntries(packages.map((name) => [name, installedVersion(name)]));
   return {
@@ -20,7 +27,13 @@ export function buildInfo(): Record<string, unknown> {
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
     packages: installed,
-    backends: { wasm: installed['@tensorflow/tfjs-backend-wasm'] !== null, cpu: installed['@tensorflow/tfjs'] !== null },
+    backends: {
+      'tfjs-node-gpu': installed['@tensorflow/tfjs-node-gpu'] !== null,
+      'tfjs-node': installed['@tensorflow/tfjs-node'] !== null,
+      webgpu: installed.webgpu !== null && installed['@tensorflow/tfjs-backend-webgpu'] !== null,
+      wasm: installed['@tensorflow/tfjs-backend-wasm'] !== null,
+      cpu: installed['@tensorflow/tfjs'] !== null,
+    },
     transports: ['tcp'],
     collectives: ['allreduce', 'allgather', 'broadcast', 'alltoall', 'reducescatter', 'barrier'],
     dtypes: [...dtypes],

@@ -1,4 +1,4 @@
-/** `tsrun --check-build`: what this installation can do, as horovodrun shows it. A program of its own, so that the launcher loads none of it. */
+/** `tsrun --check-build`: what this installation can do, as horovodrun shows it; tsrun adds the backends that work. A program of its own, so that the launcher loads none of it. */
 import { buildInfo } from './build_info';
 
 const mark = (is: unknown): string => (is ? '[X]' : '[ ]');
@@ -8,7 +8,6 @@ const info = buildInfo() as {
   node: string;
   platform: string;
   packages: Record<string, string | null>;
-  backends: Record<string, boolean>;
   transports: string[];
   collectives: string[];
 };
@@ -17,9 +16,6 @@ const lines = [
   '',
   'Packages:',
   ...Object.entries(info.packages).map(([name, version]) => `    ${mark(version)} ${name}${version ? ` ${version}` : ''}`),
-  '',
-  'Backends for training:',
-  ...Object.entries(info.backends).map(([name, isThere]) => `    ${mark(isThere)} ${name}`),
   '',
   'Transports:',
   ...info.transports.map((name) => `    ${mark(true)} ${name}`),

@@ -195,7 +195,7 @@ async function examine(patient: Patient, asked: khorovod.Examine.$Properties, ti
   patient.agent!.send({ examine: asked });
   const answer = await answerOf(patient, 'examined', timeoutMs);
   if (!answer) return;
-  const roundTripMs = Date.now() - sentMs;
+  const roundTripMs = Math.max(0, Date.now() - sentMs - (answer.tookMs ?? 0));
   patient.ports = answer.ports ?? [];
   patient.facts.examined = examinedFrom(answer, (answer.clockMs ?? 0) - (sentMs + roundTripMs / 2), roundTripMs / 2);
 }

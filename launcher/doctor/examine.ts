@@ -1,23 +1,21 @@
 /**
- * What `tsrun doctor` asks of a host that only a process there can say: clock, disk, ports, packages of TensorFlow.js. Agent process, instead of a job.
+ * What `tsrun doctor` asks of a host that only a process there can say: clock, disk, ports, backends of TensorFlow.js. Agent process, instead of a job.
  *
  * Nothing stays behind: the folder that is made is removed at once, the ports on which the other hosts may try this one, and that of the store, are the caller's to close. They stay open
  * until then: an agent of the same machine under another name needs ports of its own.
  */
 import { constants } from 'node:fs';
 import { access, statfs } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import os from 'node:os';
-import path from 'node:path';
 import { openProbe, type ProbePort, type Prober } from '../../src/rendezvous/probe';
 import { type PortRange, StoreRelay } from '../../src/rendezvous/relay';
 import type { khorovod } from '../../src/wire/generated/messages';
+import { checkBackends } from '../backends';
 import { makeJobFolder, partOf, removeJobFolder } from '../key_file';
 
 /** More say nothing new, and a range may be wide. */
 const MOST_TRIED_PORTS = 64;
 const LOOPBACK = '127.0.0.1';
-const packages = ['@tensorflow/tfjs', '@tensorflow/tfjs-backend-wasm', '@tensorflow/tfjs-node', '@tensorflow/tfjs-node-gpu'];
 
 export interface Examination {
   readonly examined: khorovod.Examined.$Properties;
@@ -36,12 +34,14 @@ export async function examine(asked: khorovod.Examine.$Properties): Promise<Exam
   const probePorts: ProbePort[] = [];
   for (const address of addresses!) probePorts.push(await openProbe(prober, address, portRange));
   const [tmpFreeBytes, wdirFreeBytes, wdirProblem] = await Promise.all([freeBytes(os.tmpdir()), freeBytes(wdir!), whyNotEntered(wdir!)]);
+  const backends = wdirProblem === '' ? await checkBackends(wdir!) : [];
   return {
     prober,
     probePorts,
     relay,
     examined: {
       clockMs,
+      tookMs: Date.now() - clockMs,
       tmpFreeBytes,
       tmpProblem: whyNoFolder(partOf(prober.jobId, prober.place), prober.key),
       wdirFreeBytes,
@@ -50,7 +50,7 @@ export async function examine(asked: khorovod.Examine.$Properties): Promise<Exam
       triedPorts: ports.tried,
       freePorts: ports.free,
       relayProblem,
-      backends: packages.flatMap((name) => installed(name, wdir!)),
+      backends,
     },
   };
 }
@@ -101,17 +101,4 @@ function whyNoFolder(part: string, key: Uint8Array): string {
   } finally {
     removeJobFolder(part);
   }
-}
-
-/** As a script in the working folder finds it, else as this package does. */
-function installed(name: string, wdir: string): string[] {
-  for (const from of [path.join(wdir, 'x.js'), __filename]) {
-    try {
-      const { version } = createRequire(from)(`${name}/package.json`) as { version: string };
-      return [`${name} ${version}`];
-    } catch {
-      // not from there
-    }
-  }
-  return [];
 }

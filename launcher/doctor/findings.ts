@@ -3,6 +3,7 @@
  *
  * A check that cannot be made because an earlier one failed says nothing: a host that is not reached has one finding.
  */
+import type { khorovod } from '../../src/wire/generated/messages';
 import { FIT_NODES, isFitNode, type Lack, lackOf, quoted } from '../agent_command';
 import { HOST_KEY_REFUSED, LaunchError, USER_KEY_REFUSED } from '../errors';
 import type { Assignment } from '../hosts';
@@ -67,7 +68,8 @@ export interface Examined {
   readonly triedPorts: number;
   readonly freePorts: number;
   readonly relayProblem: string;
-  readonly backends: readonly string[];
+  /** The fastest first. */
+  readonly backends: readonly khorovod.CheckedBackend.$Properties[];
 }
 
 export interface HostFacts {
@@ -186,18 +188,25 @@ function findingsOfHost(facts: HostFacts, question: Question, hosts: readonly Ho
     if (one.wdirProblem !== '') fail('working folder', one.wdirProblem, mends[folderLack(one.wdirProblem)]);
     else ok('working folder', question.wdir);
     if (question.portRange) portsOf(one, question.portRange);
-    if (one.backends.length > 0) ok('backends', one.backends.join(', '));
-    else
-      warn(
-        'backends',
-        'no TensorFlow.js is installed',
-        there(`cd ${quoted(question.wdir)} && npm install @tensorflow/tfjs @tensorflow/tfjs-backend-wasm`),
-      );
+    if (one.wdirProblem === '') backendsOf(one.backends);
     const aheadMs = Math.abs(one.clockAheadMs);
     const clock = `${(aheadMs / 1000).toFixed(1)} s ${one.clockAheadMs < 0 ? 'behind' : 'ahead of'} this machine`;
     if (aheadMs - one.uncertainMs > MOST_CLOCK_MS) warn('clock', clock, there('sudo timedatectl set-ntp true'));
     else ok('clock', clock);
     diskOf(one);
+  }
+
+  function backendsOf(checked: Examined['backends']): void {
+    const here = (command: string): string => there(`cd ${quoted(question.wdir)} && ${command}`);
+    const usable = checked.filter(({ device }) => device);
+    if (usable.length > 0) ok('backends', usable.map(({ name, device }) => `${name} on ${device}`).join(', '));
+    else warn('backends', 'no backend of TensorFlow.js can be used', here('npm install @tensorflow/tfjs @tensorflow/tfjs-backend-wasm'));
+    for (const { name, installed, device, problem, install } of checked)
+      if (usable.length > 0 && installed && !device)
+        warn('backends', `${name} is installed, but cannot be used: ${problem}`, here(install!));
+    const gpus = answer!.devices.gpus.length;
+    if (gpus > 0 && usable.length > 0 && !usable.some(({ name }) => name === 'tfjs-node-gpu' || name === 'webgpu'))
+      warn('backends', `no backend uses its ${gpus} GPU${gpus === 1 ? '' : 's'}`, here('npx tsrun install-tfjs-node --gpu'));
   }
 
   function portsOf(one: Examined, { first, last }: { first: number; last: number }): void {

@@ -9,7 +9,7 @@ const root = size - 1;
 const several = size > 1 ? {} : { skip: 'one rank has nobody to differ from' };
 
 t.before(async () => {
-  await hvd.selectBackend('wasm');
+  await hvd.selectBackend();
 });
 t.beforeEach(() => tf.engine().startScope());
 t.afterEach(() => {

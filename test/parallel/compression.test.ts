@@ -129,5 +129,5 @@ t.test('ranks that disagree are told; a thing that is no Compressor is refused a
 });
 
 t.before(async () => {
-  await hvd.selectBackend('wasm');
+  await hvd.selectBackend();
 });

@@ -10,7 +10,7 @@ const everyone = Array.from({ length: size }, (_, r) => r);
 const sum = everyone.reduce((total, r) => total + r, 0);
 
 t.before(async () => {
-  await hvd.selectBackend('wasm');
+  await hvd.selectBackend();
 });
 
 type Start = (value: tf.Tensor1D, name?: string) => hvd.Handle<tf.Tensor1D>;

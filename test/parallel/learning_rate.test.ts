@@ -12,7 +12,7 @@ const [rank, size] = [hvd.rank(), hvd.size()];
 const { learningRateWarmup, learningRateSchedule, bestModelCheckpoint, metricAverage } = hvd.callbacks;
 
 t.before(async () => {
-  await hvd.selectBackend('wasm');
+  await hvd.selectBackend();
 });
 t.afterEach(() => tf.disposeVariables());
 

@@ -13,7 +13,7 @@ const mean = (of: (r: number) => number): number => everyone.reduce((sum, r) => 
 const only = size > 1 ? {} : { skip: 'one rank has nobody to differ from' };
 
 t.before(async () => {
-  await hvd.selectBackend('wasm');
+  await hvd.selectBackend();
 });
 t.beforeEach(() => tf.engine().startScope());
 t.afterEach(() => {

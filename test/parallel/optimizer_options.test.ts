@@ -8,7 +8,7 @@ const [rank, size] = [hvd.rank(), hvd.size()];
 const several = size > 1 ? {} : { skip: 'one rank has nobody to differ from' };
 
 t.before(async () => {
-  await hvd.selectBackend('wasm');
+  await hvd.selectBackend();
 });
 t.beforeEach(() => tf.engine().startScope());
 t.afterEach(() => {

@@ -14,7 +14,7 @@ const most = size > 1 ? hvd.addProcessSet(everyone.slice(1)) : hvd.globalProcess
 const STEPS = 3;
 
 t.before(async () => {
-  await hvd.selectBackend('wasm');
+  await hvd.selectBackend();
 });
 t.afterEach(() => tf.disposeVariables());
 

@@ -10,7 +10,7 @@ const mean = (size - 1) / 2;
 const several = size > 1 ? {} : { skip: 'one rank has the plain optimizer, which mixes them up' };
 
 t.before(async () => {
-  await hvd.selectBackend('wasm');
+  await hvd.selectBackend();
 });
 t.beforeEach(() => tf.engine().startScope());
 t.afterEach(() => {

@@ -10,7 +10,7 @@ const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 const own = (n: number): number[] => upTo(n).filter((i) => i % size === rank);
 
 t.before(async () => {
-  await hvd.selectBackend('wasm');
+  await hvd.selectBackend();
 });
 
 /** Counts what is read of it. */

@@ -13,7 +13,7 @@ const BATCH = 4;
 const everyone = Array.from({ length: size }, (_, r) => r);
 
 t.before(async () => {
-  await hvd.selectBackend('wasm');
+  await hvd.selectBackend();
 });
 t.afterEach(() => tf.disposeVariables());
 

@@ -19,7 +19,7 @@ function areEqualEverywhere(model: tf.LayersModel): boolean {
 }
 
 t.before(async () => {
-  await hvd.selectBackend('wasm');
+  await hvd.selectBackend();
 });
 
 const optimizers: Record<string, () => tf.Optimizer> = {

@@ -12,7 +12,7 @@ const mean = (of: (r: number) => number): number => Array.from({ length: size },
 const several = size > 1 ? {} : { skip: 'one rank has nobody to differ from' };
 
 t.before(async () => {
-  await hvd.selectBackend('wasm');
+  await hvd.selectBackend();
 });
 t.beforeEach(() => tf.engine().startScope());
 t.afterEach(() => {

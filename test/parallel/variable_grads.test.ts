@@ -9,7 +9,7 @@ const mean = (size - 1) / 2;
 const several = size > 1 ? {} : { skip: 'one rank has nobody to differ from' };
 
 t.before(async () => {
-  await hvd.selectBackend('wasm');
+  await hvd.selectBackend();
 });
 t.afterEach(() => tf.disposeVariables());
 

@@ -19,7 +19,7 @@ const layers: ReadonlyArray<readonly [string, RegExp]> = [
   ['E engine', /^src\/engine\//],
   [
     'F API',
-    /^src\/(hvd|alltoall|reducescatter|compression|membership|process_set|submit|job|handle|values|objects|timeline|build_info|check_build|index)\.ts$|^src\/tensorflow\//,
+    /^src\/(hvd|alltoall|reducescatter|compression|membership|process_set|submit|job|handle|values|objects|timeline|build_info|check_backend|check_build|index)\.ts$|^src\/tensorflow\//,
   ],
   ['H experiments', /^src\/(bench|simulate)\//],
 ];

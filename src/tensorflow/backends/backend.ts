@@ -1,9 +1,9 @@
 /** What every backend is to selectBackend: one row of its order. Main thread. */
-import type { Config } from '../../config';
-import type { Tf } from '../load';
+import type { backendNames, Config } from '../../config';
+import { isInstalled, type Tf } from '../load';
 
 /** The backends of TensorFlow.js in Node, the fastest first. */
-export type BackendName = 'tfjs-node-gpu' | 'tfjs-node' | 'webgpu' | 'wasm' | 'cpu';
+export type BackendName = (typeof backendNames)[number];
 
 /** What of its host this rank may use. */
 export interface Share {
@@ -29,6 +29,12 @@ export interface Backend {
    * @throws BackendError why it cannot be used; TensorFlow.js has the backend it had before
    */
   start(tfjs: Tf, share: Share): Promise<string>;
+}
+
+/** Which of its packages are not installed, in words; undefined: none. */
+export function whyMissing({ packages }: Backend): string | undefined {
+  const missing = packages.filter((name) => !isInstalled(name));
+  return missing.length === 0 ? undefined : `${missing.join(' and ')} ${missing.length === 1 ? 'is' : 'are'} not installed`;
 }
 
 /** Processors are shared evenly by the ranks of a host, unless this rank is bound to its own. @param available processors this process may run on */

@@ -3,7 +3,7 @@ import { type Backend, use } from './backend';
 
 export const cpu: Backend = {
   name: 'cpu',
-  packages: [],
+  packages: ['@tensorflow/tfjs'],
   install: 'npm install @tensorflow/tfjs',
   start: async (tfjs) => {
     await use(tfjs, 'cpu');

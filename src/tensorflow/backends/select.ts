@@ -1,11 +1,12 @@
 /** Chooses this rank's TensorFlow.js backend. Main thread. */
 import os from 'node:os';
+import { backendNames } from '../../config';
 import { BackendError } from '../../errors';
 import { configNow } from '../../job';
 import { log, notice } from '../../log';
-import { checkCopies, isInstalled, loadTf, type Tf } from '../load';
+import { checkCopies, loadTf, type Tf } from '../load';
 import { prepareOptimizers } from '../train';
-import { type Backend, type BackendName, shareOf } from './backend';
+import { type Backend, type BackendName, shareOf, whyMissing } from './backend';
 import { cpu } from './cpu';
 import { tfjsNode, tfjsNodeGpu } from './tfjs_node';
 import { wasm } from './wasm_backend';
@@ -22,8 +23,9 @@ export interface SelectedBackend {
   tf: Tf;
 }
 
+const byName: Readonly<Record<BackendName, Backend>> = { 'tfjs-node-gpu': tfjsNodeGpu, 'tfjs-node': tfjsNode, webgpu, wasm, cpu };
 /** The fastest first. */
-export const backends: readonly Backend[] = [tfjsNodeGpu, tfjsNode, webgpu, wasm, cpu];
+export const backends: readonly Backend[] = backendNames.map((name) => byName[name]);
 
 /** A backend that was not taken. */
 interface Refusal {
@@ -50,10 +52,10 @@ export async function selectBackend(prefer?: BackendName): Promise<SelectedBacke
   const share = shareOf(config, os.availableParallelism());
   const refusals: Refusal[] = [];
   for (const backend of candidates) {
-    const missing = backend.packages.filter((name) => !isInstalled(name));
-    const refuse = (reason: string): number => refusals.push({ name: backend.name, reason, isInstalled: missing.length === 0 });
-    if (missing.length > 0) {
-      refuse(`${missing.join(' and ')} ${missing.length === 1 ? 'is' : 'are'} not installed`);
+    const missing = whyMissing(backend);
+    const refuse = (reason: string): number => refusals.push({ name: backend.name, reason, isInstalled: !missing });
+    if (missing) {
+      refuse(missing);
       continue;
     }
     try {

@@ -22,7 +22,11 @@ const examined = {
   triedPorts: 0,
   freePorts: 0,
   relayProblem: '',
-  backends: ['@tensorflow/tfjs 4.22.0'],
+  backends: [
+    { name: 'tfjs-node-gpu', installed: true, device: 'GPU 0 (CUDA)', install: 'npx tsrun install-tfjs-node --gpu' },
+    { name: 'tfjs-node', installed: false, problem: 'it is not installed', install: 'npx tsrun install-tfjs-node' },
+    { name: 'cpu', installed: true, device: 'CPU (JavaScript)', install: 'npm install @tensorflow/tfjs' },
+  ],
 };
 const ranks = assign(2, [{ host: 'h1', slots: 2 }], { oversubscribe: false });
 const well: HostFacts = { host: 'h1', isHere: false, sshName: 'ann@h1', ranks, answer, examined, address: '10.0.0.1' };
@@ -111,6 +115,28 @@ t.test('what is wrong, how bad it is, what mends it', async (t) => {
     ['a file there', seen({ wdirProblem: 'ENOTDIR: no' }), 'working folder', 'error', 3, /^name a folder with --wdir$/],
     ['nothing there', seen({ wdirProblem: 'ENOENT: no' }), 'working folder', 'error', 3, /mkdir/],
     ['no TensorFlow.js', seen({ backends: [] }), 'backends', 'warning', 0, /npm install @tensorflow\/tfjs /],
+    [
+      'a backend that is installed in vain',
+      seen({
+        backends: [
+          { name: 'tfjs-node-gpu', installed: true, device: 'GPU 0 (CUDA)', install: '' },
+          { name: 'tfjs-node', installed: true, problem: 'no binding', install: 'npx tsrun install-tfjs-node' },
+          { name: 'cpu', installed: true, device: 'CPU (JavaScript)', install: '' },
+        ],
+      }),
+      'backends',
+      'warning',
+      0,
+      /npx tsrun install-tfjs-node'$/,
+    ],
+    [
+      'GPUs that no backend uses',
+      seen({ backends: [{ name: 'cpu', installed: true, device: 'CPU (JavaScript)', install: '' }] }),
+      'backends',
+      'warning',
+      0,
+      /npx tsrun install-tfjs-node --gpu'$/,
+    ],
     ['too few GPUs', well, 'devices', 'error', 4, /nvidia-smi/, { pinning: { ...question.pinning, gpusPerProcess: 1 } }],
     [
       'no processors to bind to',
@@ -126,7 +152,7 @@ t.test('what is wrong, how bad it is, what mends it', async (t) => {
     const found = findingsOf([facts, { ...other, ranks: [], examined: undefined }], { ...question, ...more }).filter(
       ({ host }) => host === 'h1',
     );
-    const finding = found.find((one) => one.check === check);
+    const finding = found.filter((one) => one.check === check).at(-1);
     t.equal(finding?.level, level, what);
     t.equal(exitCodeOf(found), exitCode, what);
     if (mend) t.match(finding?.mend, mend, what);

@@ -9,6 +9,7 @@ import { nowUs } from '../engine/clock';
 import { UsageError } from '../errors';
 import { currentEngine, isInitialized } from '../job';
 import { isLogged, log } from '../log';
+import { sayingWhatLacksMemory } from './backends/memory';
 import { prepareBackend } from './backends/prepare';
 import { GradientExchange } from './gradient_exchange';
 import { checkCopies, loadTf, type Tf } from './load';
@@ -101,14 +102,14 @@ function wrapperClass(tfjs: Tf): Wrapper {
 
     override computeGradients(f: () => tf.Scalar, variables?: tf.Variable[]) {
       prepareBackend(tfjs);
-      return super.computeGradients(f, variables);
+      return sayingWhatLacksMemory(tfjs, () => super.computeGradients(f, variables));
     }
 
     /** Nobody can look at the gradients in between, so they may leave while others are still being computed. */
     override minimize(f: () => tf.Scalar, returnCost = false, variables?: tf.Variable[]): tf.Scalar | null {
       if (this.aggregation || this.exchange.ranks < 2) return super.minimize(f, returnCost, variables);
       prepareBackend(tfjs);
-      const { value, reduced, ...times } = this.exchange.differentiate(f, variables);
+      const { value, reduced, ...times } = sayingWhatLacksMemory(tfjs, () => this.exchange.differentiate(f, variables));
       this.handReduced(reduced, variables !== undefined);
       this.steps += 1;
       if (isLogged('DEBUG')) log('DEBUG', stepLine(this.steps, stepTimes({ ...times, appliedUs: nowUs() })));
@@ -162,9 +163,10 @@ function wrapperClass(tfjs: Tf): Wrapper {
 
     /** Positions count, so entries without gradient stay; tfjs's optimizers skip them. Not in an object: its keys have an order of their own where they look like numbers ('12', an unnamed variable). */
     private hand(entries: readonly Named[], isList: boolean): void {
-      this.apply(
-        (isList ? entries : Object.fromEntries(entries.map(({ name, tensor }) => [name, tensor]))) as NamedTensor[] | tf.NamedTensorMap,
-      );
+      const gradients = (isList ? entries : Object.fromEntries(entries.map(({ name, tensor }) => [name, tensor]))) as
+        | NamedTensor[]
+        | tf.NamedTensorMap;
+      sayingWhatLacksMemory(tfjs, () => this.apply(gradients));
     }
 
     override getClassName(): string {

@@ -8,6 +8,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../errors';
 import { whenLeaving } from '../job';
 import { registeredSet } from '../process_set';
+import { sayingWhatLacksMemory } from './backends/memory';
 import { prepareBackend } from './backends/prepare';
 import { GradientExchange } from './gradient_exchange';
 import { checkCopies, loadTf, type Tf } from './load';
@@ -69,12 +70,9 @@ export function variableGrads(f: () => tf.Scalar, varList?: tf.Variable[], optio
   const exchange = exchangeFor(tfjs, settings);
   const { ranks } = exchange;
   prepareBackend(tfjs);
-  if (ranks < 2) return tfjs.variableGrads(f, varList) as ValueAndGradients;
-  const { value, reduced } = exchange.differentiate(
-    f,
-    varList?.filter(({ trainable }) => trainable),
-    settings.overlap,
-  );
+  if (ranks < 2) return sayingWhatLacksMemory(tfjs, () => tfjs.variableGrads(f, varList)) as ValueAndGradients;
+  const variables = varList?.filter(({ trainable }) => trainable);
+  const { value, reduced } = sayingWhatLacksMemory(tfjs, () => exchange.differentiate(f, variables, settings.overlap));
   const grads: Record<string, tf.Tensor> = {};
   for (const { name, tensor } of reduced) if (tensor) grads[name] = tensor;
   // As TensorFlow.js has it.

@@ -1,8 +1,10 @@
 /** What every way of training needs of the backend, however that was chosen. Main thread. */
 import { isInitialized, rank, size } from '../../job';
 import { log } from '../../log';
-import { isInstalled, type Tf } from '../load';
+import type { Tf } from '../load';
+import { whyMissing } from './backend';
 import { removeRethrowingListeners } from './emscripten';
+import { backends } from './select';
 import { registerTrainingKernels } from './wasm';
 
 let hasWarned = false;
@@ -16,9 +18,10 @@ export function prepareBackend(tfjs: Tf): void {
   if (backend !== 'cpu' || hasWarned) return;
   hasWarned = true;
   if (isInitialized() && rank() !== 0 && size() > 1) return;
-  if (!isInstalled('@tensorflow/tfjs-backend-wasm')) return;
+  const faster = backends.find((one) => one.name !== 'cpu' && !whyMissing(one));
+  if (!faster) return;
   log(
     'WARNING',
-    "training runs on TensorFlow.js's slow 'cpu' backend although the wasm backend is installed: call `await hvd.selectBackend()` before the model is made.",
+    `training runs on TensorFlow.js's slow 'cpu' backend although ${faster.name} is installed: call \`await hvd.selectBackend()\` before the model is made.`,
   );
 }

@@ -25,10 +25,11 @@ export interface Backend {
   readonly install: string;
   /**
    * Makes it the backend of TensorFlow.js.
+   * @param isForced it was asked for by name: what would be worse than the next one in the order is taken too
    * @returns what it runs on, in words
    * @throws BackendError why it cannot be used; TensorFlow.js has the backend it had before
    */
-  start(tfjs: Tf, share: Share): Promise<string>;
+  start(tfjs: Tf, share: Share, isForced: boolean): Promise<string>;
 }
 
 /** Processors are shared evenly by the ranks of a host, unless this rank is bound to its own. @param available processors this process may run on */

@@ -14,8 +14,8 @@ const LIMIT_MS = 200_000;
 function prepare(): Project | string {
   const project = makeProject();
   if (typeof project === 'string') return project;
-  const { out, err } = trySelect(project, 'webgpu');
-  return /no Vulkan (loader|driver)|no GPU that Dawn takes/.test(out) ? `${out} ${err}` : project;
+  const { out } = trySelect(project, 'webgpu');
+  return /no Vulkan (loader|driver)|no GPU that Dawn takes/.test(out) ? out : project;
 }
 const project = prepare();
 const skip = typeof project === 'string' && project;

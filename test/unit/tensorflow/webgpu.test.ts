@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
+import { prepareBackend } from '../../../src/tensorflow/backends/prepare';
 import {
   chooseAdapter,
   isChosenByUser,
@@ -226,4 +227,11 @@ t.test('a GPU that is lost ends the read', async (t) => {
   const { backend, ids, log } = makeBackend([Float32Array.of(1)], { ends: 'unmapped' });
   t.throws(() => backend.readSync(ids[0]!), { code: 'ERR_HVD_BACKEND', message: /device is lost.*memory is full/ });
   t.equal(log.at(-1), 'release false');
+});
+
+t.test('a webgpu backend that somebody else made cannot train', async (t) => {
+  t.throws(() => prepareBackend({ getBackend: () => 'webgpu' } as never), {
+    code: 'ERR_HVD_BACKEND',
+    message: /set up by somebody else.*selectBackend\('webgpu'\)/,
+  });
 });

@@ -131,7 +131,7 @@ async function chosen(dawn: Dawn, backend: readonly string[], share: Share): Pro
     if (left.length !== 1 || left[0] !== choice.only.name)
       throw new BackendError(
         `this host has several GPUs named '${choice.only.name}', which Dawn cannot tell apart, and Vulkan's device selection layer (DRI_PRIME=${choice.only.environment.DRI_PRIME}) ` +
-          `left ${left.length} of them. It comes with Mesa's drivers (Debian and Ubuntu: apt-get install mesa-vulkan-drivers, Mesa 23.1 or later). Or show each rank one GPU, or start one rank on this host.`,
+          `left ${left.length} of them. It comes with Mesa's drivers (Debian and Ubuntu: apt-get install mesa-vulkan-drivers; 25.0.7 knows such addresses). Or show each rank one GPU, or start one rank on this host.`,
       );
   }
   return choice;

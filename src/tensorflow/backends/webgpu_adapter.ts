@@ -120,7 +120,7 @@ export function vulkanProblem(platform: string = process.platform, exists: (file
       'and into a container with NVIDIA_DRIVER_CAPABILITIES=compute,utility,graphics'
     );
   return (
-    'Vulkan shows no GPU that Dawn takes; its lines above say why. The driver is too old (Mesa before 23 is), it is not in this container (NVIDIA_DRIVER_CAPABILITIES=compute,utility,graphics), ' +
+    'Vulkan shows no GPU that Dawn takes; its lines above say why. The driver is too old (Mesa 22.3.6 is, 25.0.7 is not), it is not in this container (NVIDIA_DRIVER_CAPABILITIES=compute,utility,graphics), ' +
     'or the GPU may not be opened by this user (/dev/dri)'
   );
 }

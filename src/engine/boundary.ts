@@ -33,6 +33,12 @@ const DONE = 2;
 const TOLD = 3;
 export type SlotState = 'pending' | 'done' | 'told';
 
+const nobody = new Int32Array(new SharedArrayBuffer(4));
+/** Blocks this thread for so long: for what can only be polled. */
+export function pause(ms: number): void {
+  Atomics.wait(nobody, 0, 0, ms);
+}
+
 export class Boundary {
   readonly words: Int32Array;
 

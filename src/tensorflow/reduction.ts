@@ -1,5 +1,5 @@
 /**
- * One step's gradients on their way: each is copied into its bucket when it is known, and a bucket leaves when it is full, whether backpropagation is over or not. Main thread.
+ * One step's gradients on their way: each is copied into its bucket when it is known (from a GPU: all of a bucket when its last is known), and a bucket leaves when it is full, whether backpropagation is over or not. Main thread.
  *
  * Invariants: what is in a bucket does not depend on when its gradients came, so the results' bits do not either. A variable is taken once. A step that fails on one rank before its last bucket
  * has left fails on every rank, and is applied on none.
@@ -11,7 +11,8 @@ import { StepError } from '../errors';
 import type { Handle } from '../handle';
 import { synchronize } from '../hvd';
 import type { Bucket } from './buckets';
-import { copyTensorInto, tensorFrom } from './tensors';
+import { loadTf } from './load';
+import { copyTensorInto, copyTensorsInto, readsInBulk, tensorFrom } from './tensors';
 
 export interface Reduced {
   /** New tensors, in the order of the variables; null where no rank had a gradient. */
@@ -43,6 +44,8 @@ export class Reduction {
   private readonly missing: number[];
   /** Time spent on copying, by place. */
   private readonly copyingUs: number[];
+  /** By place: gradients that are read together. */
+  private readonly kept: Array<Array<{ readonly tensor: tf.Tensor; readonly target: Float32Array }>>;
   private readonly underWay: Array<{ readonly handles: ReadonlyArray<Handle<number>>; readonly fromUs: number } | undefined>;
   readonly spans: Span[] = [];
 
@@ -61,6 +64,7 @@ export class Reduction {
     for (const [place, { bucket }] of places.entries()) for (const slot of bucket.slots) this.awaited.set(slot.variable, { place, slot });
     this.missing = places.map(({ bucket }) => bucket.slots.length);
     this.copyingUs = places.map(() => 0);
+    this.kept = places.map(() => []);
     this.underWay = places.map(() => undefined);
   }
 
@@ -76,8 +80,9 @@ export class Reduction {
     const { array } = this.places[place]!;
     const fromUs = nowUs();
     const target = array.subarray(slot.from, slot.from + slot.elems);
-    if (gradient) copyTensorInto(gradient, target);
-    else target.fill(0);
+    if (!gradient) target.fill(0);
+    else if (readsInBulk()) this.kept[place]!.push({ tensor: loadTf().keep(gradient.clone()), target });
+    else copyTensorInto(gradient, target);
     array[slot.flag] = gradient ? YES : NONE;
     this.copyingUs[place]! += nowUs() - fromUs;
     this.missing[place]! -= 1;
@@ -128,11 +133,33 @@ export class Reduction {
       return act();
     } catch (error) {
       this.isLost = true;
+      for (const place of this.kept.keys()) this.dropKept(place);
       throw error;
     }
   }
 
+  private copyKept(place: number): void {
+    const kept = this.kept[place]!;
+    if (kept.length === 0) return;
+    const fromUs = nowUs();
+    try {
+      copyTensorsInto(
+        kept.map(({ tensor }) => tensor),
+        kept.map(({ target }) => target),
+      );
+    } finally {
+      this.dropKept(place);
+    }
+    this.copyingUs[place]! += nowUs() - fromUs;
+  }
+
+  private dropKept(place: number): void {
+    for (const { tensor } of this.kept[place]!.splice(0)) tensor.dispose();
+  }
+
   private send(place: number, news: number): void {
+    if (Number.isNaN(news)) this.dropKept(place);
+    else this.copyKept(place);
     const { bucket, array } = this.places[place]!;
     array[bucket.news] = news;
     const fromUs = nowUs();

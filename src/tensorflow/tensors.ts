@@ -1,7 +1,7 @@
 /**
  * Between tensors and shared memory, with as few copies as the backend permits. Main thread.
  *
- * In: the wasm backend shows its heap, the cpu backend its array; one copy, into the arena. Out: the wasm backend copies what it is given into its heap; other backends may keep
+ * In: the wasm backend shows its heap, the cpu backend its array; one copy, into the arena. A GPU is waited for once for many tensors (`copyTensorsInto`). Out: the wasm backend copies what it is given into its heap; other backends may keep
  * (cpu: alias) it, so they get a copy of their own: the arena is written again by the next step.
  */
 import type * as tf from '@tensorflow/tfjs-core';
@@ -15,6 +15,17 @@ interface HeapBackend {
 const heapOf = (backend: unknown): HeapBackend | undefined =>
   typeof (backend as HeapBackend).typedArrayFromHeap === 'function' ? (backend as HeapBackend) : undefined;
 
+/** A backend whose tensors lie in another memory: reading several at once costs one wait. */
+export interface BulkReader {
+  /** Copies each tensor's values into the target beside it; blocks, and caches nothing. */
+  readAllSync(tensors: readonly tf.Tensor[], targets: readonly NumericArray[]): void;
+}
+const bulkReaderOf = (backend: unknown): BulkReader | undefined =>
+  typeof (backend as BulkReader | null)?.readAllSync === 'function' ? (backend as BulkReader) : undefined;
+
+/** The backend in use wants to be read by `copyTensorsInto`, not tensor by tensor. */
+export const readsInBulk = (): boolean => bulkReaderOf(backendInUse()) !== undefined;
+
 /** @throws UsageError a dtype that no collective moves */
 export function dtypeOfTensor(tensor: tf.Tensor, what: string): Dtype {
   if (tensor.dtype === 'float32' || tensor.dtype === 'int32' || tensor.dtype === 'bool') return tensor.dtype;
@@ -23,11 +34,32 @@ export function dtypeOfTensor(tensor: tf.Tensor, what: string): Dtype {
 
 export function copyTensorInto(tensor: tf.Tensor, target: NumericArray): void {
   const engine = loadTf().engine();
-  const { backend } = engine as unknown as { backend: unknown };
+  const backend = backendInUse();
   const heap = heapOf(backend);
+  const bulk = bulkReaderOf(backend);
+  if (bulk && isOnBackend(engine, tensor, backend)) {
+    bulk.readAllSync([tensor], [target]);
+    return;
+  }
   const values = heap && isOnBackend(engine, tensor, backend) ? heap.typedArrayFromHeap(tensor as never) : tensor.dataSync();
   (target as Float32Array).set(values as Float32Array);
 }
+
+/** Each tensor into the target beside it. */
+export function copyTensorsInto(tensors: readonly tf.Tensor[], targets: readonly NumericArray[]): void {
+  const engine = loadTf().engine();
+  const backend = backendInUse();
+  const bulk = bulkReaderOf(backend);
+  const there = tensors.flatMap((tensor, i) => (bulk && isOnBackend(engine, tensor, backend) ? [i] : []));
+  bulk?.readAllSync(
+    there.map((i) => tensors[i]!),
+    there.map((i) => targets[i]!),
+  );
+  const read = new Set(there);
+  for (const [i, tensor] of tensors.entries()) if (!read.has(i)) copyTensorInto(tensor, targets[i]!);
+}
+
+const backendInUse = (): unknown => (loadTf().engine() as unknown as { backend: unknown }).backend;
 
 /** A tensor made on another backend moves when it is next used; until then its values lie there. */
 function isOnBackend(engine: unknown, tensor: tf.Tensor, backend: unknown): boolean {
@@ -37,6 +69,6 @@ function isOnBackend(engine: unknown, tensor: tf.Tensor, backend: unknown): bool
 
 export function tensorFrom(source: NumericArray, shape: number[], dtype: Dtype): tf.Tensor {
   const tfjs = loadTf();
-  const isCopied = heapOf((tfjs.engine() as unknown as { backend: unknown }).backend) !== undefined;
+  const isCopied = heapOf(backendInUse()) !== undefined;
   return tfjs.tensor((isCopied ? source : source.slice()) as Float32Array, shape, dtype as 'float32');
 }

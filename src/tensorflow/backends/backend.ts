@@ -25,10 +25,11 @@ export interface Backend {
   readonly install: string;
   /**
    * Makes it the backend of TensorFlow.js.
+   * @param isForced it was asked for by name: what would be worse than the next one in the order is taken too
    * @returns what it runs on, in words
    * @throws BackendError why it cannot be used; TensorFlow.js has the backend it had before
    */
-  start(tfjs: Tf, share: Share): Promise<string>;
+  start(tfjs: Tf, share: Share, isForced: boolean): Promise<string>;
 }
 
 /** Which of its packages are not installed, in words; undefined: none. */

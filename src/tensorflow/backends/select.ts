@@ -59,7 +59,7 @@ export async function selectBackend(prefer?: BackendName): Promise<SelectedBacke
       continue;
     }
     try {
-      const device = await backend.start(tfjs, share);
+      const device = await backend.start(tfjs, share, forced !== undefined);
       if (config.rank === 0) announce(backend.name, device, refusals);
       return { name: backend.name, device, tf: tfjs };
     } catch (error) {

@@ -2,7 +2,7 @@
 //
 // A backend is NAME or NAME:THREADS, as TSRUN_BACKEND and TSRUN_THREADS_PER_PROCESS have it (tfjs-node:2, …). Each has a process of its own, which lives to the end; in a round they train so many
 // steps each, one after the other while the others sleep, and the order turns from round to round. So what else the machine does falls on all alike: ratios are made within a round and their
-// median is printed with the range. The study's network without dropout, which draws anew in every process, and SGD. Verified: after CHECKED_STEPS the weights are those of the first backend
+// median is printed with the range; processor time counts all threads. The study's network without dropout, which draws anew in every process, and SGD. Verified: after CHECKED_STEPS the weights are those of the first backend
 // within a tolerance. A backend whose checked steps take longer than SLOW_MS is not asked again: those are its times.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,7 +14,7 @@ const file = fileURLToPath(import.meta.url);
 const root = path.dirname(path.dirname(file));
 const CHECKED_STEPS = 2;
 const WARM_UP_STEPS = 6;
-const SLOW_MS = 2_000;
+const SLOW_MS = 15_000;
 const TOLERANCE = 1e-4;
 const REPLY_LIMIT_MS = 900_000;
 
@@ -48,17 +48,18 @@ async function work() {
   model.compile({ optimizer: tf.train.sgd(0.01), loss: 'categoricalCrossentropy' });
   const train = async (count) => {
     const times = [];
+    const startedCpu = process.cpuUsage();
     for (let i = 0; i < count; i += 1) {
       const from = performance.now();
       await model.trainOnBatch(xs, ys);
       times.push(performance.now() - from);
     }
-    return times;
+    const { user, system } = process.cpuUsage(startedCpu);
+    return { times, cpuMs: (user + system) / 1000 / count };
   };
   const checked = await train(CHECKED_STEPS);
   const weights = model.getWeights().flatMap((weight) => [...weight.dataSync()]);
-  const isSlow = median(checked) > SLOW_MS;
-  if (!isSlow) await train(WARM_UP_STEPS);
+  if (median(checked.times) <= SLOW_MS) await train(WARM_UP_STEPS);
   process.on('message', async (count) => process.send(await train(count)));
   process.send({ device, weights, checked });
 }
@@ -71,18 +72,17 @@ async function start(name) {
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
-  const { device, weights, checked } = await reply(child, name);
-  const isSlow = median(checked) > SLOW_MS;
-  console.log(`${name}: ${device}${isSlow ? ' (slow: its checked steps are its times)' : ''}`);
-  return { name, child, weights, isSlow, medians: isSlow ? [median(checked)] : [], times: isSlow ? checked : [] };
-}
-
-async function reply(child, name) {
   const ended = once(child, 'exit').then(([code, signal]) => {
     throw new Error(`${name} ended with ${signal ?? `exit code ${code}`}`);
   });
-  const [answer] = await Promise.race([once(child, 'message', { signal: AbortSignal.timeout(REPLY_LIMIT_MS) }), ended]);
-  return answer;
+  const reply = async () => {
+    const [answer] = await Promise.race([once(child, 'message', { signal: AbortSignal.timeout(REPLY_LIMIT_MS) }), ended]);
+    return answer;
+  };
+  const { device, weights, checked } = await reply();
+  const isSlow = median(checked.times) > SLOW_MS;
+  console.log(`${name}: ${device}${isSlow ? ' (slow: its checked steps are its times)' : ''}`);
+  return { name, child, reply, weights, isSlow, found: isSlow ? [checked] : [] };
 }
 
 async function measure() {
@@ -99,19 +99,22 @@ async function measure() {
     for (let i = 0; i < fast.length; i += 1) {
       const one = fast[(round + i) % fast.length];
       one.child.send(steps);
-      const times = await reply(one.child, one.name);
-      one.times.push(...times);
-      one.medians.push(median(times));
+      one.found.push(await one.reply());
     }
   }
   for (const { child } of all) child.kill();
   const range = (numbers, digits) =>
     `${median(numbers).toFixed(digits)} (${Math.min(...numbers).toFixed(digits)} … ${Math.max(...numbers).toFixed(digits)})`;
-  const base = fast[0];
-  console.log(`\n| backend | ms a step, median of steps (lowest … highest) | of ${base?.name}, median of rounds |\n| --- | --- | --- |`);
-  for (const { name, times, medians, isSlow } of all) {
-    const ratios = isSlow ? [medians[0] / median(base?.medians ?? medians)] : medians.map((ms, round) => ms / base.medians[round]);
-    console.log(`| ${name} | ${range(times, 0)} | ${range(ratios, 2)} |`);
+  const base = fast[0] ?? all[0];
+  console.log(
+    `\n| backend | ms a step, median of steps (lowest … highest) | of ${base.name}'s, median of rounds | processor time, of ${base.name}'s |`,
+  );
+  console.log('| --- | --- | --- | --- |');
+  for (const { name, found } of all) {
+    const ratios = (figure) => found.map((one, round) => figure(one) / figure(base.found[round]));
+    const ms = found.flatMap(({ times }) => times);
+    const [wall, cpu] = [ratios(({ times }) => median(times)), ratios(({ cpuMs }) => cpuMs)];
+    console.log(`| ${name} | ${range(ms, 0)} | ${range(wall, 2)} | ${range(cpu, 2)} |`);
   }
 }
 

@@ -35,9 +35,14 @@ function canResolve(finder: NodeJS.Require, name: string): boolean {
   }
 }
 
+const finderOf = (name: string): NodeJS.Require | undefined => finders().find((one) => canResolve(one, name));
+
+/** The file that `requireForUser` loads. Undefined: it is not installed. */
+export const resolveForUser = (name: string): string | undefined => finderOf(name)?.resolve(name);
+
 /** Undefined: it is not installed. @throws BackendError it is there, but fails when loaded */
 export function requireForUser(name: string): unknown {
-  const finder = finders().find((one) => canResolve(one, name));
+  const finder = finderOf(name);
   try {
     return finder?.(name);
   } catch (error) {

@@ -11,6 +11,8 @@ export interface KernelCall {
   backend: WasmBackend;
 }
 export interface WasmBackend {
+  /** How many tensors' values lie in it. */
+  numDataIds(): number;
   makeOutput(shape: number[], dtype: string): TensorInfo;
   typedArrayFromHeap(info: TensorInfo): Float32Array;
 }

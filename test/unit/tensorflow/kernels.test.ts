@@ -1,9 +1,12 @@
 /**
- * The training kernels of the wasm backend against TensorFlow.js's own cpu backend: the same gradients are computed on both, over shapes that reach every form and every edge.
+ * The training kernels of the wasm backend against TensorFlow.js's own cpu backend: the same gradients are computed on both, over shapes that reach every form and every edge. On one thread, unless
+ * the environment says otherwise (threaded_kernels.test.ts).
  */
 import * as tf from '@tensorflow/tfjs';
 import t, { type Test } from 'tap';
 import * as hvd from '../../../src/index';
+
+process.env.TSRUN_THREADS_PER_PROCESS ??= '1';
 
 type Results = Record<string, tf.Tensor>;
 interface Case {

@@ -1,0 +1,10 @@
+/** The training kernels once more, on the threaded module. */
+import t from 'tap';
+
+process.env.TSRUN_THREADS_PER_PROCESS = '2';
+// Loaded after that, it selects its backend with as many threads.
+require('./kernels.test');
+
+t.test('they ran on two threads', async (t) => {
+  t.equal((require('@tensorflow/tfjs-backend-wasm') as { getThreadsCount(): number }).getThreadsCount(), 2);
+});

@@ -2,16 +2,18 @@
  * Downloads that go on where they were cut off: tsrun's process.
  *
  * A file is `NAME.part` until it is whole and its check sum is right. Proxies as the environment says (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), which Node's own fetch does not heed
- * in all versions that are supported; undici does, and is kept by the makers of Node. Invariants: silence has a deadline; credentials of an address reach that host alone, and no message.
+ * in all versions that are supported; undici can, and is kept by the makers of Node. Invariants: silence has a deadline; credentials of an address reach that host alone, and no message.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
+import { Agent, type Dispatcher, ProxyAgent, request } from 'undici';
+import { environment } from '../../src/config';
 import { LaunchError } from '../errors';
 import { pause } from '../process';
 import type { Progress } from './progress';
+import { proxyFor } from './proxy';
 
 const SILENCE_MS = 60_000;
 const TRIES = 4;
@@ -20,7 +22,16 @@ const MAX_REDIRECTS = 5;
 /** A page of an index has some hundred KB. */
 const LONGEST_PAGE = 64 << 20;
 
-let agent: Dispatcher | undefined;
+const limits = { connect: { timeout: SILENCE_MS }, headersTimeout: SILENCE_MS, bodyTimeout: SILENCE_MS };
+const agents = new Map<string | undefined, Dispatcher>();
+
+/** One for each proxy. */
+function agentFor(url: string): Dispatcher {
+  const proxy = proxyFor(url, environment());
+  const found = agents.get(proxy) ?? (proxy === undefined ? new Agent(limits) : new ProxyAgent({ uri: proxy, ...limits }));
+  agents.set(proxy, found);
+  return found;
+}
 
 /** An address without user and password, for messages. */
 export function shownUrl(url: string): string {
@@ -39,7 +50,6 @@ interface Answer {
 
 /** Follows redirects. @throws the network's error */
 async function get(from: string, headers: Record<string, string>): Promise<Answer> {
-  agent ??= new EnvHttpProxyAgent({ connect: { timeout: SILENCE_MS }, headersTimeout: SILENCE_MS, bodyTimeout: SILENCE_MS });
   let url = new URL(from);
   for (let i = 0; ; i += 1) {
     const { username, password } = url;
@@ -50,7 +60,7 @@ async function get(from: string, headers: Record<string, string>): Promise<Answe
       statusCode,
       headers: found,
       body,
-    } = await request(shownUrl(url.href), { dispatcher: agent, headers: { ...headers, ...authorization } });
+    } = await request(shownUrl(url.href), { dispatcher: agentFor(url.href), headers: { ...headers, ...authorization } });
     const { location } = found;
     if (statusCode < 300 || statusCode >= 400 || typeof location !== 'string') {
       const texts = Object.entries(found).map(([name, value]) => [name, [value].flat().join(', ')]);

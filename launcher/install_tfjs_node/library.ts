@@ -3,7 +3,7 @@
  *
  * What is there is described by deps/khorovod.json, which is written last: an interrupted installation has none and is done again, from files that were downloaded already.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { LaunchError } from '../errors';
 import { megabytes } from './progress';
@@ -104,6 +104,6 @@ async function placeParts(
 
 const bytesBelow = (folder: string): number =>
   (readdirSync(folder, { recursive: true }) as string[]).reduce((sum, name) => {
-    const found = statSync(path.join(folder, name));
-    return sum + (found.isFile() ? found.blocks * 512 : 0);
+    const found = lstatSync(path.join(folder, name));
+    return sum + (found.isFile() ? found.size : 0);
   }, 0);

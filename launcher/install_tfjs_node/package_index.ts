@@ -102,7 +102,7 @@ export function versionFits(version: string, specifier: string): boolean {
     .map((one) => one.trim())
     .filter((one) => one !== '')
     .every((one) => {
-      const [, operator = '', bound = ''] = /^(>=|<=|==|!=|~=|>|<)\s*(\S+)$/.exec(one) ?? [];
+      const [, operator = '', bound = ''] = /^(>=|<=|==|!=|~=|>|<)\s*(\d\S*)$/.exec(one) ?? [];
       const order = compareVersions(version, bound);
       const isSame = bound.endsWith('.*') ? version.startsWith(bound.slice(0, -1)) : order === 0;
       const fits: Record<string, boolean> = {

@@ -49,7 +49,7 @@ export async function installTfjsNode(request: InstallRequest, { env, trial, sig
     const { bytes } = await placeLibrary(folder, archives, source, runner);
     runner.say(`TensorFlow (${source}) is in ${path.join(folder, 'deps')}: ${megabytes(bytes)} (${seconds(from)} s)`);
   }
-  if (!isPlaced || !existsSync(addonOf(folder))) {
+  if (!isPlaced || !existsSync(addonOf(folder)) || addonIsOlder(folder)) {
     const from = performance.now();
     const how = await makeAddon(folder, cache, runner);
     runner.say(`the addon is ${how} (${seconds(from)} s)`);

@@ -40,7 +40,19 @@ export async function placeLibrary(folder: string, archives: readonly string[], 
   const made = `${deps}.new`;
   rmSync(made, { recursive: true, force: true });
   mkdirSync(path.join(made, 'lib'), { recursive: true });
-  const [first, ...others] = archives;
+  try {
+    await unpack(folder, archives, made, runner);
+    const placed: Placed = { source, bytes: bytesBelow(made) };
+    writeFileSync(path.join(made, path.basename(markOf(folder))), `${JSON.stringify(placed)}\n`);
+    rmSync(deps, { recursive: true, force: true });
+    renameSync(made, deps);
+    return placed;
+  } finally {
+    rmSync(made, { recursive: true, force: true });
+  }
+}
+
+async function unpack(folder: string, [first, ...others]: readonly string[], made: string, runner: Runner): Promise<void> {
   if (first!.endsWith('.whl')) await placeWheel(first!, made, runner);
   else await runner.run(['tar', '-xzf', first!, '-C', made], { cwd: folder, timeoutMs: UNPACK_MS, what: `unpacking ${first}` });
   for (const wheel of others) await placeParts(wheel, partsOfNvidiaWheel, made, runner);
@@ -52,11 +64,6 @@ export async function placeLibrary(folder: string, archives: readonly string[], 
       3,
     );
   for (const [name, target] of links) symlinkSync(target, path.join(lib, name));
-  const placed: Placed = { source, bytes: bytesBelow(made) };
-  writeFileSync(path.join(made, path.basename(markOf(folder))), `${JSON.stringify(placed)}\n`);
-  rmSync(deps, { recursive: true, force: true });
-  renameSync(made, deps);
-  return placed;
 }
 
 async function placeWheel(wheel: string, deps: string, runner: Runner): Promise<void> {

@@ -43,7 +43,8 @@ export async function makeAddon(folder: string, cache: string, runner: Runner): 
   if (problem === undefined) return 'built from its sources';
   const prebuilt = await usePrebuilt(folder, runner);
   if (prebuilt === undefined) return 'taken prebuilt';
-  throw new LaunchError(`the addon of tfjs-node cannot be had: ${problem}\nNor is the prebuilt one to be had: ${prebuilt}`, 3);
+  // What the user can mend comes last.
+  throw new LaunchError(`the prebuilt addon of tfjs-node cannot be had:\n${prebuilt}\nNor can it be built: ${problem}`, 3);
 }
 
 /** npm brings it. */

@@ -4,7 +4,7 @@
 import path from 'node:path';
 import { LaunchError } from '../errors';
 
-/** The TensorFlow whose libraries are taken when none is named: the newest that was tested (docs/backends.md). */
+/** The TensorFlow whose libraries are taken when none is named: the newest that was tried on all Nodes (docs/backends.md). */
 export const DEFAULT_TENSORFLOW = '2.20.0';
 /** What tfjs-node 4.22 asks for itself: the newest official C archive that its own install script knows. */
 export const OFFICIAL_TENSORFLOW = '2.9.1';

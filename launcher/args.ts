@@ -13,6 +13,7 @@ import { splitCommand } from './agent_command';
 import { readConfigFile } from './config_file';
 import { LaunchError } from './errors';
 import { type HostSpec, parseHostfile, parseHosts } from './hosts';
+import { type InstallRequest, parseInstall } from './install_tfjs_node/request';
 import type { NodesOptions } from './nodes';
 import { type Option, type Spelling, spellings } from './options';
 import type { PinningOptions } from './pinning';
@@ -73,7 +74,9 @@ export type CommandLine =
   /** A program of ours that runs as the job. */
   | { readonly kind: 'bench'; readonly request: RunRequest }
   /** Would a job with these options start? */
-  | { readonly kind: 'doctor'; readonly request: RunRequest; readonly isJson: boolean };
+  | { readonly kind: 'doctor'; readonly request: RunRequest; readonly isJson: boolean }
+  /** Makes tfjs-node work in the project of this folder. */
+  | { readonly kind: 'install-tfjs-node'; readonly request: InstallRequest };
 
 const scriptKinds = ['.ts', '.mts', '.cts', '.tsx', '.js', '.mjs', '.cjs'];
 const laterCommands = ['sweep', 'analyze'];
@@ -87,6 +90,10 @@ export function parseCommandLine(words: readonly string[], outside: Outside, ben
     throw new LaunchError(`tsrun ${first} comes with a later version of khorovod`);
   if (first === 'bench') return parseBench(words.slice(1), outside, benchScript);
   if (first === 'doctor') return parseDoctor(words.slice(1), outside);
+  if (first === 'install-tfjs-node') {
+    const request = parseInstall(words.slice(1), outside.cwd);
+    return request ? { kind: 'install-tfjs-node', request } : { kind: 'help' };
+  }
   return parseRun(words.slice(first === 'run' ? 1 : 0), outside);
 }
 
@@ -180,7 +187,7 @@ function parser() {
   const made = yargs([])
     .scriptName('tsrun')
     .usage(
-      'tsrun -np N [options] script.ts [arguments of the script]\ntsrun -np N [options] -- any command\ntsrun bench allreduce -np N [--sizes 1K..64M] [--compression fp16]\ntsrun doctor [-H hosts] [options] [--json]',
+      'tsrun -np N [options] script.ts [arguments of the script]\ntsrun -np N [options] -- any command\ntsrun bench allreduce -np N [--sizes 1K..64M] [--compression fp16]\ntsrun doctor [-H hosts] [options] [--json]\ntsrun install-tfjs-node [--gpu] [--from official|FILE|URL] [--tensorflow VERSION] [--index-url URL] [--sha256 HEX] [--force]',
     )
     .exitProcess(false)
     .help(false)

@@ -19,7 +19,7 @@ async function checkBackend(name: string, folder: string): Promise<Checked> {
   const argv = [process.execPath, '-e', `require(${JSON.stringify(program)})`, name];
   // It asks for one backend itself, and warnings of the others' are not its findings.
   const env = { ...environment(), [knobs.backend.env]: '', [knobs.logLevel.env]: 'ERROR' };
-  const { out, err } = await runToEnd(argv, env, CHECK_MS, folder);
+  const { out, err } = await runToEnd(argv, env, CHECK_MS, { cwd: folder });
   const line = out.split('\n').find((text) => text.startsWith('{'));
   if (line !== undefined) return JSON.parse(line) as Checked;
   const last = err.trim().split('\n').at(-1) ?? '';

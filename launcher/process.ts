@@ -51,21 +51,27 @@ export function onceEnded(
   child.on(event, (code: number | null, signal: NodeJS.Signals | null) => end(signal ? `was ended by ${signal}` : describeExit(code ?? 0)));
 }
 
-/** Runs a short program of ours to its end. */
+/** Runs a short program to its end. @param signal ends it before, with what it started */
 export function runToEnd(
   argv: readonly string[],
   env: Record<string, string>,
   timeoutMs: number,
-  cwd?: string,
+  { cwd, signal }: { cwd?: string; signal?: AbortSignal } = {},
 ): Promise<{ isOk: boolean; out: string; err: string }> {
   return new Promise((resolve) => {
     const child = startProcess({ argv, env, cwd, stdin: 'null', stdout: 'pipe', stderr: 'pipe' });
+    const kill = (): void => void (child.pid !== undefined && signalGroup(child.pid, 'SIGKILL'));
+    signal?.addEventListener('abort', kill);
     const text = { out: '', err: '' };
     child.stdout!.setEncoding('utf8').on('data', (part: string) => (text.out += part));
     child.stderr!.setEncoding('utf8').on('data', (part: string) => (text.err += part));
-    const timer = setTimeout(() => signalGroup(child.pid!, 'SIGKILL'), timeoutMs);
+    const timer = setTimeout(() => {
+      text.err += `\nit did not end within ${timeoutMs / 1000} s and was ended`;
+      kill();
+    }, timeoutMs);
     const finish = (isOk: boolean): void => {
       clearTimeout(timer);
+      signal?.removeEventListener('abort', kill);
       resolve({ isOk, ...text });
     };
     child.on('error', (error) => {

@@ -12,6 +12,7 @@ import { backendLines, checkBackends } from './backends';
 import { doctor } from './doctor/doctor';
 import { LaunchError } from './errors';
 import { assign } from './hosts';
+import { installTfjsNode } from './install_tfjs_node/install';
 import { Job } from './job';
 import { formatMap } from './map';
 import { runToEnd } from './process';
@@ -77,6 +78,20 @@ async function main(): Promise<number> {
       return run(line.request);
     case 'doctor':
       return doctor(line.request, line.isJson);
+    case 'install-tfjs-node': {
+      const ending = new AbortController();
+      for (const [signal, code] of [
+        ['SIGINT', 130],
+        ['SIGTERM', 143],
+        ['SIGHUP', 129],
+      ] as const)
+        process.on(signal, () => {
+          ending.abort();
+          process.exit(code);
+        });
+      const trial = ownFile('src', 'tensorflow', 'backends', 'try_tfjs_node.js');
+      return installTfjsNode(line.request, { env: environment(), trial, signal: ending.signal });
+    }
   }
 }
 

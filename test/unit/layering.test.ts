@@ -46,6 +46,7 @@ const homes: ReadonlyArray<{ thing: string; pattern: RegExp; home: RegExp }> = [
     pattern: /(?:require\(|import\(|^import (?!type)[^;]*from )['"]@tensorflow/m,
     home: /^src\/(tensorflow|bench)\//,
   },
+  { thing: 'undici', pattern: /['"]undici['"]/, home: /^launcher\/install_tfjs_node\/download\.ts$/ },
   { thing: 'console', pattern: /\bconsole\./, home: /^$/ },
   { thing: 'eval', pattern: /\b(eval|Function)\(['"`]/, home: /^$/ },
 ];

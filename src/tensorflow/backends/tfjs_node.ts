@@ -9,6 +9,7 @@ import { BackendError } from '../../errors';
 import { checkCopies, requireForUser, type Tf } from '../load';
 import { type Backend, type Share, use } from './backend';
 import { countGpus, driverProblem, visibleGpu } from './gpu';
+import { shimNodeUtil } from './node_shim';
 
 const REGISTERED_AS = 'tensorflow';
 
@@ -62,6 +63,7 @@ async function load(tfjs: Tf, name: string, { threads }: Share): Promise<NodeBac
     TF_CPP_MIN_LOG_LEVEL: '1',
   });
   try {
+    shimNodeUtil();
     requireForUser(name);
     checkCopies();
     if (!(await use(tfjs, REGISTERED_AS))) throw new BackendError('TensorFlow.js could not start it');

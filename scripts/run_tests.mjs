@@ -1,8 +1,8 @@
-// Runs test suites from dist/test and counts: `node scripts/run_tests.mjs unit parallel integration [--only REGEXP] [--np 1,2,3]`.
+// Runs test suites from dist/test and counts: `node scripts/run_tests.mjs unit parallel integration [--only REGEXP] [--np 1,2,3] [--project FOLDER]`.
 //   unit, integration, schedulers, …: each file is a program that prints TAP
 //   backends:             such programs too, for backends that this machine may lack; what cannot be had is skipped
 //   hosts:                such programs too, each with hosts of its own; as root, with iproute2 and openssh-server, otherwise they are skipped
-//   parallel:             each file runs on every rank of `tsrun -np 1`, `2` and `3` (--np: of others; CI runs 4 and 5 besides); each rank prints TAP
+//   parallel:             each file runs on every rank of `tsrun -np 1`, `2` and `3` (--np: of others; CI runs 4 and 5 besides); each rank prints TAP; with --project as a script of that folder
 // The files are run by plain node, as users run the package (the tap runner would put its own hooks into every child process). The last line is `N passed, N failed[, N skipped]`.
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
@@ -16,6 +16,7 @@ const args = process.argv.slice(2);
 const taken = (option, otherwise) => (args.includes(option) ? args.splice(args.indexOf(option), 2)[1] : otherwise);
 const only = new RegExp(taken('--only', '.'));
 const sizes = taken('--np', '1,2,3').split(',');
+const project = taken('--project', undefined);
 const FILE_LIMIT_MS = 600_000;
 const AT_ONCE = { unit: 2 };
 const total = { passed: 0, failed: 0, skipped: 0 };
@@ -97,7 +98,9 @@ async function runParallel(file, np) {
   const title = `${path.relative(path.join(root, 'dist/test'), file)} -np ${np}`;
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'khorovod-parallel-'));
   const from = performance.now();
-  const ended = await run(process.execPath, [path.join(root, 'dist/launcher/tsrun.js'), '-np', np, '--output-filename', folder, file]);
+  const program = project === undefined ? file : path.join(project, `${path.basename(file, '.js')}.cjs`);
+  if (project !== undefined) fs.writeFileSync(program, `require(${JSON.stringify(file)});\n`);
+  const ended = await run(process.execPath, [path.join(root, 'dist/launcher/tsrun.js'), '-np', np, '--output-filename', folder, program]);
   const sum = { passed: 0, failed: 0, skipped: 0 };
   for (let rank = 0; rank < Number(np); rank += 1) {
     const out = path.join(folder, `rank.${rank}`, 'stdout');

@@ -5,14 +5,14 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
+import { makeProject, type Project, trySelect } from '../helpers/backend_project';
 import { runJob } from '../helpers/tsrun';
-import { makeProject, type Project, trySelect } from '../helpers/webgpu_project';
 
 const LIMIT_MS = 200_000;
 
 /** Why there is nothing to test, else the project. */
 function prepare(): Project | string {
-  const project = makeProject();
+  const project = makeProject('webgpu');
   if (typeof project === 'string') return project;
   const { out } = trySelect(project, 'webgpu');
   return /no Vulkan (loader|driver)|no GPU that Dawn takes/.test(out) ? out : project;
@@ -29,7 +29,7 @@ interface Outcome {
 t.test('models of every kind train as on the cpu backend', { skip }, async (t) => {
   const train = async (backend: string): Promise<Outcome[]> => {
     const { status, err, left } = await runJob(
-      ['-np', '2', '--oversubscribe', program('trains_models'), backend, folder],
+      ['-np', '2', '--oversubscribe', program('workers/trains_models'), backend, folder],
       { env },
       LIMIT_MS,
     );
@@ -62,7 +62,7 @@ t.test('a process ends as its program says', { skip }, async (t) => {
     ['a rejection', 1],
     ['a lost GPU', 8],
   ] as const) {
-    const { status, err, left } = await runJob(['-np', '1', program('ends_on_webgpu'), way], { env });
+    const { status, err, left } = await runJob(['-np', '1', program('workers/ends_on_webgpu'), way], { env });
     t.equal(status, code, `${way}: ${err.slice(-1000)}`);
     t.same(left, [], way);
   }

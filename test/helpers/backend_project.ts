@@ -1,5 +1,6 @@
 /**
- * A user's project that has the packages of WebGPU, which are no development dependencies (21 MB): made in a temporary folder, with this checkout's TensorFlow.js, so that there is one copy of it.
+ * A user's project that has a backend whose packages are no development dependencies (webgpu has 21 MB, tfjs-node 780): made in a temporary folder, with this checkout's TensorFlow.js, so that
+ * there is one copy of it.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -8,31 +9,36 @@ import path from 'node:path';
 
 const root = path.join(__dirname, '..', '..', '..');
 const SOFTWARE = ['/usr/share/vulkan/icd.d/lvp_icd.json', '/usr/share/vulkan/icd.d/lvp_icd.x86_64.json'];
+const INSTALL_MS = 300_000;
+
+export type InstalledBackend = 'webgpu' | 'tfjs-node';
 
 export interface Project {
   readonly folder: string;
   /** The software adapter, where it is installed and nobody has chosen another (VK_DRIVER_FILES). */
   readonly env: Record<string, string>;
-  /** A program of the project that is a worker of test/workers. */
-  program(worker: string): string;
+  /** What installing it said. */
+  readonly said: string;
+  /** A program of the project that is one of dist/test, named by its path there. */
+  program(name: string): string;
 }
 
-/** @returns why there is none, or the project; whoever made it removes the folder */
-export function makeProject(): Project | string {
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-webgpu-'));
+const install: Readonly<Record<InstalledBackend, readonly string[]>> = {
+  webgpu: [
+    ...['npm', 'install', '--ignore-scripts', '--legacy-peer-deps', '--no-audit', '--no-fund'],
+    ...['webgpu@0.6.2', '@tensorflow/tfjs-backend-webgpu@4.22.0'],
+  ],
+  'tfjs-node': [process.execPath, path.join(root, 'dist', 'launcher', 'tsrun.js'), 'install-tfjs-node'],
+};
+
+/** @returns why there is none, or the project; its folder is removed when this process ends */
+export function makeProject(backend: InstalledBackend): Project | string {
+  const folder = mkdtempSync(path.join(os.tmpdir(), `khorovod-${backend}-`));
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
   writeFileSync(path.join(folder, 'package.json'), '{"private": true}\n');
-  const packages = ['webgpu@0.6.2', '@tensorflow/tfjs-backend-webgpu@4.22.0'];
-  const { status, stderr } = spawnSync(
-    'npm',
-    ['install', '--ignore-scripts', '--legacy-peer-deps', '--no-audit', '--no-fund', ...packages],
-    {
-      cwd: folder,
-      encoding: 'utf8',
-      timeout: 120_000,
-    },
-  );
-  if (status !== 0) return `${packages.join(' and ')} cannot be installed: ${stderr.trim().split('\n')[0]}`;
+  const [command, ...args] = install[backend];
+  const { status, stdout, stderr } = spawnSync(command!, args, { cwd: folder, encoding: 'utf8', timeout: INSTALL_MS });
+  if (status !== 0) return `${backend} cannot be installed: ${stderr.trim().split('\n').at(-1)}`;
   const scope = path.join(folder, 'node_modules', '@tensorflow');
   mkdirSync(scope, { recursive: true });
   for (const name of readdirSync(path.join(root, 'node_modules', '@tensorflow'))) {
@@ -40,13 +46,14 @@ export function makeProject(): Project | string {
     symlinkSync(realpathSync(path.join(root, 'node_modules', '@tensorflow', name)), path.join(scope, name));
   }
   const software = SOFTWARE.find((file) => existsSync(file));
-  const env: Record<string, string> = software && !process.env.VK_DRIVER_FILES ? { VK_DRIVER_FILES: software } : {};
+  const env: Record<string, string> = backend === 'webgpu' && software && !process.env.VK_DRIVER_FILES ? { VK_DRIVER_FILES: software } : {};
   return {
     folder,
     env,
-    program: (worker) => {
-      const file = path.join(folder, `${worker}.cjs`);
-      writeFileSync(file, `require(${JSON.stringify(path.join(root, 'dist', 'test', 'workers', `${worker}.js`))});\n`);
+    said: stdout,
+    program: (name) => {
+      const file = path.join(folder, `${name.replaceAll('/', '.')}.cjs`);
+      writeFileSync(file, `require(${JSON.stringify(path.join(root, 'dist', 'test', `${name}.js`))});\n`);
       return file;
     },
   };

@@ -1,6 +1,6 @@
 /**
- * Trains for 1,000 steps and prints tensors and resident memory after step 100 and at the end, as one line of JSON a rank. Argument: `distributed`, or `plain` for the same training by the
- * optimizer alone, both of the small network; `study`: of the study's, 32 images a step.
+ * Trains and prints tensors and resident memory after a tenth of the steps and at the end, as one line of JSON a rank: `counts_memory.js HOW [STEPS]`. HOW: `distributed`, or `plain` for the same
+ * training by the optimizer alone, both of the small network; `study`: of the study's, 32 images a step.
  */
 import { setTimeout } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs';
@@ -9,16 +9,15 @@ import { cifarNetwork } from '../../examples/cifar10/network';
 import * as hvd from '../../src/index';
 import { smallNetwork, trainStep } from '../helpers/small_network';
 
-const STEPS = 1000;
-const EARLY = 100;
 const PAGES_GIVEN_BACK_MS = 500;
 
 async function main(): Promise<void> {
-  const isPlain = process.argv[2] === 'plain';
+  const [, , how, steps = '1000'] = process.argv;
+  const isPlain = how === 'plain';
   if (!isPlain) hvd.init();
   const [rank, size] = isPlain ? [0, 1] : [hvd.rank(), hvd.size()];
-  await hvd.selectBackend('wasm');
-  const isStudy = process.argv[2] === 'study';
+  await hvd.selectBackend();
+  const isStudy = how === 'study';
   const model = isStudy ? cifarNetwork(1) : smallNetwork(1);
   const step = isStudy ? studyStep(model, rank) : (n: number) => trainStep(model, (n * size + rank) * 4, 4);
   model.compile({ optimizer: isPlain ? 'adam' : hvd.DistributedOptimizer('adam'), loss: 'categoricalCrossentropy' });
@@ -30,9 +29,9 @@ async function main(): Promise<void> {
     return { tensors, buffers, rssBytes: process.memoryUsage.rss() };
   };
   let early = await look();
-  for (let n = 1; n <= STEPS; n += 1) {
+  for (let n = 1; n <= Number(steps); n += 1) {
     await step(n);
-    if (n === EARLY) early = await look();
+    if (n === Number(steps) / 10) early = await look();
   }
   console.log(JSON.stringify({ rank, early, late: await look() }));
 }

@@ -23,6 +23,8 @@ export interface Backend {
   readonly packages: readonly string[];
   /** The command that installs it. */
   readonly install: string;
+  /** The command that makes anew what is installed and does not work, where there is one. */
+  readonly reinstall?: string;
   /**
    * Makes it the backend of TensorFlow.js.
    * @param isForced it was asked for by name: what would be worse than the next one in the order is taken too

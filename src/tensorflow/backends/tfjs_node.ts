@@ -17,15 +17,17 @@ const REGISTERED_AS = 'tensorflow';
 interface NodeBackend {
   readonly isGPUPackage: boolean;
   readonly isUsingGpuDevice: boolean;
+  readonly binding: { readonly TF_Version: string };
 }
 
 export const tfjsNode: Backend = {
   name: 'tfjs-node',
   packages: ['@tensorflow/tfjs-node'],
   install: 'npx tsrun install-tfjs-node',
+  reinstall: 'npx tsrun install-tfjs-node --force',
   start: async (tfjs, share) => {
-    await load(tfjs, '@tensorflow/tfjs-node', share);
-    return `CPU (TensorFlow, ${share.threads} thread${share.threads === 1 ? '' : 's'})`;
+    const { binding } = await load(tfjs, '@tensorflow/tfjs-node', share);
+    return `CPU (TensorFlow ${binding.TF_Version}, ${share.threads} thread${share.threads === 1 ? '' : 's'})`;
   },
 };
 
@@ -33,18 +35,19 @@ export const tfjsNodeGpu: Backend = {
   name: 'tfjs-node-gpu',
   packages: ['@tensorflow/tfjs-node-gpu'],
   install: 'npx tsrun install-tfjs-node --gpu',
+  reinstall: 'npx tsrun install-tfjs-node --gpu --force',
   start: async (tfjs, share) => {
     const problem = driverProblem();
     if (problem) throw new BackendError(problem);
     const { CUDA_VISIBLE_DEVICES: visible } = environment();
     const gpu = visibleGpu({ visible, count: countGpus() }, share);
     if (gpu !== undefined) setEnvironment({ CUDA_VISIBLE_DEVICES: gpu });
-    const { isUsingGpuDevice } = await load(tfjs, '@tensorflow/tfjs-node-gpu', share);
+    const { isUsingGpuDevice, binding } = await load(tfjs, '@tensorflow/tfjs-node-gpu', share);
     if (!isUsingGpuDevice)
       throw new BackendError(
         'TensorFlow found no GPU that it can use: its lines above name the library that is missing, or the driver that is too old',
       );
-    return `GPU ${gpu ?? visible ?? '0'} (CUDA)`;
+    return `GPU ${gpu ?? visible ?? '0'} (TensorFlow ${binding.TF_Version}, CUDA)`;
   },
 };
 

@@ -129,7 +129,7 @@ function lookInto(tf, model, optimizer) {
     const [{ gradient }, layer] = [node, state.layer];
     if (gradient)
       node.gradient = (dys) => {
-        const parts = gradient(dys);
+        const parts = during(layer, 'backward', () => gradient(dys));
         return Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, () => during(layer, 'backward', part)]));
       };
   };

@@ -4,7 +4,8 @@
  * A kernel may call tfjs operations (the gradient tape is off inside it); convolutions and products then run in XNNPACK. Registered once a process, for the backend `wasm` only.
  */
 import type { Tf } from '../load';
-import { conv2DBackpropFilter, conv2DBackpropInput, convolution } from './wasm_conv';
+import { conv2DBackpropInput, convolution } from './wasm_conv';
+import { conv2DBackpropFilter } from './wasm_conv_filter';
 import { depthwiseBackpropFilter, depthwiseBackpropInput } from './wasm_depthwise';
 import type { Kernel, KernelMaker } from './wasm_kernel';
 import { batchMatMul, sum, unsortedSegmentSum } from './wasm_linear';

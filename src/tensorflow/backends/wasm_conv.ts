@@ -1,66 +1,19 @@
 /**
- * Convolutions on the wasm backend as training needs them: the gradients of conv2d in forms that XNNPACK does fast, and a repair of the stock forward kernel. Main thread. NHWC (the stock
+ * Convolutions on the wasm backend as training needs them: the gradient of conv2d for its input in a form that XNNPACK does fast, and a repair of the stock forward kernel. Main thread. NHWC (the stock
  * forward kernel takes nothing else).
  *
  * With x[n, h, w, ci], dy[n, y, x, co], filter[i, j, ci, co], stride s, padding p:
- *
- *   dFilter[i, j, ci, co] = Σ_{n,y,x} x[n, y·s + i − p, x·s + j − p, ci] · dy[n, y, x, co]
- *
- * is a convolution in which ci plays the batch, n the input channels, dy the filter (of extent oh × ow, dilated by s), and i, j the output's place. And
  *
  *   dx[n, h, w, ci] = Σ_{i,j,co} dy[n, (h + p − i) / s, (w + p − j) / s, co] · filter[i, j, ci, co]    over whole-numbered places of dy
  *
  * is a convolution of dy, s − 1 zeros between its places, with the filter turned by 180° and its channels swapped, padded by f − 1 − p.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { BackendError } from '../../errors';
 import type { Tf } from '../load';
-import { type Kernel, type KernelCall, type KernelMaker, tensorOf, type WasmBackend } from './wasm_kernel';
+import { infoOf } from './conv_info';
+import { type Kernel, type KernelMaker, tensorOf, type WasmBackend } from './wasm_kernel';
 
-type Info = ReturnType<Tf['backend_util']['computeConv2DInfo']>;
 type Padding = [[number, number], [number, number], [number, number], [number, number]];
-
-/** The places of dy are its own: the gradient of a convolution whose output was rounded up ('ceil') is asked for without saying so. */
-function infoOf(tfjs: Tf, inShape: number[], filterShape: number[], dy: tf.Tensor, attrs: KernelCall['attrs']): Info {
-  const { backend_util: util } = tfjs;
-  const format = util.convertConv2DDataFormat(attrs.dataFormat);
-  if (format !== 'channelsLast')
-    throw new BackendError("The wasm backend convolves NHWC only, but a gradient was asked for with dataFormat 'NCHW'. Transpose first.");
-  const { strides, pad, dimRoundingMode } = attrs;
-  const info = util.computeConv2DInfo(inShape as never, filterShape as never, strides, 1, pad, dimRoundingMode, false, format);
-  return { ...info, outHeight: dy.shape[1]!, outWidth: dy.shape[2]! };
-}
-
-// ───── filter ─────
-
-/**
- * The other form, a product with x laid out as (i, j, ci) × (n, y, x), is 3 ms a step faster for the three input channels of a first layer and none elsewhere, but takes f² times the memory of x.
- */
-export const conv2DBackpropFilter: KernelMaker = (tfjs: Tf): Kernel => {
-  return ({ inputs, attrs }) => {
-    const { x, dy } = inputs as { x: tf.Tensor4D; dy: tf.Tensor4D };
-    const info = infoOf(tfjs, x.shape, attrs.filterShape, dy, attrs);
-    return tfjs.tidy(() => filterGradient(tfjs, x, dy, info));
-  };
-};
-
-function filterGradient(tfjs: Tf, x: tf.Tensor4D, dy: tf.Tensor4D, info: Info): tf.Tensor {
-  const { filterHeight, filterWidth, inHeight, inWidth, outHeight, outWidth, strideHeight, strideWidth, padInfo } = info;
-  // Behind the last row: padded, or cut, so that exactly filterHeight × filterWidth places come out.
-  const bottom = filterHeight - 1 + (outHeight - 1) * strideHeight + 1 - inHeight - padInfo.top;
-  const right = filterWidth - 1 + (outWidth - 1) * strideWidth + 1 - inWidth - padInfo.left;
-  let turned = tfjs.transpose(x, [3, 1, 2, 0]);
-  if (bottom < 0 || right < 0)
-    turned = tfjs.slice(turned, [0, 0, 0, 0], [-1, inHeight + Math.min(bottom, 0), inWidth + Math.min(right, 0), -1]);
-  const padding: Padding = [
-    [0, 0],
-    [padInfo.top, Math.max(bottom, 0)],
-    [padInfo.left, Math.max(right, 0)],
-    [0, 0],
-  ];
-  const gradient = tfjs.conv2d(turned, tfjs.transpose(dy, [1, 2, 0, 3]), 1, padding, 'NHWC', [strideHeight, strideWidth]);
-  return tfjs.transpose(gradient, [1, 2, 0, 3]);
-}
 
 // ───── input ─────
 
@@ -70,7 +23,7 @@ const MOST_PLACES_PER_PLACE = 4;
 export const conv2DBackpropInput: KernelMaker = (tfjs: Tf, stock): Kernel => {
   return (call) => {
     const { dy, filter } = call.inputs as { dy: tf.Tensor4D; filter: tf.Tensor4D };
-    const info = infoOf(tfjs, call.attrs.inputShape, filter.shape, dy, call.attrs);
+    const info = infoOf(tfjs, call.attrs.inputShape, filter.shape, dy.shape, call.attrs);
     const { filterHeight, filterWidth, inHeight, inWidth, outHeight, outWidth, strideHeight, strideWidth, padInfo } = info;
     const top = filterHeight - 1 - padInfo.top;
     const left = filterWidth - 1 - padInfo.left;

@@ -11,6 +11,18 @@ export interface KernelCall {
   backend: WasmBackend;
 }
 export interface WasmBackend {
+  /** Emscripten's module. */
+  readonly wasm: {
+    _malloc(bytes: number): number;
+    _free(address: number): void;
+    /** What the compiled code exports: its memory, if it was not made elsewhere. */
+    readonly asm?: { readonly memory?: WebAssembly.Memory };
+    /** The memory of the threaded module. */
+    readonly wasmMemory?: WebAssembly.Memory;
+  };
+  readonly dataIdMap: { get(dataId: object): { memoryOffset: number } };
+  /** One more tensor has these data. */
+  incRef(dataId: object): void;
   makeOutput(shape: number[], dtype: string): TensorInfo;
   typedArrayFromHeap(info: TensorInfo): Float32Array;
 }

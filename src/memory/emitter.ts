@@ -25,6 +25,7 @@ export interface FunctionSource {
 const opcodes: Record<string, number> = {
   ...numbered('i32', 0x45, 'eqz eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u'),
   ...numbered('i64', 0x50, 'eqz eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u'),
+  ...numbered('f32', 0x5b, 'eq ne lt gt le ge'),
   ...numbered('i32', 0x6a, 'add sub mul div_s div_u rem_s rem_u and or xor shl shr_s shr_u'),
   ...numbered('i64', 0x7c, 'add sub mul div_s div_u rem_s rem_u and or xor shl shr_s shr_u'),
   ...numbered('f32', 0x92, 'add sub mul div min max'),
@@ -98,6 +99,7 @@ export const set = (local: number): Code => [0x21, unsigned(local)];
 export const tee = (local: number): Code => [0x22, unsigned(local)];
 export const i32Const = (value: number): Code => [0x41, signed(BigInt(value))]; // §5.4.7
 export const i64Const = (value: bigint): Code => [0x42, signed(value)];
+export const f32Const = (value: number): Code => [0x43, [...new Uint8Array(Float32Array.of(value).buffer)]];
 export const f64Const = (value: number): Code => [0x44, [...new Uint8Array(Float64Array.of(value).buffer)]];
 /** 16 bytes in which one byte pattern repeats. §5.4.8 */
 export const v128Const = (...pattern: number[]): Code => [
@@ -135,6 +137,9 @@ export const whileLoop = (condition: Code, body: Code): Code => [
   0x0b,
   0x0b,
 ];
+
+/** If the i32 on the stack is not zero. §5.4.1 */
+export const ifThen = (body: Code): Code => [0x04, 0x40, body, 0x0b];
 
 /** `local += amount`, for i32. */
 export const increase = (local: number, amount: number): Code => [get(local), i32Const(amount), op('i32.add'), set(local)];

@@ -7,8 +7,10 @@ import type { Tf } from '../load';
 import { conv2DBackpropInput, convolution } from './wasm_conv';
 import { conv2DBackpropFilter } from './wasm_conv_filter';
 import { depthwiseBackpropFilter, depthwiseBackpropInput } from './wasm_depthwise';
+import { ownKernels, registerGradients } from './wasm_gradients';
 import type { Kernel, KernelMaker } from './wasm_kernel';
-import { batchMatMul, sum, unsortedSegmentSum } from './wasm_linear';
+import { batchMatMul, unsortedSegmentSum } from './wasm_linear';
+import { cast, identity, mean, sum } from './wasm_passes';
 import { maxPoolGrad } from './wasm_pool';
 
 const makers: Record<string, KernelMaker> = {
@@ -21,7 +23,11 @@ const makers: Record<string, KernelMaker> = {
   MaxPoolGrad: maxPoolGrad,
   BatchMatMul: batchMatMul,
   Sum: sum,
+  Mean: mean,
+  Identity: identity,
+  Cast: cast,
   UnsortedSegmentSum: unsortedSegmentSum,
+  ...ownKernels,
 };
 
 const registered = new WeakSet<Tf>();
@@ -30,6 +36,7 @@ const registered = new WeakSet<Tf>();
 export function registerTrainingKernels(tfjs: Tf): void {
   if (registered.has(tfjs)) return;
   registered.add(tfjs);
+  registerGradients(tfjs);
   for (const [kernelName, make] of Object.entries(makers)) {
     const stock = tfjs.getKernel(kernelName, 'wasm');
     if (stock) tfjs.unregisterKernel(kernelName, 'wasm');

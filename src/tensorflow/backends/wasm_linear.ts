@@ -47,35 +47,3 @@ export const unsortedSegmentSum: KernelMaker = (): Kernel => {
     return output;
   };
 };
-
-/** Sums over leading axes, as the gradient of a bias is, in one pass; the stock kernel transposes all of x first. Other sums stay with it. */
-export const sum: KernelMaker = (tfjs: Tf, stock): Kernel => {
-  return (call) => {
-    const { x } = call.inputs as { x: tf.Tensor };
-    const axes = tfjs.util.parseAxisParam(call.attrs.axis, x.shape).sort((a, b) => a - b);
-    const isLeading = axes.length > 0 && axes.length < x.shape.length && axes.every((axis, i) => axis === i);
-    if (!isLeading || x.dtype !== 'float32' || elemsOf(x.shape) === 0) return stock!(call);
-    const kept = x.shape.slice(axes.length);
-    const columns = elemsOf(kept);
-    const output = call.backend.makeOutput(call.attrs.keepDims ? [...axes.map(() => 1), ...kept] : kept, 'float32');
-    const [to, from] = [call.backend.typedArrayFromHeap(output), call.backend.typedArrayFromHeap(x as never)];
-    // Four columns at a time, their sums in registers: four times as fast as the stock kernel, twice as fast as row by row.
-    let column = 0;
-    for (; column + 4 <= columns; column += 4) {
-      let [a, b, c, d] = [0, 0, 0, 0];
-      for (let at = column; at < from.length; at += columns) {
-        a += from[at]!;
-        b += from[at + 1]!;
-        c += from[at + 2]!;
-        d += from[at + 3]!;
-      }
-      to.set([a, b, c, d], column);
-    }
-    for (; column < columns; column += 1) {
-      let a = 0;
-      for (let at = column; at < from.length; at += columns) a += from[at]!;
-      to[column] = a;
-    }
-    return output;
-  };
-};

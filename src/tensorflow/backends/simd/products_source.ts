@@ -12,11 +12,11 @@ import {
   get,
   i32Const,
   increase,
-  memoryFill,
   op,
   set,
   whileLoop,
 } from '../../../memory/emitter';
+import { clear } from './clear_source';
 
 export const X_LANES = 4;
 export const DY_LANES = 8;
@@ -118,12 +118,5 @@ const unpack: FunctionSource = defineFunction(
       [add(v.to, v.rowStep), increase(v.from, DY_LANES * FLOAT_BYTES), increase(v.rows, -1)],
     ]),
 );
-
-const clear: FunctionSource = defineFunction('clear', { at: 'i32', bytes: 'i32' }, {}, (v) => [
-  get(v.at),
-  i32Const(0),
-  get(v.bytes),
-  memoryFill,
-]);
 
 export const productsSources = (): FunctionSource[] => [addProducts, pack('packBy4', X_LANES), pack('packBy8', DY_LANES), unpack, clear];

@@ -107,8 +107,8 @@ export const v128Const = (...pattern: number[]): Code => [
   12,
   Array.from({ length: 16 }, (_, index) => pattern[index % pattern.length]),
 ];
-/** What takes a lane's number (§5.4.8), of the first lane. */
-export const laneZero = (name: string): Code => [op(name), 0];
+/** What takes a lane's number. §5.4.8 */
+export const inLane = (name: string, lane: number): Code => [op(name), lane];
 /** memory.copy: target, source and bytes are on the stack. §5.4.6 */
 export const memoryCopy: Code = [0xfc, 10, 0, 0];
 

@@ -9,9 +9,10 @@ import { conv2DBackpropFilter } from './wasm_conv_filter';
 import { depthwiseBackpropFilter, depthwiseBackpropInput } from './wasm_depthwise';
 import { ownKernels, registerGradients } from './wasm_gradients';
 import type { Kernel, KernelMaker } from './wasm_kernel';
-import { batchMatMul, unsortedSegmentSum } from './wasm_linear';
+import { batchMatMul, fusedMatMul } from './wasm_matmul';
 import { cast, identity, mean, sum } from './wasm_passes';
 import { maxPoolGrad } from './wasm_pool';
+import { unsortedSegmentSum } from './wasm_segments';
 
 const makers: Record<string, KernelMaker> = {
   Conv2D: convolution,
@@ -22,6 +23,7 @@ const makers: Record<string, KernelMaker> = {
   DepthwiseConv2dNativeBackpropInput: depthwiseBackpropInput,
   MaxPoolGrad: maxPoolGrad,
   BatchMatMul: batchMatMul,
+  _FusedMatMul: fusedMatMul,
   Sum: sum,
   Mean: mean,
   Identity: identity,

@@ -79,6 +79,7 @@ function convolutions(): Case[] {
   const channels = [
     [2, 4],
     [7, 2],
+    [3, 11],
   ] as const;
   for (const [batch, height, width] of sizes)
     for (const [inChannels, outChannels] of channels)
@@ -191,16 +192,20 @@ t.test('depthwise conv2d: gradients for input and filter', async (t) => {
     [1, 7, 8],
     [3, 9, 7],
   ] as const)
-    for (const multiplier of [1, 2])
+    for (const [channels, multiplier] of [
+      [3, 1],
+      [3, 2],
+      [9, 1],
+    ] as const)
       for (const stride of [1, 2, 3])
         for (const filter of [1, 2, 3, 5])
           for (const pad of ['valid', 'same', 1] as const)
             cases.push({
-              title: `depthwise ${batch}×${height}×${width}×3·${multiplier}, filter ${filter}, stride ${stride}, pad ${pad}`,
+              title: `depthwise ${batch}×${height}×${width}×${channels}·${multiplier}, filter ${filter}, stride ${stride}, pad ${pad}`,
               compute: () =>
                 gradientsOf(
                   (x, w) => tf.depthwiseConv2d(x as tf.Tensor4D, w as tf.Tensor4D, stride, pad),
-                  [values([batch, height, width, 3], 1), values([filter, filter, 3, multiplier], 2)],
+                  [values([batch, height, width, channels], 1), values([filter, filter, channels, multiplier], 2)],
                 ),
             });
   await compare(t, cases);

@@ -15,7 +15,7 @@ import {
   set,
   whileLoop,
 } from '../../../memory/emitter';
-import { clear } from './clear_source';
+import { clear } from './places_source';
 
 const FLOAT_BYTES = 4;
 const LANES = 4;

@@ -13,7 +13,7 @@ import {
   shuffleLanes,
   whileLoop,
 } from '../../../memory/emitter';
-import { clear } from './clear_source';
+import { clear } from './places_source';
 
 const FLOAT_BYTES = 4;
 export const DOUBLE_BYTES = 8;

@@ -16,7 +16,7 @@ import {
   set,
   whileLoop,
 } from '../../../memory/emitter';
-import { clear } from './clear_source';
+import { clear } from './places_source';
 
 export const X_LANES = 4;
 export const DY_LANES = 8;

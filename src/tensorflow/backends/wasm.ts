@@ -13,6 +13,7 @@ import { batchMatMul, fusedMatMul } from './wasm_matmul';
 import { cast, identity, mean, sum } from './wasm_passes';
 import { maxPoolGrad } from './wasm_pool';
 import { unsortedSegmentSum } from './wasm_segments';
+import { transpose } from './wasm_transpose';
 
 const makers: Record<string, KernelMaker> = {
   Conv2D: convolution,
@@ -29,6 +30,7 @@ const makers: Record<string, KernelMaker> = {
   Identity: identity,
   Cast: cast,
   UnsortedSegmentSum: unsortedSegmentSum,
+  Transpose: transpose,
   ...ownKernels,
 };
 

@@ -15,6 +15,7 @@ import { infoOf } from './conv_info';
 import { addressOf, heapFunctions } from './simd/heap';
 import { type PlacesName, placesSources } from './simd/places_source';
 import { type Kernel, type KernelMaker, tensorOf, type WasmBackend } from './wasm_kernel';
+import { transposeMatrices } from './wasm_transpose';
 
 const FLOAT_BYTES = 4;
 const functionsOf = heapFunctions<PlacesName>(placesSources);
@@ -115,7 +116,7 @@ function cut(tfjs: Tf, dy: tf.Tensor4D, row: Phase, column: Phase): tf.Tensor4D 
   return tfjs.slice(dy, [0, top, left, 0], [-1, height - top - Math.max(-row.after, 0), width - left - Math.max(-column.after, 0), -1]);
 }
 
-/** filter[i, j, ci, co] → the taps of the phases, the last first: [t, t', co, ci]. The stock Reverse and Transpose take thirty times as long. */
+/** filter[i, j, ci, co] → the taps of the phases, the last first: [t, t', co, ci]. */
 function turn(
   tfjs: Tf,
   backend: WasmBackend,
@@ -126,14 +127,14 @@ function turn(
 ): tf.Tensor4D {
   const [, filterWidth, inChannels, outChannels] = filter.shape;
   const output = backend.makeOutput([row.taps, column.taps, outChannels, inChannels], 'float32');
-  const [to, from] = [backend.typedArrayFromHeap(output), backend.typedArrayFromHeap(filter as never)];
-  const block = inChannels * outChannels;
-  let target = 0;
+  const [to, from] = [addressOf(backend, output), addressOf(backend, filter as never)];
+  const tap = { count: 1, rows: inChannels, columns: outChannels };
+  const tapBytes = inChannels * outChannels * FLOAT_BYTES;
+  let target = to;
   for (let t = row.taps - 1; t >= 0; t -= 1)
-    for (let u = column.taps - 1; u >= 0; u -= 1, target += block) {
-      const source = ((row.firstTap + t * strideHeight) * filterWidth + column.firstTap + u * strideWidth) * block;
-      for (let ci = 0; ci < inChannels; ci += 1)
-        for (let co = 0; co < outChannels; co += 1) to[target + co * inChannels + ci] = from[source + ci * outChannels + co]!;
+    for (let u = column.taps - 1; u >= 0; u -= 1, target += tapBytes) {
+      const source = (row.firstTap + t * strideHeight) * filterWidth + column.firstTap + u * strideWidth;
+      transposeMatrices(backend, target, from + source * tapBytes, tap);
     }
   return tensorOf(tfjs, output) as tf.Tensor4D;
 }

@@ -4,6 +4,7 @@ import { phasesOf } from '../../../src/tensorflow/backends/wasm_conv';
 import { tilingOf } from '../../../src/tensorflow/backends/wasm_conv_filter';
 import { placesMeeting } from '../../../src/tensorflow/backends/wasm_depthwise';
 import { smallProductOf } from '../../../src/tensorflow/backends/wasm_matmul';
+import { matricesOf } from '../../../src/tensorflow/backends/wasm_transpose';
 
 t.test('the phases of a strided convolution meet the same pairs of places as the convolution', async (t) => {
   for (const stride of [1, 2, 3])
@@ -67,4 +68,15 @@ t.test('few rows and one matrix are multiplied by our kernels', async (t) => {
   t.equal(smallProductOf([65, 3], [3, 5], false, false), undefined);
   t.equal(smallProductOf([3, 2], [3, 5], true, false), undefined);
   t.equal(smallProductOf([4, 2, 3], [4, 3, 5], false, false), undefined);
+});
+
+t.test('permutations that transpose matrices', async (t) => {
+  t.same(matricesOf([4, 5], [1, 0]), { count: 1, rows: 4, columns: 5 });
+  t.same(matricesOf([3, 4, 5], [0, 2, 1]), { count: 3, rows: 4, columns: 5 });
+  t.same(matricesOf([3, 4, 5, 6], [2, 3, 0, 1]), { count: 1, rows: 12, columns: 30 });
+  t.same(matricesOf([3, 4, 5, 6], [0, 3, 1, 2]), { count: 3, rows: 20, columns: 6 });
+  t.same(matricesOf([4, 1, 5], [2, 1, 0]), { count: 1, rows: 4, columns: 5 });
+  t.equal(matricesOf([3, 4, 5], [0, 1, 2]), undefined, 'nothing moves');
+  t.equal(matricesOf([3, 4, 5], [1, 0, 2]), undefined);
+  t.equal(matricesOf([3, 4, 5], [2, 1, 0]), undefined);
 });

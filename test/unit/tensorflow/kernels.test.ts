@@ -364,6 +364,23 @@ t.test('sums over leading, trailing and all axes, with and without keepDims', as
   await compare(t, cases);
 });
 
+t.test('transpositions of every order, float32, int32 and bool', async (t) => {
+  const orders = (axes: number[]): number[][] =>
+    axes.length < 2 ? [axes] : axes.flatMap((first) => orders(axes.filter((axis) => axis !== first)).map((rest) => [first, ...rest]));
+  const cases: Case[] = [];
+  for (const shape of [[9], [4, 8], [7, 9], [5, 1, 6], [3, 5, 8], [2, 3, 4, 9], [2, 0, 3]])
+    for (const order of orders([...shape.keys()]))
+      cases.push({
+        title: `transpose ${shape} to ${order}`,
+        compute: () => {
+          const x = values(shape, 1);
+          const whole = tf.mul(x, 100).toInt();
+          return { float: tf.transpose(x, order), whole: tf.transpose(whole, order), bool: tf.transpose(tf.greater(x, 0), order) };
+        },
+      });
+  await compare(t, cases);
+});
+
 t.test('means over leading and other axes', async (t) => {
   const cases: Case[] = [];
   for (const axis of [undefined, 0, 2, [0, 1], [0, 1, 2], [1, 3], [0, 1, 2, 3]])

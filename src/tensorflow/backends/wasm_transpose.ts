@@ -6,7 +6,8 @@ import { type TransposeName, transposeSources } from './simd/transpose_source';
 import type { Kernel, KernelMaker, TensorInfo, WasmBackend } from './wasm_kernel';
 
 const ELEM_BYTES = 4;
-const ROWS_AT_ONCE = 4;
+/** Of the source; they fill a cache line of the result. */
+const ROWS_AT_ONCE = 16;
 const functionsOf = heapFunctions<TransposeName>(transposeSources);
 
 /** Matrices of 32-bit elements, [count, rows, columns] → [count, columns, rows], at those addresses. */

@@ -1,7 +1,8 @@
 /**
  * The training kernels that TensorFlow.js's wasm backend lacks, and faster forms of those it does naively. Main thread.
  *
- * A kernel may call tfjs operations (the gradient tape is off inside it); convolutions and products then run in XNNPACK. Registered once a process, for the backend `wasm` only.
+ * A kernel may call tfjs operations (the gradient tape is off inside it); convolutions and products then run in XNNPACK. Others are SIMD functions of our own over the backend's heap (simd/).
+ * Registered once a process, for the backend `wasm` only.
  */
 import type { Tf } from '../load';
 import { conv2DBackpropInput, convolution } from './wasm_conv';

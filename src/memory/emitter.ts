@@ -60,8 +60,6 @@ const vectorOpcodes: Record<string, number> = {
   ...numbered('i32x4', 55, 'eq ne lt_s lt_u gt_s gt_u'),
   ...numbered('f32x4', 65, 'eq ne lt gt le ge'),
   ...numbered('v128', 77, 'not and andnot or xor bitselect'),
-  'v128.load64_zero': 93,
-  'f32x4.demote_f64x2_zero': 94,
   'f64x2.promote_low_f32x4': 95,
   'i8x16.add': 110,
   ...numbered('i8x16', 118, 'min_s min_u max_s max_u'),
@@ -76,7 +74,7 @@ const vectorOpcodes: Record<string, number> = {
   'i64x2.add': 206,
   'i64x2.mul': 213,
   ...numbered('i64x2', 216, 'lt_s gt_s'),
-  ...numbered('f32x4', 227, 'sqrt add sub mul div min max'),
+  ...numbered('f32x4', 228, 'add sub mul div min max'),
   ...numbered('f64x2', 240, 'add sub mul div min max'),
 };
 

@@ -25,6 +25,7 @@ export interface FunctionSource {
 const opcodes: Record<string, number> = {
   ...numbered('i32', 0x45, 'eqz eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u'),
   ...numbered('i64', 0x50, 'eqz eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u'),
+  ...numbered('f32', 0x5b, 'eq ne lt gt le ge'),
   ...numbered('i32', 0x6a, 'add sub mul div_s div_u rem_s rem_u and or xor shl shr_s shr_u'),
   ...numbered('i64', 0x7c, 'add sub mul div_s div_u rem_s rem_u and or xor shl shr_s shr_u'),
   ...numbered('f32', 0x92, 'add sub mul div min max'),
@@ -50,14 +51,16 @@ const truncations: Record<string, number> = {
 const vectorOpcodes: Record<string, number> = {
   'v128.load': 0,
   'v128.load16x4_u': 4,
+  'v128.load32_splat': 9,
   'v128.store': 11,
   'i32x4.splat': 17,
   ...numbered('', 19, 'f32x4.splat f64x2.splat'),
   'i32x4.extract_lane': 27,
   'f32x4.extract_lane': 31,
-  ...numbered('i32x4', 57, 'lt_s lt_u gt_s gt_u'),
-  'f32x4.ne': 66,
+  ...numbered('i32x4', 55, 'eq ne lt_s lt_u gt_s gt_u'),
+  ...numbered('f32x4', 65, 'eq ne lt gt le ge'),
   ...numbered('v128', 77, 'not and andnot or xor bitselect'),
+  'f64x2.promote_low_f32x4': 95,
   'i8x16.add': 110,
   ...numbered('i8x16', 118, 'min_s min_u max_s max_u'),
   'i16x8.narrow_i32x4_u': 134,
@@ -94,6 +97,7 @@ export const set = (local: number): Code => [0x21, unsigned(local)];
 export const tee = (local: number): Code => [0x22, unsigned(local)];
 export const i32Const = (value: number): Code => [0x41, signed(BigInt(value))]; // §5.4.7
 export const i64Const = (value: bigint): Code => [0x42, signed(value)];
+export const f32Const = (value: number): Code => [0x43, [...new Uint8Array(Float32Array.of(value).buffer)]];
 export const f64Const = (value: number): Code => [0x44, [...new Uint8Array(Float64Array.of(value).buffer)]];
 /** 16 bytes in which one byte pattern repeats. §5.4.8 */
 export const v128Const = (...pattern: number[]): Code => [
@@ -101,10 +105,19 @@ export const v128Const = (...pattern: number[]): Code => [
   12,
   Array.from({ length: 16 }, (_, index) => pattern[index % pattern.length]),
 ];
-/** What takes a lane's number (§5.4.8), of the first lane. */
-export const laneZero = (name: string): Code => [op(name), 0];
+/** What takes a lane's number. §5.4.8 */
+export const inLane = (name: string, lane: number): Code => [op(name), lane];
 /** memory.copy: target, source and bytes are on the stack. §5.4.6 */
 export const memoryCopy: Code = [0xfc, 10, 0, 0];
+
+/** memory.fill: target, byte and bytes are on the stack. §5.4.6 */
+export const memoryFill: Code = [0xfc, 11, 0];
+/** Four 32-bit lanes of the two vectors on the stack, 0–3 of the first, 4–7 of the second. §5.4.8 */
+export const shuffleLanes = (...lanes: [number, number, number, number]): Code => [
+  0xfd,
+  13,
+  lanes.flatMap((lane) => [0, 1, 2, 3].map((byte) => lane * 4 + byte)),
+];
 
 /** While the condition holds (a code that leaves an i32): block, loop, leave if it is zero, body, again. §5.4.1 */
 export const whileLoop = (condition: Code, body: Code): Code => [
@@ -123,20 +136,35 @@ export const whileLoop = (condition: Code, body: Code): Code => [
   0x0b,
 ];
 
+/** If the i32 on the stack is not zero. §5.4.1 */
+export const ifThen = (body: Code): Code => [0x04, 0x40, body, 0x0b];
+
 /** `local += amount`, for i32. */
 export const increase = (local: number, amount: number): Code => [get(local), i32Const(amount), op('i32.add'), set(local)];
 
+/** A function whose parameters and locals go by names: `body` gets their numbers. */
+export function defineFunction<Parameter extends string, Local extends string>(
+  name: string,
+  parameters: Record<Parameter, ValueType>,
+  locals: Record<Local, ValueType>,
+  body: (numbers: Record<Parameter | Local, number>) => Code,
+): FunctionSource {
+  const names = [...Object.keys(parameters), ...Object.keys(locals)];
+  const numbers = Object.fromEntries(names.map((each, index) => [each, index])) as Record<Parameter | Local, number>;
+  return { name, parameters: Object.values(parameters), locals: Object.values(locals), body: body(numbers) };
+}
+
 /**
- * A module that imports `env.memory`, shared, and exports every function under its name (§5.5). The import's limits fit every shared memory: an imported memory may
- * be longer than the least and must not be able to outgrow the most.
+ * A module that imports `env.memory`, shared unless `isShared` is false, and exports every function under its name (§5.5). The import's limits fit every memory of that kind: an imported memory
+ * may be longer than the least and must not be able to outgrow the most.
  */
-export function emitModule(functions: readonly FunctionSource[]): Uint8Array {
+export function emitModule(functions: readonly FunctionSource[], isShared = true): Uint8Array {
   const all = functions.map((source, index) => ({ ...source, index }));
   return Uint8Array.from(
     flatten([
       [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0], // §5.5.16: magic, version
       section(1, vector(all.map(({ parameters }) => [0x60, vector(parameters.map(typeCode)), vector([])]))), // §5.5.4, one type a function
-      section(2, vector([[name('env'), name('memory'), 0x02, memoryLimits]])), // §5.5.5
+      section(2, vector([[name('env'), name('memory'), 0x02, isShared ? sharedMemory : plainMemory]])), // §5.5.5
       section(3, vector(all.map(({ index }) => unsigned(index)))), // §5.5.6
       section(7, vector(all.map((each) => [name(each.name), 0x00, unsigned(each.index)]))), // §5.5.10
       section(10, vector(all.map((each) => sized([vector(each.locals.map((type) => [1, typeCode(type)])), each.body, 0x0b])))), // §5.5.13
@@ -145,7 +173,9 @@ export function emitModule(functions: readonly FunctionSource[]): Uint8Array {
 }
 
 /** §5.3.8, with the threads proposal's flag 3 (shared, has a maximum): from 0 to 65536 pages. */
-const memoryLimits: Code = [0x03, unsigned(0), unsigned(65536)];
+const sharedMemory: Code = [0x03, unsigned(0), unsigned(65536)];
+/** From 0 pages, without a maximum. */
+const plainMemory: Code = [0x00, unsigned(0)];
 const typeCode = (type: ValueType): number => valueTypes[type];
 const section = (id: number, content: Code): Code => [id, sized(content)];
 const vector = (items: readonly (number | Code)[]): Code => [unsigned(items.length), items];

@@ -8,7 +8,7 @@
  * Sources: F. Giesen, "Half to float done quic(k)" and "float_to_half_fast3_rtne" (the denormals by one float addition: no element needs a branch).
  */
 import { bytesPerElem, type Dtype, type HalfFormat } from '../dtype';
-import { access, type Code, type FunctionSource, get, i32Const, increase, laneZero, op, set, tee, v128Const, whileLoop } from './emitter';
+import { access, type Code, type FunctionSource, get, i32Const, increase, inLane, op, set, tee, v128Const, whileLoop } from './emitter';
 import { type KernelOp, kernelOps } from './kernel_source';
 
 /** What the module of a format and dtype exports: the reductions take what they add in wire form. */
@@ -48,7 +48,7 @@ function formOf(format: HalfFormat, dtype: Dtype): Form {
     isWide,
     scalar: isWide ? 'f32' : 'f64',
     spread: [isWide ? [] : op('f32.demote_f64'), op('f32x4.splat')],
-    keepOne: [laneZero('f32x4.extract_lane'), isWide ? [] : op('f64.promote_f32')],
+    keepOne: [inLane('f32x4.extract_lane', 0), isWide ? [] : op('f64.promote_f32')],
   };
 }
 
@@ -150,7 +150,7 @@ function encodeSource(form: Form): FunctionSource {
       [op('i16x8.narrow_i32x4_u'), access('v128.store'), writeBack(0, leftHalves), writeBack(4, rightHalves)],
     ],
     [
-      [get(half), loadFloat(form), spread, toHalves, tee(leftHalves), laneZero('i32x4.extract_lane'), access('i32.store16')],
+      [get(half), loadFloat(form), spread, toHalves, tee(leftHalves), inLane('i32x4.extract_lane', 0), access('i32.store16')],
       [get(float), get(leftHalves), toFloats, keepOne, access(`${scalar}.store`)],
     ],
   );

@@ -1,120 +1,141 @@
 /**
- * Convolutions on the wasm backend as training needs them: the gradients of conv2d in forms that XNNPACK does fast, and a repair of the stock forward kernel. Main thread. NHWC (the stock
+ * Convolutions on the wasm backend as training needs them: the gradient of conv2d for its input in a form that XNNPACK does fast, and a repair of the stock forward kernel. Main thread. NHWC (the stock
  * forward kernel takes nothing else).
  *
  * With x[n, h, w, ci], dy[n, y, x, co], filter[i, j, ci, co], stride s, padding p:
  *
- *   dFilter[i, j, ci, co] = Σ_{n,y,x} x[n, y·s + i − p, x·s + j − p, ci] · dy[n, y, x, co]
- *
- * is a convolution in which ci plays the batch, n the input channels, dy the filter (of extent oh × ow, dilated by s), and i, j the output's place. And
- *
  *   dx[n, h, w, ci] = Σ_{i,j,co} dy[n, (h + p − i) / s, (w + p − j) / s, co] · filter[i, j, ci, co]    over whole-numbered places of dy
  *
- * is a convolution of dy, s − 1 zeros between its places, with the filter turned by 180° and its channels swapped, padded by f − 1 − p.
+ * For the h and w at one distance from a multiple of s, these are the same taps i and j each time: a convolution of dy, without strides, by those taps, turned by 180° and with channels swapped.
+ * There are s² of them, which lie interleaved in dx, and together they multiply what has to be multiplied.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { BackendError } from '../../errors';
 import type { Tf } from '../load';
-import { type Kernel, type KernelCall, type KernelMaker, tensorOf, type WasmBackend } from './wasm_kernel';
+import { infoOf } from './conv_info';
+import { addressOf, heapFunctions } from './simd/heap';
+import { type PlacesName, placesSources } from './simd/places_source';
+import { type Kernel, type KernelMaker, tensorOf, type WasmBackend } from './wasm_kernel';
+import { transposeMatrices } from './wasm_transpose';
 
-type Info = ReturnType<Tf['backend_util']['computeConv2DInfo']>;
+const FLOAT_BYTES = 4;
+const functionsOf = heapFunctions<PlacesName>(placesSources);
+
 type Padding = [[number, number], [number, number], [number, number], [number, number]];
-
-/** The places of dy are its own: the gradient of a convolution whose output was rounded up ('ceil') is asked for without saying so. */
-function infoOf(tfjs: Tf, inShape: number[], filterShape: number[], dy: tf.Tensor, attrs: KernelCall['attrs']): Info {
-  const { backend_util: util } = tfjs;
-  const format = util.convertConv2DDataFormat(attrs.dataFormat);
-  if (format !== 'channelsLast')
-    throw new BackendError("The wasm backend convolves NHWC only, but a gradient was asked for with dataFormat 'NCHW'. Transpose first.");
-  const { strides, pad, dimRoundingMode } = attrs;
-  const info = util.computeConv2DInfo(inShape as never, filterShape as never, strides, 1, pad, dimRoundingMode, false, format);
-  return { ...info, outHeight: dy.shape[1]!, outWidth: dy.shape[2]! };
-}
-
-// ───── filter ─────
-
-/**
- * The other form, a product with x laid out as (i, j, ci) × (n, y, x), is 3 ms a step faster for the three input channels of a first layer and none elsewhere, but takes f² times the memory of x.
- */
-export const conv2DBackpropFilter: KernelMaker = (tfjs: Tf): Kernel => {
-  return ({ inputs, attrs }) => {
-    const { x, dy } = inputs as { x: tf.Tensor4D; dy: tf.Tensor4D };
-    const info = infoOf(tfjs, x.shape, attrs.filterShape, dy, attrs);
-    return tfjs.tidy(() => filterGradient(tfjs, x, dy, info));
-  };
-};
-
-function filterGradient(tfjs: Tf, x: tf.Tensor4D, dy: tf.Tensor4D, info: Info): tf.Tensor {
-  const { filterHeight, filterWidth, inHeight, inWidth, outHeight, outWidth, strideHeight, strideWidth, padInfo } = info;
-  // Behind the last row: padded, or cut, so that exactly filterHeight × filterWidth places come out.
-  const bottom = filterHeight - 1 + (outHeight - 1) * strideHeight + 1 - inHeight - padInfo.top;
-  const right = filterWidth - 1 + (outWidth - 1) * strideWidth + 1 - inWidth - padInfo.left;
-  let turned = tfjs.transpose(x, [3, 1, 2, 0]);
-  if (bottom < 0 || right < 0)
-    turned = tfjs.slice(turned, [0, 0, 0, 0], [-1, inHeight + Math.min(bottom, 0), inWidth + Math.min(right, 0), -1]);
-  const padding: Padding = [
-    [0, 0],
-    [padInfo.top, Math.max(bottom, 0)],
-    [padInfo.left, Math.max(right, 0)],
-    [0, 0],
-  ];
-  const gradient = tfjs.conv2d(turned, tfjs.transpose(dy, [1, 2, 0, 3]), 1, padding, 'NHWC', [strideHeight, strideWidth]);
-  return tfjs.transpose(gradient, [1, 2, 0, 3]);
-}
 
 // ───── input ─────
 
-/** With more zeros than this for each place of dy, the stock kernel's naive loop over the places that count is the faster one. */
-const MOST_PLACES_PER_PLACE = 4;
+/** The input places at one distance from a multiple of the stride, along one axis: the filter's taps that they meet, and where dy is to be padded, or cut where that is negative. */
+export interface Phase {
+  /** The first of them; the next is a stride further. */
+  readonly first: number;
+  readonly places: number;
+  readonly firstTap: number;
+  /** A stride apart, too. */
+  readonly taps: number;
+  readonly before: number;
+  readonly after: number;
+}
 
-export const conv2DBackpropInput: KernelMaker = (tfjs: Tf, stock): Kernel => {
+/**
+ * Along one axis with input places h = first + s·u and taps i = firstTap + s·t, dx[h] = Σ_t dy[u + shift − t] · filter[i], shift = (first + padding − firstTap) / s: a convolution without strides.
+ */
+export function phasesOf(inPlaces: number, outPlaces: number, filterPlaces: number, stride: number, padding: number): Phase[] {
+  return Array.from({ length: Math.min(stride, inPlaces) }, (_, first) => {
+    const places = Math.ceil((inPlaces - first) / stride);
+    const firstTap = (first + padding) % stride;
+    const taps = Math.max(0, Math.ceil((filterPlaces - firstTap) / stride));
+    const shift = (first + padding - firstTap) / stride;
+    return { first, places, firstTap, taps, before: taps - 1 - shift, after: places - outPlaces + shift };
+  });
+}
+
+export const conv2DBackpropInput: KernelMaker = (tfjs: Tf): Kernel => {
   return (call) => {
+    const { backend } = call;
     const { dy, filter } = call.inputs as { dy: tf.Tensor4D; filter: tf.Tensor4D };
-    const info = infoOf(tfjs, call.attrs.inputShape, filter.shape, dy, call.attrs);
-    const { filterHeight, filterWidth, inHeight, inWidth, outHeight, outWidth, strideHeight, strideWidth, padInfo } = info;
-    const top = filterHeight - 1 - padInfo.top;
-    const left = filterWidth - 1 - padInfo.left;
-    const bottom = inHeight - 1 - (outHeight - 1) * strideHeight + padInfo.top;
-    const right = inWidth - 1 - (outWidth - 1) * strideWidth + padInfo.left;
-    // A padding wider than the filter: its places would have to be cut off, which no convolution does.
-    if (Math.min(top, left, bottom, right) < 0 || strideHeight * strideWidth > MOST_PLACES_PER_PLACE) return stock!(call);
-    const padding: Padding = [
-      [0, 0],
-      [top, bottom],
-      [left, right],
-      [0, 0],
-    ];
-    return tfjs.tidy(() => tfjs.conv2d(spread(tfjs, dy, strideHeight, strideWidth), turn(tfjs, call.backend, filter), 1, padding, 'NHWC'));
+    const info = infoOf(tfjs, call.attrs.inputShape, filter.shape, dy.shape, call.attrs);
+    const { batchSize, inHeight, inWidth, inChannels, outHeight, outWidth, filterHeight, filterWidth, strideHeight, strideWidth, padInfo } =
+      info;
+    const rows = phasesOf(inHeight, outHeight, filterHeight, strideHeight, padInfo.top);
+    const columns = phasesOf(inWidth, outWidth, filterWidth, strideWidth, padInfo.left);
+    const strides = [strideHeight, strideWidth] as const;
+    if (strideHeight === 1 && strideWidth === 1 && meets(rows[0], outHeight) && meets(columns[0], outWidth))
+      return tfjs.tidy(() => phaseGradient(tfjs, backend, dy, filter, rows[0]!, columns[0]!, strides));
+
+    const output = backend.makeOutput([batchSize, inHeight, inWidth, inChannels], 'float32');
+    const functions = functionsOf(backend);
+    const placeBytes = inChannels * FLOAT_BYTES;
+    functions.clear(addressOf(backend, output), batchSize * inHeight * inWidth * placeBytes);
+    for (const row of rows.filter((one) => meets(one, outHeight)))
+      for (const column of columns.filter((one) => meets(one, outWidth))) {
+        const part = tfjs.tidy(() => phaseGradient(tfjs, backend, dy, filter, row, column, strides));
+        const [from, to] = [addressOf(backend, part as never), addressOf(backend, output)];
+        for (let n = 0; n < batchSize; n += 1)
+          for (let u = 0; u < row.places; u += 1) {
+            const place = (n * inHeight + row.first + u * strideHeight) * inWidth + column.first;
+            const source = from + (n * row.places + u) * column.places * placeBytes;
+            functions.copyPlaces(to + place * placeBytes, strideWidth * placeBytes, source, column.places, inChannels);
+          }
+        part.dispose();
+      }
+    return output;
   };
 };
 
-/** Zeros between the places: [n, oh, ow, co] → [n, (oh − 1)·sh + 1, (ow − 1)·sw + 1, co]. */
-function spread(tfjs: Tf, dy: tf.Tensor4D, strideHeight: number, strideWidth: number): tf.Tensor4D {
-  if (strideHeight === 1 && strideWidth === 1) return dy;
-  const [n, height, width, channels] = dy.shape;
-  const wide = tfjs.pad(tfjs.reshape(dy, [n, height, 1, width, 1, channels]), [
+/** Whether any tap of the filter lies on dy. */
+const meets = (phase: Phase | undefined, outPlaces: number): phase is Phase =>
+  phase !== undefined &&
+  phase.taps > 0 &&
+  phase.before > -outPlaces &&
+  phase.after > -outPlaces &&
+  outPlaces + Math.min(phase.before, 0) + Math.min(phase.after, 0) > 0;
+
+function phaseGradient(
+  tfjs: Tf,
+  backend: WasmBackend,
+  dy: tf.Tensor4D,
+  filter: tf.Tensor4D,
+  row: Phase,
+  column: Phase,
+  strides: readonly [number, number],
+): tf.Tensor4D {
+  const padding: Padding = [
     [0, 0],
+    [Math.max(row.before, 0), Math.max(row.after, 0)],
+    [Math.max(column.before, 0), Math.max(column.after, 0)],
     [0, 0],
-    [0, strideHeight - 1],
-    [0, 0],
-    [0, strideWidth - 1],
-    [0, 0],
-  ]);
-  const whole = tfjs.reshape(wide, [n, height * strideHeight, width * strideWidth, channels]) as tf.Tensor4D;
-  return tfjs.slice(whole, [0, 0, 0, 0], [n, (height - 1) * strideHeight + 1, (width - 1) * strideWidth + 1, channels]);
+  ];
+  return tfjs.conv2d(cut(tfjs, dy, row, column), turn(tfjs, backend, filter, row, column, strides), 1, padding, 'NHWC');
 }
 
-/** filter[i, j, ci, co] → turned[f − 1 − i, f − 1 − j, co, ci]. The stock Reverse and Transpose take thirty times as long. */
-function turn(tfjs: Tf, backend: WasmBackend, filter: tf.Tensor4D): tf.Tensor4D {
-  const [height, width, inChannels, outChannels] = filter.shape;
-  const output = backend.makeOutput([height, width, outChannels, inChannels], 'float32');
-  const [to, from] = [backend.typedArrayFromHeap(output), backend.typedArrayFromHeap(filter as never)];
-  const block = inChannels * outChannels;
-  for (let tap = 0; tap < height * width; tap += 1) {
-    const [source, target] = [tap * block, (height * width - 1 - tap) * block];
-    for (let ci = 0; ci < inChannels; ci += 1)
-      for (let co = 0; co < outChannels; co += 1) to[target + co * inChannels + ci] = from[source + ci * outChannels + co]!;
-  }
+/** Without the places that no tap meets. */
+function cut(tfjs: Tf, dy: tf.Tensor4D, row: Phase, column: Phase): tf.Tensor4D {
+  if (Math.min(row.before, row.after, column.before, column.after) >= 0) return dy;
+  const [top, left] = [Math.max(-row.before, 0), Math.max(-column.before, 0)];
+  const [, height, width] = dy.shape;
+  return tfjs.slice(dy, [0, top, left, 0], [-1, height - top - Math.max(-row.after, 0), width - left - Math.max(-column.after, 0), -1]);
+}
+
+/** filter[i, j, ci, co] → the taps of the phases, the last first: [t, t', co, ci]. */
+function turn(
+  tfjs: Tf,
+  backend: WasmBackend,
+  filter: tf.Tensor4D,
+  row: Phase,
+  column: Phase,
+  [strideHeight, strideWidth]: readonly [number, number],
+): tf.Tensor4D {
+  const [, filterWidth, inChannels, outChannels] = filter.shape;
+  const output = backend.makeOutput([row.taps, column.taps, outChannels, inChannels], 'float32');
+  const [to, from] = [addressOf(backend, output), addressOf(backend, filter as never)];
+  const tap = { count: 1, rows: inChannels, columns: outChannels };
+  const tapBytes = inChannels * outChannels * FLOAT_BYTES;
+  let target = to;
+  for (let t = row.taps - 1; t >= 0; t -= 1)
+    for (let u = column.taps - 1; u >= 0; u -= 1, target += tapBytes) {
+      const source = (row.firstTap + t * strideHeight) * filterWidth + column.firstTap + u * strideWidth;
+      transposeMatrices(backend, target, from + source * tapBytes, tap);
+    }
   return tensorOf(tfjs, output) as tf.Tensor4D;
 }
 

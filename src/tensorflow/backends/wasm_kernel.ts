@@ -13,6 +13,18 @@ export interface KernelCall {
 export interface WasmBackend {
   /** How many tensors' values lie in it. */
   numDataIds(): number;
+  /** Emscripten's module. */
+  readonly wasm: {
+    _malloc(bytes: number): number;
+    _free(address: number): void;
+    /** What the compiled code exports: its memory, if it was not made elsewhere. */
+    readonly asm?: { readonly memory?: WebAssembly.Memory };
+    /** The memory of the threaded module. */
+    readonly wasmMemory?: WebAssembly.Memory;
+  };
+  readonly dataIdMap: { get(dataId: object): { memoryOffset: number } };
+  /** One more tensor has these data. */
+  incRef(dataId: object): void;
   makeOutput(shape: number[], dtype: string): TensorInfo;
   typedArrayFromHeap(info: TensorInfo): Float32Array;
 }

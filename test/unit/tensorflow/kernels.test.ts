@@ -2,63 +2,11 @@
  * The training kernels of the wasm backend against TensorFlow.js's own cpu backend: the same gradients are computed on both, over shapes that reach every form and every edge. On one thread, unless
  * the environment says otherwise (threaded_kernels.test.ts).
  */
+
 import * as tf from '@tensorflow/tfjs';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import * as hvd from '../../../src/index';
-
-process.env.TSRUN_THREADS_PER_PROCESS ??= '1';
-
-type Results = Record<string, tf.Tensor>;
-interface Case {
-  readonly title: string;
-  /** Makes its inputs by itself: the same on both backends. */
-  readonly compute: () => Results;
-}
-
-/** Numbers between −1 and 1 that repeat in no pattern of a shape. */
-function values(shape: number[], seed: number): tf.Tensor {
-  const elems = shape.reduce((product, axis) => product * axis, 1);
-  return tf.tensor(
-    Float32Array.from({ length: elems }, (_, i) => Math.sin((i + 1) * 12.9898 + seed * 78.233)),
-    shape,
-  );
-}
-
-const gradientsOf = (f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: tf.Tensor[]): Results => {
-  const output = tf.tidy(() => f(...inputs).shape);
-  const gradients = tf.grads(f as never)(inputs, values(output, 9));
-  return Object.fromEntries(gradients.map((gradient, i) => [`gradient of input ${i}`, gradient]));
-};
-
-/** Computes all on cpu, then all on wasm (twice: the second time no tensor may be left), and compares. */
-async function compare(t: Test, cases: Case[], tolerance = 2e-5): Promise<void> {
-  const expected: Array<Record<string, Float32Array>> = [];
-  await tf.setBackend('cpu');
-  const read = (results: Results) =>
-    Object.fromEntries(Object.entries(results).map(([name, one]) => [name, one.dataSync() as Float32Array]));
-  for (const { compute } of cases) expected.push(tf.tidy(() => read(compute())));
-  await hvd.selectBackend('wasm');
-  for (const [i, { title, compute }] of cases.entries()) {
-    const results = tf.tidy(() => read(compute()));
-    const before = tf.memory().numTensors;
-    const idsBefore = tf.memory().numDataBuffers;
-    tf.tidy(() => {
-      compute();
-    });
-    if (tf.memory().numTensors !== before || tf.memory().numDataBuffers !== idsBefore) t.fail(`${title}: tensors are left behind`);
-    for (const [name, values] of Object.entries(expected[i]!)) {
-      const found = results[name]!;
-      let worst = found.length === values.length ? 0 : Number.POSITIVE_INFINITY;
-      for (const [k, value] of values.entries())
-        worst = Math.max(
-          worst,
-          Number.isNaN(found[k]) ? Number.POSITIVE_INFINITY : Math.abs(value - found[k]!) / Math.max(1, Math.abs(value)),
-        );
-      if (!(worst <= tolerance)) t.fail(`${title}: ${name} is off by ${worst}`);
-    }
-  }
-  t.pass(`${cases.length} cases`);
-}
+import { type Case, compare, gradientsOf, values } from '../../helpers/kernel_cases';
 
 type Pad = 'same' | 'valid' | number | [[number, number], [number, number], [number, number], [number, number]];
 const pads: Pad[] = [
@@ -82,6 +30,7 @@ function convolutions(): Case[] {
   const channels = [
     [2, 4],
     [7, 2],
+    [3, 11],
   ] as const;
   for (const [batch, height, width] of sizes)
     for (const [inChannels, outChannels] of channels)
@@ -194,16 +143,20 @@ t.test('depthwise conv2d: gradients for input and filter', async (t) => {
     [1, 7, 8],
     [3, 9, 7],
   ] as const)
-    for (const multiplier of [1, 2])
+    for (const [channels, multiplier] of [
+      [3, 1],
+      [3, 2],
+      [9, 1],
+    ] as const)
       for (const stride of [1, 2, 3])
         for (const filter of [1, 2, 3, 5])
           for (const pad of ['valid', 'same', 1] as const)
             cases.push({
-              title: `depthwise ${batch}×${height}×${width}×3·${multiplier}, filter ${filter}, stride ${stride}, pad ${pad}`,
+              title: `depthwise ${batch}×${height}×${width}×${channels}·${multiplier}, filter ${filter}, stride ${stride}, pad ${pad}`,
               compute: () =>
                 gradientsOf(
                   (x, w) => tf.depthwiseConv2d(x as tf.Tensor4D, w as tf.Tensor4D, stride, pad),
-                  [values([batch, height, width, 3], 1), values([filter, filter, 3, multiplier], 2)],
+                  [values([batch, height, width, channels], 1), values([filter, filter, channels, multiplier], 2)],
                 ),
             });
   await compare(t, cases);
@@ -246,93 +199,6 @@ t.test('max pooling: the gradient goes to the first of equal maxima', async (t) 
                 );
               },
             });
-  await compare(t, cases);
-});
-
-t.test('products with transposed factors, batches broadcast', async (t) => {
-  const cases: Case[] = [];
-  for (const [a, b] of [
-    [
-      [4, 6],
-      [6, 5],
-    ],
-    [
-      [1, 7],
-      [7, 1],
-    ],
-    [
-      [3, 4, 6],
-      [3, 6, 5],
-    ],
-    [
-      [1, 4, 6],
-      [3, 6, 5],
-    ],
-    [
-      [3, 4, 6],
-      [6, 5],
-    ],
-    [
-      [2, 3, 4, 6],
-      [2, 3, 6, 5],
-    ],
-  ] as const)
-    for (const transposeA of [false, true])
-      for (const transposeB of [false, true]) {
-        const turned = (shape: readonly number[], is: boolean): number[] =>
-          is ? [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!] : [...shape];
-        const [x, y] = [turned(a, transposeA), turned(b, transposeB)];
-        const product = (p: tf.Tensor, q: tf.Tensor): tf.Tensor => tf.matMul(p, q, transposeA, transposeB);
-        cases.push({
-          title: `${x} × ${y}, transposed ${transposeA} ${transposeB}`,
-          compute: () => ({
-            product: product(values(x, 1), values(y, 2)),
-            // TensorFlow.js's gradient of a broadcast product has the wrong shape on every backend.
-            ...(a.length === b.length && a[0] === b[0] ? gradientsOf(product, [values(x, 1), values(y, 2)]) : {}),
-          }),
-        });
-      }
-  await compare(t, cases);
-});
-
-t.test('sums over segments: float and int32, ids that are absent, negative or too large', async (t) => {
-  const ids = () => tf.tensor1d([2, 0, 2, 5, -1, 9, 0], 'int32');
-  await compare(t, [
-    { title: 'float32 rows', compute: () => ({ sum: tf.unsortedSegmentSum(values([7, 4], 1), ids(), 6) }) },
-    { title: 'float32 numbers', compute: () => ({ sum: tf.unsortedSegmentSum(values([7], 1), ids(), 6) }) },
-    { title: 'float32 blocks', compute: () => ({ sum: tf.unsortedSegmentSum(values([7, 2, 3], 1), ids(), 6) }) },
-    {
-      title: 'int32 rows',
-      compute: () => ({ sum: tf.unsortedSegmentSum(tf.mul(values([7, 4], 1), 100).toInt(), ids(), 6) }),
-    },
-    {
-      title: 'gradient of gather, along either axis',
-      compute: () => ({
-        ...gradientsOf((x) => tf.gather(x, tf.tensor1d([1, 1, 3], 'int32')), [values([4, 5], 1)]),
-        second: tf.grad((x) => tf.gather(x, tf.tensor1d([0, 2, 2], 'int32'), 1))(values([4, 5], 1), values([4, 3], 2)),
-      }),
-    },
-  ]);
-  t.equal(tf.getBackend(), 'wasm');
-  t.equal(
-    tf.tidy(() => tf.unsortedSegmentSum(tf.tensor1d([1, 2], 'int32'), tf.tensor1d([0, 0], 'int32'), 1).dtype),
-    'int32',
-  );
-});
-
-t.test('sums over leading, trailing and all axes, with and without keepDims', async (t) => {
-  const cases: Case[] = [];
-  for (const axis of [undefined, 0, 1, 2, -1, [0, 1], [1, 0], [1, 2], [0, 2], [0, 1, 2]])
-    for (const keepDims of [false, true])
-      cases.push({
-        title: `sum over ${JSON.stringify(axis)} ${keepDims}`,
-        compute: () => {
-          const x = values([4, 5, 7], 1);
-          const whole = tf.mul(x, 100).toInt();
-          const [sum, wholeSum] = [tf.sum(x, axis, keepDims), tf.sum(whole, axis, keepDims)];
-          return { sum, wholeSum, shape: tf.tensor1d([...sum.shape, 0]) };
-        },
-      });
   await compare(t, cases);
 });
 

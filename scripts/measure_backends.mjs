@@ -1,6 +1,6 @@
 // What a training step takes on each backend: `node scripts/measure_backends.mjs [--backends cpu,wasm:1,wasm:2] [--rounds 7] [--steps 5] [--batch 32]` (after `npm run build`).
 //
-// A backend is NAME or NAME:THREADS, as TSRUN_BACKEND and TSRUN_THREADS_PER_PROCESS have it (tfjs-node:2, …). Each has a process of its own, which lives to the end; in a round they train so many
+// A backend is NAME or NAME:THREADS, as TSRUN_BACKEND and TSRUN_THREADS_PER_PROCESS have it; those that a checkout lacks: `node scripts/in_project.mjs tfjs-node scripts/measure_backends.mjs --backends wasm:2,tfjs-node:2`. Each has a process of its own, which lives to the end; in a round they train so many
 // steps each, one after the other while the others sleep, and the order turns from round to round. So what else the machine does falls on all alike: ratios are made within a round and their
 // median is printed with the range; processor time counts all threads. The study's network without dropout, which draws anew in every process, and SGD. Verified: after CHECKED_STEPS the weights are those of the first backend
 // within a tolerance. A backend whose checked steps all take longer than SLOW_MS is not asked again: those are its times.
@@ -10,8 +10,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
-const file = fileURLToPath(import.meta.url);
-const root = path.dirname(path.dirname(file));
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const CHECKED_STEPS = 2;
 const WARM_UP_STEPS = 6;
 const SLOW_MS = 3_000;
@@ -70,7 +69,7 @@ async function work() {
 async function start(name) {
   const [backend, threads] = name.split(':');
   const env = { ...process.env, TSRUN_BACKEND: backend, ...(threads ? { TSRUN_THREADS_PER_PROCESS: threads } : {}) };
-  const child = fork(file, ['--worker', '--batch', values.batch], {
+  const child = fork(process.argv[1], ['--worker', '--batch', values.batch], {
     env,
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],

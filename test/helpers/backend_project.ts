@@ -32,13 +32,17 @@ const install: Readonly<Record<InstalledBackend, readonly string[]>> = {
 };
 
 /** @returns why there is none, or the project; its folder is removed when this process ends */
-export function makeProject(backend: InstalledBackend): Project | string {
-  const folder = mkdtempSync(path.join(os.tmpdir(), `khorovod-${backend}-`));
+export function makeProject(...backends: InstalledBackend[]): Project | string {
+  const folder = mkdtempSync(path.join(os.tmpdir(), `khorovod-${backends.join('-')}-`));
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
   writeFileSync(path.join(folder, 'package.json'), '{"private": true}\n');
-  const [command, ...args] = install[backend];
-  const { status, stdout, stderr } = spawnSync(command!, args, { cwd: folder, encoding: 'utf8', timeout: INSTALL_MS });
-  if (status !== 0) return `${backend} cannot be installed: ${stderr.trim().split('\n').at(-1)}`;
+  let said = '';
+  for (const backend of backends) {
+    const [command, ...args] = install[backend];
+    const { status, stdout, stderr } = spawnSync(command!, args, { cwd: folder, encoding: 'utf8', timeout: INSTALL_MS });
+    if (status !== 0) return `${backend} cannot be installed: ${stderr.trim().split('\n').at(-1)}`;
+    said += stdout;
+  }
   const scope = path.join(folder, 'node_modules', '@tensorflow');
   mkdirSync(scope, { recursive: true });
   for (const name of readdirSync(path.join(root, 'node_modules', '@tensorflow'))) {
@@ -46,11 +50,12 @@ export function makeProject(backend: InstalledBackend): Project | string {
     symlinkSync(realpathSync(path.join(root, 'node_modules', '@tensorflow', name)), path.join(scope, name));
   }
   const software = SOFTWARE.find((file) => existsSync(file));
-  const env: Record<string, string> = backend === 'webgpu' && software && !process.env.VK_DRIVER_FILES ? { VK_DRIVER_FILES: software } : {};
+  const env: Record<string, string> =
+    backends.includes('webgpu') && software && !process.env.VK_DRIVER_FILES ? { VK_DRIVER_FILES: software } : {};
   return {
     folder,
     env,
-    said: stdout,
+    said,
     program: (name) => {
       const file = path.join(folder, `${name.replaceAll('/', '.')}.cjs`);
       writeFileSync(file, `require(${JSON.stringify(path.join(root, 'dist', 'test', `${name}.js`))});\n`);

@@ -6,6 +6,9 @@ import { addressOf, withScratch } from '../../../src/tensorflow/backends/simd/he
 import type { WasmBackend } from '../../../src/tensorflow/backends/wasm_kernel';
 import { transposeMatrices } from '../../../src/tensorflow/backends/wasm_transpose';
 
+// The stock module: its memory is its own.
+process.env.TSRUN_THREADS_PER_PROCESS = '1';
+
 const PAGE_BYTES = 65_536;
 
 /** A backend of a memory alone, as the threaded module has it. */

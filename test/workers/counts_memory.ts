@@ -1,6 +1,6 @@
 /**
- * Trains and prints tensors and resident memory after a tenth of the steps and at the end, as one line of JSON a rank: `counts_memory.js HOW [STEPS]`. HOW: `distributed`, or `plain` for the same
- * training by the optimizer alone, both of the small network; `study`: of the study's, 32 images a step.
+ * Trains and prints tensors and resident memory, as one line of JSON a rank: `counts_memory.js NETWORK EARLY STEPS` looks after EARLY steps and after STEPS. NETWORK: `small`, or
+ * `study`, the study's with 32 images a step.
  */
 import { setTimeout } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs';
@@ -12,15 +12,14 @@ import { smallNetwork, trainStep } from '../helpers/small_network';
 const PAGES_GIVEN_BACK_MS = 500;
 
 async function main(): Promise<void> {
-  const [, , how, steps = '1000'] = process.argv;
-  const isPlain = how === 'plain';
-  if (!isPlain) hvd.init();
-  const [rank, size] = isPlain ? [0, 1] : [hvd.rank(), hvd.size()];
+  const [, , network, earlyStep, lastStep] = process.argv;
+  hvd.init();
+  const [rank, size] = [hvd.rank(), hvd.size()];
   await hvd.selectBackend();
-  const isStudy = how === 'study';
+  const isStudy = network === 'study';
   const model = isStudy ? cifarNetwork(1) : smallNetwork(1);
   const step = isStudy ? studyStep(model, rank) : (n: number) => trainStep(model, (n * size + rank) * 4, 4);
-  model.compile({ optimizer: isPlain ? 'adam' : hvd.DistributedOptimizer('adam'), loss: 'categoricalCrossentropy' });
+  model.compile({ optimizer: hvd.DistributedOptimizer('adam'), loss: 'categoricalCrossentropy' });
   const look = async (): Promise<{ tensors: number; buffers: number; rssBytes: number }> => {
     const { numTensors: tensors, numDataBuffers: buffers } = tf.memory();
     // Garbage is not growth, nor are the 12 MiB of its pages that a thread of V8's gives back only after the collection.
@@ -29,9 +28,9 @@ async function main(): Promise<void> {
     return { tensors, buffers, rssBytes: process.memoryUsage.rss() };
   };
   let early = await look();
-  for (let n = 1; n <= Number(steps); n += 1) {
+  for (let n = 1; n <= Number(lastStep); n += 1) {
     await step(n);
-    if (n === Number(steps) / 10) early = await look();
+    if (n === Number(earlyStep)) early = await look();
   }
   console.log(JSON.stringify({ rank, early, late: await look() }));
 }

@@ -26,6 +26,7 @@ import {
 import { hasMultipliedBetaPowers, restoreBetaPowers, setLearningRate, setMomentum } from './optimizer_state';
 import { findsSlotsByName } from './optimizers/rule';
 import { type StepTimes, stepTimes } from './step_times';
+import { releasing } from './tape';
 import { prepareOptimizers } from './train';
 
 export type { DistributedOptimizerOptions, PartialDistributedOptimizerOptions };
@@ -102,7 +103,7 @@ function wrapperClass(tfjs: Tf): Wrapper {
 
     override computeGradients(f: () => tf.Scalar, variables?: tf.Variable[]) {
       prepareBackend(tfjs);
-      return sayingWhatLacksMemory(tfjs, () => super.computeGradients(f, variables));
+      return sayingWhatLacksMemory(tfjs, () => super.computeGradients(releasing(tfjs, f), variables));
     }
 
     /** Nobody can look at the gradients in between, so they may leave while others are still being computed. */

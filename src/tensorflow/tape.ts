@@ -1,5 +1,5 @@
 /**
- * Tells when the gradient of each variable is final, while backpropagation still goes on. Main thread.
+ * Tells when the gradient of each variable is final, while backpropagation still goes on, and gives memory back as it goes. Main thread.
  *
  * TensorFlow.js records the forward pass on a tape and walks it backwards when the loss is known; it has no hook in between. But the tape lies open until then
  * (`engine().state.activeTape`): in front of the first use of each variable an identity is put on it, and all uses read the identity. Walking backwards, the identity is reached when every use
@@ -18,7 +18,7 @@ interface TapeNode {
   inputs: Record<string, TensorId>;
   readonly outputs: readonly TensorId[];
   readonly saved: readonly tf.Tensor[];
-  readonly gradient?: (dys: readonly tf.Tensor[]) => Record<string, () => tf.Tensor>;
+  gradient?: (dys: readonly tf.Tensor[]) => Record<string, () => tf.Tensor>;
 }
 interface EngineState {
   activeTape: TapeNode[] | null;
@@ -83,6 +83,43 @@ function withIdentities(
   return result;
 }
 
+/**
+ * The function to differentiate in place of `f`: what a node of the tape has kept for its gradient, and the gradients that arrive at it, are given back when the walk has left it. TensorFlow.js keeps
+ * all of both until the walk is over, twice what the forward pass made. Inside other gradients it is `f` itself: the outer ones go over the same nodes again.
+ */
+export function releasing<Y extends tf.Tensor>(tfjs: Tf, f: () => Y): () => Y {
+  const { state } = tfjs.engine() as unknown as { state: EngineState };
+  return () => {
+    const loss = f();
+    if (!state.activeTape || state.gradientDepth !== 1) return loss;
+    /** Of the node that the walk was at last. */
+    let left: Iterable<tf.Tensor> = [];
+    for (const node of state.activeTape) {
+      const { gradient, saved } = node;
+      if (!gradient) continue;
+      node.gradient = (dys) => {
+        for (const tensor of left) tensor.dispose();
+        // Of an output that nothing depends on there is none.
+        const mine = new Set([...dys, ...saved].filter((tensor) => tensor));
+        left = mine;
+        const gradients = gradient(dys);
+        return Object.fromEntries(
+          Object.entries(gradients).map(([name, compute]) => {
+            const computed = (): tf.Tensor => {
+              const result = compute();
+              // A gradient may pass on what arrived, or was kept, as it is.
+              mine.delete(result);
+              return result;
+            };
+            return [name, computed];
+          }),
+        );
+      };
+    }
+    return loss;
+  };
+}
+
 /** What tf.variableGrads says of it; here only when it is true of all ranks. */
 export const NO_CONNECTION =
   'The loss reaches none of the variables, on any rank. The operations that use variables must be inside the function that is given to minimize() or variableGrads().';
@@ -100,7 +137,7 @@ export function localGradients(
   const trainable = all.filter((variable) => variable.trainable);
   if (trainable.length === 0)
     throw new UsageError(`None of the ${all.length} variables is trainable: there is nothing to differentiate for.`);
-  const { value, grads } = tfjs.engine().gradients(f, trainable, undefined, true);
+  const { value, grads } = tfjs.engine().gradients(releasing(tfjs, f), trainable, undefined, true);
   if (value.rank !== 0) {
     tfjs.dispose([value, ...grads]);
     throw new UsageError(`The loss is a scalar, but the function returned a tensor of rank ${value.rank}. Take its mean or sum.`);

@@ -13,6 +13,7 @@ import { prepareBackend } from './backends/prepare';
 import { GradientExchange } from './gradient_exchange';
 import { checkCopies, loadTf, type Tf } from './load';
 import { checkedOptions, type DistributedOptimizerOptions, type ExchangeSettings } from './optimizer_options';
+import { releasing } from './tape';
 
 const WHAT = 'variableGrads';
 /** By options; the one that was used last stands last. */
@@ -70,7 +71,7 @@ export function variableGrads(f: () => tf.Scalar, varList?: tf.Variable[], optio
   const exchange = exchangeFor(tfjs, settings);
   const { ranks } = exchange;
   prepareBackend(tfjs);
-  if (ranks < 2) return sayingWhatLacksMemory(tfjs, () => tfjs.variableGrads(f, varList)) as ValueAndGradients;
+  if (ranks < 2) return sayingWhatLacksMemory(tfjs, () => tfjs.variableGrads(releasing(tfjs, f), varList)) as ValueAndGradients;
   const variables = varList?.filter(({ trainable }) => trainable);
   const { value, reduced } = sayingWhatLacksMemory(tfjs, () => exchange.differentiate(f, variables, settings.overlap));
   const grads: Record<string, tf.Tensor> = {};

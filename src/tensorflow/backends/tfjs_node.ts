@@ -10,6 +10,7 @@ import { checkCopies, requireForUser, type Tf } from '../load';
 import { type Backend, type Share, use } from './backend';
 import { countGpus, driverProblem, visibleGpu } from './gpu';
 import { shimNodeUtil } from './node_shim';
+import { bulkReader } from './tfjs_node_read';
 
 const REGISTERED_AS = 'tensorflow';
 
@@ -42,11 +43,13 @@ export const tfjsNodeGpu: Backend = {
     const { CUDA_VISIBLE_DEVICES: visible } = environment();
     const gpu = visibleGpu({ visible, count: countGpus() }, share);
     if (gpu !== undefined) setEnvironment({ CUDA_VISIBLE_DEVICES: gpu });
-    const { isUsingGpuDevice, binding } = await load(tfjs, '@tensorflow/tfjs-node-gpu', share);
+    const backend = await load(tfjs, '@tensorflow/tfjs-node-gpu', share);
+    const { isUsingGpuDevice, binding } = backend;
     if (!isUsingGpuDevice)
       throw new BackendError(
         'TensorFlow found no GPU that it can use: its lines above name the library that is missing, or the driver that is too old',
       );
+    Object.assign(backend, bulkReader(tfjs));
     return `GPU ${gpu ?? visible ?? '0'} (TensorFlow ${binding.TF_Version}, CUDA)`;
   },
 };

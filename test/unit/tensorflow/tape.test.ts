@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import t, { type Test } from 'tap';
 import { selectBackend } from '../../../src/index';
-import { watched } from '../../../src/tensorflow/tape';
+import { releasing, watched } from '../../../src/tensorflow/tape';
 
 t.before(async () => {
   await selectBackend('wasm');
@@ -182,4 +182,67 @@ t.test('custom gradients, and a loss that throws', async (t) => {
     t,
     gradients(() => w.square().sum() as tf.Scalar, [w]),
   );
+});
+
+t.test('what a node has kept, and the gradients that arrive at it, are given back as the walk goes on', async (t) => {
+  const weights = Array.from({ length: 8 }, (_, i) => tf.variable(tf.randomUniform([64, 64], -0.2, 0.2, 'float32', i + 1)));
+  const x = tf.randomUniform([256, 64], -1, 1, 'float32', 9);
+  const f = (): tf.Scalar => {
+    let y: tf.Tensor = x;
+    for (const w of weights) y = tf.relu(tf.matMul(y as tf.Tensor2D, w as tf.Tensor2D));
+    return tf.mean(tf.square(y)).asScalar();
+  };
+  const bytesAt = (differentiate: (f: () => tf.Scalar) => () => tf.Scalar): { bytes: number[]; gradients: Float32Array[] } => {
+    const bytes: number[] = [];
+    const { value, grads } = tf.variableGrads(differentiate(watched(tf, f, weights, () => bytes.push(tf.memory().numBytes))), weights);
+    const gradients = weights.map(({ name }) => grads[name]!.dataSync().slice() as Float32Array);
+    tf.dispose([value, grads]);
+    return { bytes, gradients };
+  };
+  const before = tf.memory();
+  const plain = bytesAt((f) => f);
+  const released = bytesAt((f) => releasing(tf, f));
+  t.same(released.gradients, plain.gradients);
+  t.ok(plain.bytes.at(-1)! > plain.bytes[0]!, 'without, memory grows to the end');
+  const activation = 256 * 64 * 4;
+  // Per layer the product's and the activation's values, and their gradients.
+  t.ok(released.bytes.at(-1)! < plain.bytes.at(-1)! - 20 * activation, `${released.bytes} against ${plain.bytes} bytes`);
+  t.equal(tf.memory().numTensors, before.numTensors);
+  t.equal(tf.memory().numBytes, before.numBytes);
+  x.dispose();
+});
+
+t.test('a gradient that passes on what arrived, or was kept, as it is', async (t) => {
+  const w = tf.variable(tf.tensor1d([1, 2, 3]));
+  const same = tf.customGrad((...args: unknown[]) => {
+    const [a, save] = args as [tf.Tensor, (tensors: tf.Tensor[]) => void];
+    save([a]);
+    return { value: tf.mul(a, 1), gradFunc: (dy: tf.Tensor) => dy };
+  });
+  const kept = tf.customGrad((...args: unknown[]) => {
+    const [a, save] = args as [tf.Tensor, (tensors: tf.Tensor[]) => void];
+    save([a]);
+    return { value: tf.square(a), gradFunc: (_: tf.Tensor, saved: tf.Tensor[]) => saved[0]! };
+  });
+  const f = (): tf.Scalar => tf.sum(tf.add(same(same(w)), tf.add(kept(w), kept(tf.mul(w, 2))))).asScalar();
+  const plain = tf.variableGrads(f, [w]);
+  const expected = plain.grads[w.name]!.dataSync().slice();
+  const before = tf.memory().numTensors;
+  const { value, grads } = tf.variableGrads(releasing(tf, f), [w]);
+  t.same(grads[w.name]!.dataSync(), expected);
+  tf.dispose([value, grads]);
+  t.equal(tf.memory().numTensors, before);
+  tf.dispose([plain.value, plain.grads]);
+});
+
+t.test('inside other gradients all is kept', async (t) => {
+  const w = tf.variable(tf.scalar(3));
+  const outer = tf.variableGrads(
+    () =>
+      tf
+        .grads((x: tf.Tensor) => releasing(tf, () => tf.mul(tf.mul(x, x), x))())([w])[0]!
+        .asScalar(),
+    [w],
+  );
+  t.equal(outer.grads[w.name]!.dataSync()[0], 18);
 });

@@ -7,7 +7,7 @@
  * it does weights; here tiles of both are laid out in panels as they are read, and the sums stay in registers (simd/products_source.ts). Threads take panels of dy: each lays out the tiles of x for itself.
  */
 import { infoOf } from './conv_info';
-import { filterGradient, filterScratch, filterUnits } from './simd/filter_gradient';
+import { filterScratch, filterUnits } from './simd/filter_gradient';
 import { addressOf, withScratch } from './simd/heap';
 import { divide, threadsOf } from './simd/thread_pool';
 import type { Kernel, KernelMaker, TensorInfo } from './wasm_kernel';

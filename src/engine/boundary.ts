@@ -176,6 +176,7 @@ export class EventRing {
 
 /** About as many as fit into the time that it takes to wake a thread. */
 const LOOKS = 5_000;
+const TURN_MS = 1_000;
 const ROUND = 0;
 const OPEN = 1;
 const FAILED = 2;
@@ -202,16 +203,16 @@ export class WorkBoard {
     Atomics.add(this.cells, ROUND, 1);
     Atomics.notify(this.cells, ROUND);
   }
-  /** Main thread: blocks until all helpers are done, at most so long. @returns whether they are */
+  /** Main thread: blocks until all helpers are done, at most about so long. @returns whether they are */
   awaitDone(timeoutMs: number): boolean {
     for (let look = 0; look < LOOKS; look += 1) if (Atomics.load(this.cells, OPEN) === 0) return true;
-    const until = performance.now() + timeoutMs;
-    for (let open = Atomics.load(this.cells, OPEN); open > 0; open = Atomics.load(this.cells, OPEN)) {
-      const left = until - performance.now();
-      if (left <= 0) return false;
-      Atomics.wait(this.cells, OPEN, open, left);
+    // Turns are counted, not time: while a job is stopped (Ctrl-Z) only the clock goes on.
+    for (let turn = 0; turn < timeoutMs / TURN_MS; turn += 1) {
+      const open = Atomics.load(this.cells, OPEN);
+      if (open === 0) return true;
+      Atomics.wait(this.cells, OPEN, open, TURN_MS);
     }
-    return true;
+    return Atomics.load(this.cells, OPEN) === 0;
   }
   /** Main thread: whether a helper has ever failed. */
   get hasFailed(): boolean {

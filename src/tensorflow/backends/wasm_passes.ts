@@ -5,11 +5,30 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { elemsOf } from '../../dtype';
 import type { Tf } from '../load';
-import { addressOf, withScratch } from './simd/heap';
-import { columnUnits, elemUnits } from './simd/passes';
-import { DOUBLE_BYTES } from './simd/passes_source';
+import { addressOf, type HeapFunctions, heapFunctions, withScratch } from './simd/heap';
+import { DOUBLE_BYTES, type PassName, passSources } from './simd/passes_source';
+import { isReluDivided, reluUnits } from './simd/relu_gradient';
 import { divide } from './simd/thread_pool';
 import type { Kernel, KernelMaker, TensorInfo, WasmBackend } from './wasm_kernel';
+
+const functionsOf = heapFunctions<PassName>(passSources);
+
+/** Has `add` add to zeros in float64, as many as each output has elements; the outputs get them, divided. */
+function accumulate(
+  backend: WasmBackend,
+  outputs: readonly TensorInfo[],
+  divisor: number,
+  add: (functions: HeapFunctions<PassName>, sums: number[]) => void,
+): void {
+  const functions = functionsOf(backend);
+  const elems = outputs.map(({ shape }) => elemsOf(shape));
+  const bytes = elems.map((count) => count * DOUBLE_BYTES);
+  withScratch(backend, bytes, (sums) => {
+    for (const [i, at] of sums.entries()) functions.clear(at, bytes[i]!);
+    add(functions, sums);
+    for (const [i, at] of sums.entries()) functions.storeSums(addressOf(backend, outputs[i]!), at, elems[i]!, divisor);
+  });
+}
 
 /** Over leading axes in one pass; the stock kernels transpose all of x first. Other axes stay with them. */
 const overLeadingAxes =
@@ -25,11 +44,7 @@ const overLeadingAxes =
       const columns = elemsOf(kept);
       const rows = elemsOf(x.shape) / columns;
       const output = backend.makeOutput(call.attrs.keepDims ? [...axes.map(() => 1), ...kept] : kept, 'float32');
-      const divisor = isMean ? rows : 1;
-      withScratch(backend, [columns * DOUBLE_BYTES], ([sums]) => {
-        const [to, from] = [addressOf(backend, output), addressOf(backend, x)];
-        divide(backend, 'sumRows', columnUnits(rows, columns), { output: to, sums: sums!, x: from, rows, columns, divisor });
-      });
+      accumulate(backend, [output], isMean ? rows : 1, ({ sumRows }, [sums]) => sumRows(sums!, addressOf(backend, x), rows, columns));
       return output;
     };
   };
@@ -41,14 +56,11 @@ export const batchNormSums: KernelMaker = (): Kernel => {
   return ({ inputs, backend }) => {
     const { x, dy, mean } = inputs as { x: tf.Tensor; dy: tf.Tensor; mean: tf.Tensor };
     const columns = elemsOf(mean.shape);
-    const rows = elemsOf(x.shape) / columns;
     const outputs = [backend.makeOutput(mean.shape, 'float32'), backend.makeOutput(mean.shape, 'float32')];
-    const bytes = columns * DOUBLE_BYTES;
-    withScratch(backend, [bytes, bytes], ([offsets, scales]) => {
-      const [offsetOutput, scaleOutput, dyAt, xAt, means] = [...outputs, dy, x, mean].map((one) => addressOf(backend, one)) as number[];
-      const words = { offsetOutput, scaleOutput, offsets, scales, dy: dyAt, x: xAt, means, rows, columns };
-      divide(backend, 'batchNormSums', columnUnits(rows, columns), words as never);
-    });
+    const [dyAt, xAt, meanAt] = [dy, x, mean].map((one) => addressOf(backend, one)) as [number, number, number];
+    accumulate(backend, outputs, 1, (functions, [offsets, scales]) =>
+      functions.batchNormSums(offsets!, scales!, dyAt, xAt, meanAt, elemsOf(x.shape) / columns, columns),
+    );
     return outputs;
   };
 };
@@ -60,7 +72,7 @@ export const reluGradient: KernelMaker = (): Kernel => {
     const output = backend.makeOutput(x.shape, 'float32');
     const elems = elemsOf(x.shape);
     const [dxAt, dyAt, xAt] = [output, dy, x].map((one) => addressOf(backend, one)) as [number, number, number];
-    divide(backend, 'reluGradient', elemUnits(elems), { dx: dxAt, dy: dyAt, x: xAt, elems });
+    divide(backend, 'reluGradient', reluUnits(elems), { dx: dxAt, dy: dyAt, x: xAt, elems }, isReluDivided(elems));
     return output;
   };
 };

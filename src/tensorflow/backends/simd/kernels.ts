@@ -1,9 +1,10 @@
 /** The kernels that threads divide among themselves, by name. Pure. */
 import { filterGradient } from './filter_gradient';
-import { batchNormSums, reluGradient, sumRows } from './passes';
 import { maxPoolGradient } from './pool_gradient';
+import { reluGradient } from './relu_gradient';
+import { transposedProduct } from './transposed_product';
 
-export const dividedKernels = { filterGradient, maxPoolGradient, sumRows, batchNormSums, reluGradient } as const;
+export const dividedKernels = { filterGradient, maxPoolGradient, reluGradient, transposedProduct } as const;
 export type DividedName = keyof typeof dividedKernels;
 /** In the order of their numbers. */
 export const dividedNames = Object.keys(dividedKernels) as DividedName[];

@@ -22,8 +22,6 @@ const VECTOR_BYTES = 16;
 
 export type PassName = 'clear' | 'sumRows' | 'batchNormSums' | 'storeSums' | 'reluGradient';
 
-const add = (local: number, other: number): Code => [get(local), get(other), op('i32.add'), set(local)];
-
 /** sums[address] += the four floats of `vector`, as two pairs of doubles. */
 const addFour = (sums: number, vector: number): Code =>
   [0, 1].map((half) => [
@@ -41,10 +39,10 @@ const inFours = (count: number, four: Code, one: Code): Code => [
   whileLoop(get(count), [one, increase(count, -1)]),
 ];
 
-/** float64 sums[columns] += Σ_rows x[row, column], `skip` bytes between rows. */
+/** float64 sums[columns] += Σ_rows x[row, column] */
 const sumRows: FunctionSource = defineFunction(
   'sumRows',
-  { sums: 'i32', x: 'i32', rows: 'i32', columns: 'i32', skip: 'i32' },
+  { sums: 'i32', x: 'i32', rows: 'i32', columns: 'i32' },
   { sum: 'i32', column: 'i32', vector: 'v128' },
   (v) =>
     whileLoop(get(v.rows), [
@@ -57,14 +55,14 @@ const sumRows: FunctionSource = defineFunction(
         ],
         [addOne(v.sum, [get(v.x), access('f32.load')]), increase(v.x, FLOAT_BYTES), increase(v.sum, DOUBLE_BYTES)],
       ),
-      [add(v.x, v.skip), increase(v.rows, -1)],
+      increase(v.rows, -1),
     ]),
 );
 
-/** float64 offsets[columns] += Σ_rows dy, scales[columns] += Σ_rows dy · (x − mean), `skip` bytes between rows. */
+/** float64 offsets[columns] += Σ_rows dy, scales[columns] += Σ_rows dy · (x − mean) */
 const batchNormSums: FunctionSource = defineFunction(
   'batchNormSums',
-  { offsets: 'i32', scales: 'i32', dy: 'i32', x: 'i32', means: 'i32', rows: 'i32', columns: 'i32', skip: 'i32' },
+  { offsets: 'i32', scales: 'i32', dy: 'i32', x: 'i32', means: 'i32', rows: 'i32', columns: 'i32' },
   { offset: 'i32', scale: 'i32', mean: 'i32', column: 'i32', vector: 'v128', product: 'v128' },
   (v) => {
     const move = (elems: number): Code => [
@@ -98,7 +96,7 @@ const batchNormSums: FunctionSource = defineFunction(
           move(1),
         ],
       ),
-      [add(v.dy, v.skip), add(v.x, v.skip), increase(v.rows, -1)],
+      increase(v.rows, -1),
     ]);
   },
 );

@@ -102,10 +102,16 @@ const functionsOf = Object.fromEntries(
   Object.entries(dividedKernels).map(([name, { sources }]) => [name, heapFunctions<string>(sources)]),
 ) as Record<DividedName, (backend: WasmBackend) => HeapFunctions<string>>;
 
-/** Has the threads of a backend compute the kernel, or, without others or with one unit, this one alone. */
-export function divide<Name extends DividedName>(backend: WasmBackend, name: Name, units: number, words: WordsOf<Name>): void {
+/** Has the threads of a backend compute the kernel, or, where there are no others or it is not worth waking them, this one alone. */
+export function divide<Name extends DividedName>(
+  backend: WasmBackend,
+  name: Name,
+  units: number,
+  words: WordsOf<Name>,
+  isWorthWaking = units > 1,
+): void {
   const functions = functionsOf[name](backend);
   const pool = pools.get(backend);
-  if (pool && units > 1) pool.run(name, functions, units, words);
+  if (pool && isWorthWaking) pool.run(name, functions, units, words);
   else (dividedKernels[name] as DividedKernel).run(functions, words, { first: 0, past: units, part: 0 });
 }

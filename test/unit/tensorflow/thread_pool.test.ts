@@ -129,6 +129,15 @@ t.test('what fails on a helper, and what on the main thread, is told there', asy
   t.throws(() => fail(own.backend, half), { name: 'RuntimeError' });
 });
 
+t.test('a pool that cannot start says why', async (t) => {
+  const memory = new WebAssembly.Memory({ initial: 1 } as never);
+  await t.rejects(
+    ThreadPool.start(memory, 3),
+    { code: 'ERR_HVD_BACKEND', message: /could not be cloned/ },
+    'a memory that cannot be shared',
+  );
+});
+
 t.test('a round that nobody works at: the wait ends', async (t) => {
   const board = new WorkBoard();
   board.post(1, [7]);

@@ -4,6 +4,7 @@
  *
  * Invariants: a backend without a pool computes all by itself; a helper keeps no process alive, runs no loader or option of the user's, and needs no file but this package's.
  */
+import { once } from 'node:events';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { environment } from '../../../config';
@@ -20,45 +21,36 @@ const START_LIMIT_MS = 30_000;
 const WAIT_LIMIT_MS = 120_000;
 
 export class ThreadPool {
-  private readonly board = new WorkBoard();
-  private readonly helpers: Worker[];
-  private late?: BackendError;
+  private broken?: BackendError;
 
   private constructor(
-    memory: WebAssembly.Memory,
+    private readonly board: WorkBoard,
+    private readonly helpers: readonly Worker[],
     readonly threads: number,
   ) {
-    this.helpers = Array.from({ length: threads - 1 }, (_, i) => {
-      const workerData: HelperData = { memory, board: this.board.shared, part: i + 1, threads };
-      return new Worker(path.join(__dirname, 'pool_thread.js'), {
-        name: `khorovod wasm ${i + 1}`,
-        workerData,
-        execArgv: [],
-        env: { ...environment(), NODE_OPTIONS: '' },
+    for (const helper of helpers) {
+      helper.unref();
+      helper.on('error', ({ message }) => {
+        this.broken ??= new BackendError(`A thread of the wasm backend has ended: ${message}. Start the program again.`);
       });
-    });
+    }
   }
 
-  /** @throws BackendError why there is none */
+  /** @throws BackendError why there is none; then no thread is left */
   static async start(memory: WebAssembly.Memory, threads: number): Promise<ThreadPool> {
-    const pool = new ThreadPool(memory, threads);
+    const board = new WorkBoard();
+    const helpers: Worker[] = [];
     let timer: NodeJS.Timeout | undefined;
     try {
-      const ready = pool.helpers.map(
-        (helper) =>
-          new Promise((resolve, reject) => {
-            helper.once('message', resolve);
-            helper.once('error', reject);
-          }),
-      );
+      for (let part = 1; part < threads; part += 1) helpers.push(startHelper({ memory, board: board.shared, part, threads }));
       const limit = new Promise((_, reject) => {
         timer = setTimeout(() => reject(new Error(`the threads did not start within ${START_LIMIT_MS / 1000} s`)), START_LIMIT_MS);
       });
-      await Promise.race([Promise.all(ready), limit]);
-      for (const helper of pool.helpers) helper.unref();
-      return pool;
+      // Rejects with what a helper throws.
+      await Promise.race([Promise.all(helpers.map((helper) => once(helper, 'message'))), limit]);
+      return new ThreadPool(board, helpers, threads);
     } catch (error) {
-      pool.end();
+      for (const helper of helpers) void helper.terminate();
       throw new BackendError(String((error as Partial<Error> | null)?.message ?? error), { cause: error });
     } finally {
       clearTimeout(timer);
@@ -71,7 +63,7 @@ export class ThreadPool {
 
   /** @throws BackendError a helper does not answer, now or in an earlier call @throws BugError one has failed */
   run(name: DividedName, functions: HeapFunctions<string>, units: number, words: Readonly<Record<string, number>>): void {
-    if (this.late) throw this.late;
+    if (this.broken) throw this.broken;
     const kernel = dividedKernels[name] as DividedKernel;
     this.board.post(this.helpers.length, [dividedNames.indexOf(name), units, ...kernel.words.map((word) => words[word]!)]);
     let failure: unknown;
@@ -82,14 +74,23 @@ export class ThreadPool {
     }
     // Whatever happened here: afterwards the memory that they work in is another's.
     if (!this.board.awaitDone(WAIT_LIMIT_MS)) {
-      this.late = new BackendError(
+      this.broken = new BackendError(
         `A thread of the wasm backend did not do its part of ${name} within ${WAIT_LIMIT_MS / 1000} s. Where other programs keep the processors busy, train on one thread (--threads-per-process 1).`,
       );
-      throw this.late;
+      throw this.broken;
     }
     if (failure) throw failure;
     if (this.board.hasFailed) throw new BugError(`A thread failed at its part of ${name}. Please report it.`);
   }
+}
+
+function startHelper(workerData: HelperData): Worker {
+  return new Worker(path.join(__dirname, 'pool_thread.js'), {
+    name: `khorovod wasm ${workerData.part}`,
+    workerData,
+    execArgv: [],
+    env: { ...environment(), NODE_OPTIONS: '' },
+  });
 }
 
 const pools = new WeakMap<WasmBackend, ThreadPool>();

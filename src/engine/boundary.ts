@@ -1,5 +1,5 @@
 /**
- * The boundary between the main thread and the communication thread: which shared words there are, and every `Atomics` call of the package.
+ * The boundary between the main thread and the communication thread: which shared words there are, and every `Atomics` call of the package (those of the threads that compute beside the main one, too).
  *
  * | word | name | written by | meaning |
  * | --- | --- | --- | --- |
@@ -171,5 +171,66 @@ export class EventRing {
   /** Communication thread: how many were lost since the last time. */
   takeLost(): number {
     return Atomics.exchange(this.counts, LOST, 0);
+  }
+}
+
+/** About as many as fit into the time that it takes to wake a thread. */
+const LOOKS = 5_000;
+const TURN_MS = 1_000;
+const ROUND = 0;
+const OPEN = 1;
+const FAILED = 2;
+const FIRST_WORD = 16;
+const BOARD_WORDS = 64;
+
+/**
+ * Rounds of work that the main thread divides among itself and helpers: what is to be done as words, and the count of the helpers that are not yet done with it. Every helper takes part in every round,
+ * if with nothing: so none reads the words of one while the next is written. Order: first the words and the count, then the round, then notify.
+ */
+export class WorkBoard {
+  private readonly cells: Int32Array;
+
+  /** Without an argument: made by the main thread; with the memory of a board: a helper's side of it. */
+  constructor(readonly shared = new SharedArrayBuffer(4 * (FIRST_WORD + BOARD_WORDS))) {
+    this.cells = new Int32Array(shared);
+  }
+
+  /** Main thread; the round before is done. */
+  post(helpers: number, words: readonly number[]): void {
+    if (words.length > BOARD_WORDS) throw new BugError(`${words.length} words of work. Please report it.`);
+    this.cells.set(words, FIRST_WORD);
+    this.cells[OPEN] = helpers;
+    Atomics.add(this.cells, ROUND, 1);
+    Atomics.notify(this.cells, ROUND);
+  }
+  /** Main thread: blocks until all helpers are done, at most about so long. @returns whether they are */
+  awaitDone(timeoutMs: number): boolean {
+    for (let look = 0; look < LOOKS; look += 1) if (Atomics.load(this.cells, OPEN) === 0) return true;
+    // Turns are counted, not time: while a job is stopped (Ctrl-Z) only the clock goes on.
+    for (let turn = 0; turn < timeoutMs / TURN_MS; turn += 1) {
+      const open = Atomics.load(this.cells, OPEN);
+      if (open === 0) return true;
+      Atomics.wait(this.cells, OPEN, open, TURN_MS);
+    }
+    return Atomics.load(this.cells, OPEN) === 0;
+  }
+  /** Main thread: whether a helper has ever failed. */
+  get hasFailed(): boolean {
+    return Atomics.load(this.cells, FAILED) === 1;
+  }
+
+  /** Helper: blocks until there is another round than that one, for ever: the thread is ended from outside. @returns its number */
+  awaitRound(seen: number): number {
+    Atomics.wait(this.cells, ROUND, seen);
+    return Atomics.load(this.cells, ROUND);
+  }
+  /** Helper, during a round. */
+  word(index: number): number {
+    return this.cells[FIRST_WORD + index]!;
+  }
+  /** Helper: is done with the round. */
+  finish(isFailed: boolean): void {
+    if (isFailed) Atomics.store(this.cells, FAILED, 1);
+    if (Atomics.sub(this.cells, OPEN, 1) === 1) Atomics.notify(this.cells, OPEN);
   }
 }

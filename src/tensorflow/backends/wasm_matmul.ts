@@ -9,6 +9,8 @@ import { elemsOf } from '../../dtype';
 import type { Tf } from '../load';
 import { addressOf, heapFunctions } from './simd/heap';
 import { type MatMulName, matMulSources } from './simd/matmul_source';
+import { divide } from './simd/thread_pool';
+import { isProductDivided, productUnits } from './simd/transposed_product';
 import { type Kernel, type KernelCall, type KernelMaker, type TensorInfo, tensorOf, type WasmBackend } from './wasm_kernel';
 
 const FLOAT_BYTES = 4;
@@ -42,18 +44,15 @@ export function smallProductOf(
 
 function multiply(backend: WasmBackend, product: Product, a: TensorInfo, b: TensorInfo, output: TensorInfo): void {
   const { transposeB, rows, depth, columns } = product;
-  const functions = functionsOf(backend);
   const [aAt, bAt, cAt] = [a, b, output].map((one) => addressOf(backend, one)) as [number, number, number];
-  const rowBytes = columns * FLOAT_BYTES;
-  const depthBytes = depth * FLOAT_BYTES;
   if (transposeB) {
-    for (let column = 0; column < columns; ) {
-      const dot = columns - column >= 4 ? functions.dotFourRows : functions.dotRow;
-      dot(cAt + column * FLOAT_BYTES, rowBytes, aAt, depthBytes, bAt + column * depthBytes, depthBytes, rows, depth);
-      column += dot === functions.dotFourRows ? 4 : 1;
-    }
+    const words = { c: cAt, a: aAt, b: bAt, rows, depth, columns };
+    divide(backend, 'transposedProduct', productUnits(columns), words, isProductDivided(rows, depth, columns));
     return;
   }
+  const functions = functionsOf(backend);
+  const rowBytes = columns * FLOAT_BYTES;
+  const depthBytes = depth * FLOAT_BYTES;
   functions.clear(cAt, rows * rowBytes);
   for (let first = 0; first < columns; first += BLOCK_COLUMNS) {
     const [offset, width] = [first * FLOAT_BYTES, Math.min(BLOCK_COLUMNS, columns - first)];

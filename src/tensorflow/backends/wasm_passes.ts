@@ -7,6 +7,8 @@ import { elemsOf } from '../../dtype';
 import type { Tf } from '../load';
 import { addressOf, type HeapFunctions, heapFunctions, withScratch } from './simd/heap';
 import { DOUBLE_BYTES, type PassName, passSources } from './simd/passes_source';
+import { isReluDivided, reluUnits } from './simd/relu_gradient';
+import { divide } from './simd/thread_pool';
 import type { Kernel, KernelMaker, TensorInfo, WasmBackend } from './wasm_kernel';
 
 const functionsOf = heapFunctions<PassName>(passSources);
@@ -68,8 +70,9 @@ export const reluGradient: KernelMaker = (): Kernel => {
   return ({ inputs, backend }) => {
     const { x, dy } = inputs as { x: tf.Tensor; dy: tf.Tensor };
     const output = backend.makeOutput(x.shape, 'float32');
-    const [to, dyAt, xAt] = [output, dy, x].map((one) => addressOf(backend, one)) as [number, number, number];
-    functionsOf(backend).reluGradient(to, dyAt, xAt, elemsOf(x.shape));
+    const elems = elemsOf(x.shape);
+    const [dxAt, dyAt, xAt] = [output, dy, x].map((one) => addressOf(backend, one)) as [number, number, number];
+    divide(backend, 'reluGradient', reluUnits(elems), { dx: dxAt, dy: dyAt, x: xAt, elems }, isReluDivided(elems));
     return output;
   };
 };

@@ -13,6 +13,7 @@ import { Worker } from 'node:worker_threads';
 import { environment } from '../../config';
 import { BackendError } from '../../errors';
 import { requireForUser, resolveForUser, type Tf } from '../load';
+import { ThreadPool, usePool } from './simd/thread_pool';
 import type { WasmBackend } from './wasm_kernel';
 
 /** More are not used by the module's own code. */
@@ -34,7 +35,8 @@ interface Module {
   cwrap(name: string, returns: 'number' | null, takes: readonly 'number'[]): unknown;
   /** What the package's backend calls. */
   tfjs?: object;
-  readonly PThread: { unusedWorkers: unknown[] };
+  readonly PThread: { unusedWorkers: unknown[]; terminateAllThreads(): void };
+  readonly wasmMemory: WebAssembly.Memory;
 }
 type Imports = Record<string, Record<string, unknown>>;
 type Receive = (instance: WebAssembly.Instance, module: WebAssembly.Module) => void;
@@ -60,13 +62,44 @@ function findFiles(): Files {
   return { factory, factoryFile, program: program.replace(/\n/g, '\\n'), binary };
 }
 
+interface Started {
+  readonly module: Module;
+  /** Ends with the module. */
+  readonly pool: ThreadPool;
+}
+
+/** The module and the threads of our own kernels, each as many. @throws BackendError why it cannot be */
+async function start(threads: number): Promise<Started> {
+  const module = await startModule(threads);
+  try {
+    const pool = await ThreadPool.start(module.wasmMemory, threads);
+    const dispose = module.cwrap('dispose', null, []) as () => void;
+    // What the package's backend calls, as the package makes it for its own modules.
+    module.tfjs = {
+      init: module.cwrap('init', null, []),
+      initWithThreadsCount: module.cwrap('init_with_threads_count', null, ['number']),
+      getThreadsCount: module.cwrap('get_threads_count', 'number', []),
+      registerTensor: module.cwrap('register_tensor', null, ['number', 'number', 'number']),
+      disposeData: module.cwrap('dispose_data', null, ['number']),
+      dispose: () => {
+        pool.end();
+        dispose();
+      },
+    };
+    return { module, pool };
+  } catch (error) {
+    module.PThread.terminateAllThreads();
+    throw error;
+  }
+}
+
 /** Starts the module, with Workers for `threads - 1`. @throws BackendError why it cannot be */
 async function startModule(threads: number): Promise<Module> {
   const { factory, factoryFile, program, binary } = findFiles();
   const workers: Worker[] = [];
   let timer: NodeJS.Timeout | undefined;
   try {
-    const module = await new Promise<Module>((resolve, reject) => {
+    return await new Promise<Module>((resolve, reject) => {
       timer = setTimeout(() => reject(new Error(`the threads did not start within ${START_LIMIT_MS / 1000} s`)), START_LIMIT_MS);
       let isStarting = true;
 
@@ -114,16 +147,6 @@ async function startModule(threads: number): Promise<Module> {
         resolve(started);
       }, reject);
     });
-    // As the package does for its own modules.
-    module.tfjs = {
-      init: module.cwrap('init', null, []),
-      initWithThreadsCount: module.cwrap('init_with_threads_count', null, ['number']),
-      getThreadsCount: module.cwrap('get_threads_count', 'number', []),
-      registerTensor: module.cwrap('register_tensor', null, ['number', 'number', 'number']),
-      disposeData: module.cwrap('dispose_data', null, ['number']),
-      dispose: module.cwrap('dispose', null, []),
-    };
-    return module;
   } catch (error) {
     for (const worker of workers) void worker.terminate();
     throw new BackendError(String((error as Partial<Error> | null)?.message ?? error), { cause: error });
@@ -160,13 +183,15 @@ export async function registerThreads(tfjs: Tf, wasm: WasmPackage, wanted: numbe
   const running = registry.wasm;
   if (running && wasm.getThreadsCount() === threads) return;
   if (running && running.numDataIds() > 0) throw new BackendError('tensors were made on it before selectBackend was called');
-  let ready: Module | undefined = await startModule(threads);
+  let ready: Started | undefined = await start(threads);
   // Again after `tf.engine().reset()`, which ends the backend and its module.
   const make = async (): Promise<never> => {
-    const module = ready ?? (await startModule(threads));
+    const { module, pool } = ready ?? (await start(threads));
     ready = undefined;
     wasm.setThreadsCount(threads);
-    return new wasm.BackendWasm(module) as never;
+    const backend = new wasm.BackendWasm(module);
+    usePool(backend, pool);
+    return backend as never;
   };
   const { priority } = registryFactory.wasm!;
   tfjs.removeBackend('wasm');

@@ -1,7 +1,7 @@
 /** What the wasm backend's training kernels decide from shapes alone, against counting. */
 import t from 'tap';
+import { tilingOf } from '../../../src/tensorflow/backends/simd/filter_gradient';
 import { phasesOf } from '../../../src/tensorflow/backends/wasm_conv';
-import { tilingOf } from '../../../src/tensorflow/backends/wasm_conv_filter';
 import { placesMeeting } from '../../../src/tensorflow/backends/wasm_depthwise';
 import { smallProductOf } from '../../../src/tensorflow/backends/wasm_matmul';
 import { matricesOf } from '../../../src/tensorflow/backends/wasm_transpose';

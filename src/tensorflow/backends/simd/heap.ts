@@ -1,5 +1,5 @@
 /**
- * Our own WebAssembly functions over the heap of the wasm backend: they take byte addresses of tensors and of scratch memory, which stay valid while the heap grows. Main thread.
+ * Our own WebAssembly functions over the heap of the wasm backend: they take byte addresses of tensors and of scratch memory, which stay valid while the heap grows. Main thread, and the helpers of the thread pool.
  *
  * Emscripten gives the heap away as an export of its module, or, with threads, as the shared memory that it was made over. A backend that is made anew has a heap, and so instances, of its own.
  */
@@ -19,6 +19,13 @@ function memoryOf({ wasm }: WasmBackend): WebAssembly.Memory {
   );
 }
 
+/** Of any thread: functions over that memory. */
+export function instantiate<Name extends string>(memory: WebAssembly.Memory, sources: readonly FunctionSource[]): HeapFunctions<Name> {
+  const isShared = !(memory.buffer instanceof ArrayBuffer);
+  const module = new WebAssembly.Module(emitModule(sources, isShared));
+  return new WebAssembly.Instance(module, { env: { memory } }).exports as HeapFunctions<Name>;
+}
+
 /** Functions over a backend's heap: compiled when first asked for, once a backend. */
 export function heapFunctions<Name extends string>(
   sources: () => readonly FunctionSource[],
@@ -27,10 +34,7 @@ export function heapFunctions<Name extends string>(
   return (backend) => {
     const made = instances.get(backend);
     if (made) return made;
-    const memory = memoryOf(backend);
-    const isShared = !(memory.buffer instanceof ArrayBuffer);
-    const module = new WebAssembly.Module(emitModule(sources(), isShared));
-    const functions = new WebAssembly.Instance(module, { env: { memory } }).exports as HeapFunctions<Name>;
+    const functions = instantiate<Name>(memoryOf(backend), sources());
     instances.set(backend, functions);
     return functions;
   };

@@ -14,12 +14,13 @@ import {
   v128Const,
   whileLoop,
 } from '../../../memory/emitter';
+import { clear } from './places_source';
 
 const FLOAT_BYTES = 4;
 const LANES = 4;
 const VECTOR_BYTES = 16;
 
-export type PoolName = 'maxPoolGradient';
+export type PoolName = 'clear' | 'maxPoolGradient';
 
 /**
  * dx[window's first maximum] += dy for each channel. `x` and `dx` point to the window's first place that lies in the image, `rows` and `columns` say how many do; a place is `placeBytes` long, and
@@ -88,4 +89,4 @@ const maxPoolGradient: FunctionSource = defineFunction(
   },
 );
 
-export const poolSources = (): FunctionSource[] => [maxPoolGradient];
+export const poolSources = (): FunctionSource[] => [clear, maxPoolGradient];

@@ -75,13 +75,13 @@ const addProducts: FunctionSource = defineFunction(
   },
 );
 
-/** places of `channels` floats → panels, `panelStep` bytes from one to the next; the last panel's missing channels are left as they are. */
+/** places of `channels` floats, `skip` bytes between them → panels, `panelStep` bytes from one to the next; the last panel's missing channels are left as they are. */
 function pack(name: ProductsName, lanes: number): FunctionSource {
   const bytes = lanes * FLOAT_BYTES;
   const vectors = Array.from({ length: lanes / 4 }, (_, i) => i * VECTOR_BYTES);
   return defineFunction(
     name,
-    { to: 'i32', panelStep: 'i32', from: 'i32', places: 'i32', channels: 'i32' },
+    { to: 'i32', panelStep: 'i32', from: 'i32', places: 'i32', channels: 'i32', skip: 'i32' },
     { panel: 'i32', channel: 'i32', into: 'i32' },
     (v) =>
       whileLoop(get(v.places), [
@@ -98,7 +98,7 @@ function pack(name: ProductsName, lanes: number): FunctionSource {
           [get(v.into), get(v.from), access('f32.load'), access('f32.store')],
           [increase(v.into, FLOAT_BYTES), increase(v.from, FLOAT_BYTES), increase(v.channel, -1)],
         ]),
-        [increase(v.to, bytes), increase(v.places, -1)],
+        [increase(v.to, bytes), add(v.from, v.skip), increase(v.places, -1)],
       ]),
   );
 }

@@ -41,7 +41,8 @@ fs.writeFileSync(
   `import * as tf from '@tensorflow/tfjs';
 import * as hvd from 'khorovod';
 hvd.init();
-await hvd.selectBackend();
+const { device } = await hvd.selectBackend();
+console.log('ON', device);
 const model = tf.sequential({ layers: [tf.layers.dense({ units: 1, inputShape: [4] })] });
 model.compile({ optimizer: hvd.DistributedOptimizer(tf.train.sgd(0.1)), loss: 'meanSquaredError' });
 hvd.broadcastVariables(model);
@@ -57,6 +58,12 @@ step(
   'npx',
   ['tsrun', '-np', '2', 'train.ts'],
   (out) => out.split('LOSS true').length === 3,
+);
+step(
+  'npx tsrun -np 1 --threads-per-process 2 train.ts: the threads find their programs',
+  'npx',
+  ['tsrun', '-np', '1', '--threads-per-process', '2', 'train.ts'],
+  (out) => out.includes('LOSS true') && out.includes('2 threads)'),
 );
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed ? 1 : 0);

@@ -3,15 +3,27 @@
  * there is one copy of it.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
 const root = path.join(__dirname, '..', '..', '..');
 const SOFTWARE = ['/usr/share/vulkan/icd.d/lvp_icd.json', '/usr/share/vulkan/icd.d/lvp_icd.x86_64.json'];
-const INSTALL_MS = 300_000;
+/** NVIDIA's libraries are 3.4 GB to download. */
+const INSTALL_MS = 580_000;
 
-export type InstalledBackend = 'webgpu' | 'tfjs-node';
+export type InstalledBackend = 'webgpu' | 'tfjs-node' | 'tfjs-node-gpu';
 
 export interface Project {
   readonly folder: string;
@@ -29,6 +41,7 @@ const install: Readonly<Record<InstalledBackend, readonly string[]>> = {
     ...['webgpu@0.6.2', '@tensorflow/tfjs-backend-webgpu@4.22.0'],
   ],
   'tfjs-node': [process.execPath, path.join(root, 'dist', 'launcher', 'tsrun.js'), 'install-tfjs-node'],
+  'tfjs-node-gpu': [process.execPath, path.join(root, 'dist', 'launcher', 'tsrun.js'), 'install-tfjs-node', '--gpu'],
 };
 
 /** @returns why there is none, or the project; its folder is removed when this process ends */
@@ -62,6 +75,19 @@ export function makeProject(...backends: InstalledBackend[]): Project | string {
       return file;
     },
   };
+}
+
+/** tfjs-node-gpu as far as a machine without a GPU can have it, in a project that has tfjs-node: that package under the other name, with the same addon and library. */
+export function addGpuPackage({ folder }: Project): void {
+  const [cpu, gpu] = ['tfjs-node', 'tfjs-node-gpu'].map((name) => path.join(folder, 'node_modules', '@tensorflow', name)) as [
+    string,
+    string,
+  ];
+  mkdirSync(gpu);
+  cpSync(path.join(cpu, 'dist'), path.join(gpu, 'dist'), { recursive: true });
+  for (const name of ['deps', 'lib']) symlinkSync(path.join(cpu, name), path.join(gpu, name));
+  const described = JSON.parse(readFileSync(path.join(cpu, 'package.json'), 'utf8')) as object;
+  writeFileSync(path.join(gpu, 'package.json'), JSON.stringify({ ...described, name: '@tensorflow/tfjs-node-gpu' }));
 }
 
 /** What `selectBackend` says in that project, in a process of its own. */

@@ -1,6 +1,6 @@
 // The parallel tests that use TensorFlow.js, on other backends than the one that every checkout has: `node scripts/on_backends.mjs cpu wasm:2 tfjs-node webgpu [--np 2]`.
 //   wasm:2      WASM on two threads a rank
-//   tfjs-node   installed by `tsrun install-tfjs-node` into a temporary project
+//   tfjs-node   installed by `tsrun install-tfjs-node` into a temporary project; tfjs-node-gpu with --gpu: without a driver it is skipped, and ranks share the GPUs
 //   webgpu      on the GPU that Vulkan has, else on a software adapter; where it has none it is skipped
 // The last line is `N passed, N failed[, N skipped]`.
 import { spawnSync } from 'node:child_process';
@@ -26,7 +26,7 @@ for (const asked of args) {
   console.log(`── ${asked}`);
   let env = { ...process.env, TSRUN_BACKEND: backend, ...(threads ? { TSRUN_THREADS_PER_PROCESS: threads } : {}) };
   let place = [];
-  if (backend === 'tfjs-node' || backend === 'webgpu') {
+  if (['tfjs-node', 'tfjs-node-gpu', 'webgpu'].includes(backend)) {
     const from = performance.now();
     const project = makeProject(backend);
     const seconds = ((performance.now() - from) / 1000).toFixed(0);
@@ -34,12 +34,12 @@ for (const asked of args) {
     console.log(`installed in ${seconds} s: ${project.said ?? ''}${found.out}`);
     if (typeof project === 'string' || found.out.startsWith('ERR_')) {
       // What a machine may lack is skipped; what this package installs itself is not.
-      if (backend === 'webgpu') total.skipped += 1;
+      if (backend === 'webgpu' || /no NVIDIA driver/.test(found.out)) total.skipped += 1;
       else total.failed += 1;
       continue;
     }
     env = { ...env, ...project.env };
-    place = ['--project', project.folder];
+    place = ['--project', project.folder, ...(backend === 'tfjs-node-gpu' ? ['--oversubscribe'] : [])];
   }
   const words = ['scripts/run_tests.mjs', 'parallel', '--np', np, '--only', `parallel/(${usesTensorFlow.join('|')})`, ...place];
   const { stdout = '' } = spawnSync(process.execPath, words, { cwd: root, env, encoding: 'utf8', maxBuffer: 1 << 28 });

@@ -1,6 +1,6 @@
 /**
  * A user's project that has a backend whose packages are no development dependencies (webgpu has 21 MB, tfjs-node 780): made in a temporary folder, with this checkout's TensorFlow.js, so that
- * there is one copy of it.
+ * there is one copy of it. A machine without a network may have such a folder already: BACKEND_PROJECT names it.
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -35,6 +35,12 @@ export interface Project {
   program(name: string): string;
 }
 
+const packageOf: Readonly<Record<InstalledBackend, string>> = {
+  webgpu: 'webgpu',
+  'tfjs-node': '@tensorflow/tfjs-node',
+  'tfjs-node-gpu': '@tensorflow/tfjs-node-gpu',
+};
+
 const install: Readonly<Record<InstalledBackend, readonly string[]>> = {
   webgpu: [
     ...['npm', 'install', '--ignore-scripts', '--legacy-peer-deps', '--no-audit', '--no-fund'],
@@ -44,8 +50,11 @@ const install: Readonly<Record<InstalledBackend, readonly string[]>> = {
   'tfjs-node-gpu': [process.execPath, path.join(root, 'dist', 'launcher', 'tsrun.js'), 'install-tfjs-node', '--gpu'],
 };
 
-/** @returns why there is none, or the project; its folder is removed when this process ends */
+/** @returns why there is none, or the project; the folder of one that is made here is removed when this process ends */
 export function makeProject(...backends: InstalledBackend[]): Project | string {
+  const { BACKEND_PROJECT: prepared } = process.env;
+  if (prepared && backends.every((backend) => existsSync(path.join(prepared, 'node_modules', packageOf[backend]))))
+    return projectIn(prepared, backends, '');
   const folder = mkdtempSync(path.join(os.tmpdir(), `khorovod-${backends.join('-')}-`));
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
   writeFileSync(path.join(folder, 'package.json'), '{"private": true}\n');
@@ -56,6 +65,11 @@ export function makeProject(...backends: InstalledBackend[]): Project | string {
     if (status !== 0) return `${backend} cannot be installed: ${stderr.trim().split('\n').at(-1)}`;
     said += stdout;
   }
+  return projectIn(folder, backends, said);
+}
+
+/** With this checkout's TensorFlow.js. */
+function projectIn(folder: string, backends: readonly InstalledBackend[], said: string): Project {
   const scope = path.join(folder, 'node_modules', '@tensorflow');
   mkdirSync(scope, { recursive: true });
   for (const name of readdirSync(path.join(root, 'node_modules', '@tensorflow'))) {

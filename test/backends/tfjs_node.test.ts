@@ -72,6 +72,31 @@ t.test('a process ends as its program says', { skip }, async (t) => {
   }
 });
 
+/** A script of the project, with `hvd`. */
+function runScript(text: string): { out: string; err: string } {
+  const file = path.join(folder, 'script.cjs');
+  writeFileSync(file, `const hvd = require(${JSON.stringify(path.join(__dirname, '..', '..', 'src', 'index.js'))});\n${text}`);
+  const { stdout, stderr } = spawnSync(process.execPath, [file], { encoding: 'utf8', timeout: LIMIT_MS });
+  return { out: stdout, err: stderr };
+}
+
+t.test('a step that no memory is left for', { skip }, async (t) => {
+  // A product of 256 TiB: more than a process has addresses.
+  const { out, err } = runScript(
+    `hvd.init();
+    hvd.selectBackend('tfjs-node').then(({ tf }) => {
+      const [column, row] = [tf.ones([2 ** 23, 1]), tf.ones([1, 2 ** 23])];
+      const weight = tf.variable(tf.scalar(1));
+      try {
+        hvd.DistributedOptimizer(tf.train.sgd(0.1)).minimize(() => column.mul(row).mul(weight).sum());
+      } catch (error) {
+        console.log(error.code, error.message);
+      }
+    });`,
+  );
+  t.match(out, /^ERR_HVD_BACKEND The backend 'tensorflow' has no memory left.*OOM when allocating.*Give each rank a smaller batch/, err);
+});
+
 /** Acts while something else, or nothing, is in the place of a file. */
 function without(file: string, put: (kept: string) => void, act: () => void): void {
   const kept = `${file}.kept`;
@@ -140,20 +165,12 @@ t.test('tfjs-node-gpu without a driver', { skip: skip || noDriver }, async (t) =
 });
 
 t.test('one process loads one of the two', { skip: skip || noDriver }, async (t) => {
-  const file = path.join(folder, 'both.cjs');
-  const entry = JSON.stringify(path.join(__dirname, '..', '..', 'src', 'index.js'));
-  writeFileSync(
-    file,
+  const { out, err } = runScript(
     `const util = require('node:util');
     util.isNullOrUndefined ??= (value) => value == null;
     util.isArray ??= Array.isArray;
     const tf = require('@tensorflow/tfjs-node-gpu');
-    require(${entry}).selectBackend('tfjs-node').catch((error) => console.log(tf.getBackend(), error.code, error.message));`,
+    hvd.selectBackend('tfjs-node').catch((error) => console.log(tf.getBackend(), error.code, error.message));`,
   );
-  const { stdout, stderr } = spawnSync(process.execPath, [file], { encoding: 'utf8', timeout: LIMIT_MS });
-  t.match(
-    stdout,
-    /^tensorflow ERR_HVD_BACKEND The backend 'tfjs-node' was asked for.*is loaded already, and one process can load one/,
-    stderr,
-  );
+  t.match(out, /^tensorflow ERR_HVD_BACKEND The backend 'tfjs-node' was asked for.*is loaded already, and one process can load one/, err);
 });

@@ -1,6 +1,6 @@
 /**
- * Trains and prints tensors, resident memory and, where nvidia-smi shows it, what is used of this rank's GPU, after a tenth of the steps and at the end, as one line of JSON a rank: `counts_memory.js HOW [STEPS]`. HOW: `distributed`, or `plain` for the same
- * training by the optimizer alone, both of the small network; `study`: of the study's, 32 images a step.
+ * Trains and prints, after a tenth of the steps and at the end, tensors, resident memory and, where nvidia-smi shows it, what is used of this rank's GPU, as one line of JSON a rank:
+ * `counts_memory.js HOW [STEPS]`. HOW: `distributed`, or `plain` for the same training by the optimizer alone, both of the small network; `study`: of the study's, 32 images a step.
  */
 import { spawnSync } from 'node:child_process';
 import { setTimeout } from 'node:timers/promises';

@@ -27,7 +27,6 @@ export const tfjsNode: Backend = {
   name: 'tfjs-node',
   packages: ['@tensorflow/tfjs-node'],
   install: 'npx tsrun install-tfjs-node',
-  reinstall: 'npx tsrun install-tfjs-node --force',
   start: async (tfjs, share) => {
     const { binding } = await load(tfjs, tfjsNode, share);
     return `CPU (TensorFlow ${binding.TF_Version}, ${share.threads} thread${share.threads === 1 ? '' : 's'})`;
@@ -38,7 +37,6 @@ export const tfjsNodeGpu: Backend = {
   name: 'tfjs-node-gpu',
   packages: ['@tensorflow/tfjs-node-gpu'],
   install: 'npx tsrun install-tfjs-node --gpu',
-  reinstall: 'npx tsrun install-tfjs-node --gpu --force',
   start: async (tfjs, share) => {
     const problem = driverProblem();
     if (problem) throw new BackendError(problem);
@@ -54,7 +52,7 @@ export const tfjsNodeGpu: Backend = {
   },
 };
 
-async function load(tfjs: Tf, { packages, reinstall }: Backend, { threads }: Share): Promise<NodeBackend> {
+async function load(tfjs: Tf, { packages, install }: Backend, { threads }: Share): Promise<NodeBackend> {
   const name = packages[0]!;
   const before = tfjs.engine().backendName;
   const loaded = tfjs.findBackend(REGISTERED_AS) as unknown as NodeBackend | null;
@@ -71,7 +69,7 @@ async function load(tfjs: Tf, { packages, reinstall }: Backend, { threads }: Sha
   });
   try {
     shimNodeUtil();
-    if (!loaded) requireWhole(name, reinstall!);
+    if (!loaded) requireWhole(name, install);
     checkCopies();
     if (!(await use(tfjs, REGISTERED_AS))) throw new BackendError('TensorFlow.js could not start it');
   } catch (error) {
@@ -82,14 +80,14 @@ async function load(tfjs: Tf, { packages, reinstall }: Backend, { threads }: Sha
 }
 
 /** @throws BackendError it cannot be loaded: with the command that mends it */
-function requireWhole(name: string, reinstall: string): void {
+function requireWhole(name: string, install: string): void {
   const folder = path.dirname(resolveForUser(`${name}/package.json`)!);
   const cutOff = whyCutOff([...addonFolders(path.join(folder, 'lib')), path.join(folder, 'deps', 'lib')]);
   try {
     if (cutOff) throw new BackendError(`${name} could not be loaded: ${cutOff}`);
     requireForUser(name);
   } catch (error) {
-    throw new BackendError(`${(error as Error).message.replace(/[.\s]+$/, '')} (${reinstall} installs it anew)`, { cause: error });
+    throw new BackendError(`${(error as Error).message.replace(/[.\s]+$/, '')} (${install} --force installs it anew)`, { cause: error });
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * What a rank does with its GPU, as one line of JSON: `uses_its_gpu.js train [BACKEND]` trains the study's network without dropout and tells on what, how fast, and a hash of the weights;
- * `uses_its_gpu.js fill BACKEND [GIB]` makes tensors in a training step until no memory is left, at most so many GiB. An error of the backend is told by its code and message; the exit code is then 1.
+ * What a rank does with its GPU, as one line of JSON. `uses_its_gpu.js select [BACKEND]` tells which it has; `train [BACKEND]` besides trains the study's network without dropout and tells how fast,
+ * and a hash of the weights; `fill BACKEND GIB` makes tensors in a training step until no memory is left, at most so many GiB: on a GPU only, as a host would give its own memory away.
+ * An error of the backend is told by its code and message; the exit code is then 1.
  */
 import { createHash } from 'node:crypto';
 import * as tf from '@tensorflow/tfjs';
@@ -15,8 +16,7 @@ const STEPS = 40;
 /** 1 GiB as float32. */
 const [ROWS, COLUMNS] = [16_384, 16_384];
 
-async function train(backend: string | undefined): Promise<object> {
-  const { name, device } = await hvd.selectBackend(backend as 'tfjs-node-gpu' | undefined);
+async function train(): Promise<object> {
   const { pixels, labels } = makeGratings(BATCH, 1 + hvd.rank());
   const xs = tf.tensor4d(
     Float32Array.from(pixels, (value) => value / 128 - 1),
@@ -39,18 +39,10 @@ async function train(backend: string | undefined): Promise<object> {
   const bits = createHash('sha256')
     .update(bytesOf(weightsOf(model)))
     .digest('hex');
-  return {
-    name,
-    device,
-    bits,
-    msPerStep: (1000 * seconds) / STEPS,
-    imagesPerSec: (STEPS * BATCH) / seconds,
-    losses: [losses[0], losses.at(-1)],
-  };
+  return { bits, msPerStep: (1000 * seconds) / STEPS, imagesPerSec: (STEPS * BATCH) / seconds, losses: [losses[0], losses.at(-1)] };
 }
 
-async function fill(backend: string, gib: number): Promise<object> {
-  await hvd.selectBackend(backend as 'tfjs-node-gpu');
+function fill(gib: number): object {
   const weight = tf.variable(tf.ones([COLUMNS, 1]));
   hvd.DistributedOptimizer(tf.train.sgd(0.1)).minimize(() => {
     const parts = [tf.zeros([ROWS, COLUMNS])];
@@ -61,12 +53,14 @@ async function fill(backend: string, gib: number): Promise<object> {
 }
 
 async function main(): Promise<void> {
-  const [act, backend, gib = '256'] = process.argv.slice(2);
+  const [act, backend, gib = '1'] = process.argv.slice(2);
   hvd.init();
   const { CUDA_VISIBLE_DEVICES: visible } = process.env;
   const said = { rank: hvd.rank(), size: hvd.size(), visible };
   try {
-    console.log(JSON.stringify({ ...said, ...(act === 'fill' ? await fill(backend!, Number(gib)) : await train(backend)) }));
+    const { name, device } = await hvd.selectBackend(backend as 'tfjs-node-gpu' | undefined);
+    const found = act === 'train' ? await train() : act === 'fill' ? fill(Number(gib)) : {};
+    console.log(JSON.stringify({ ...said, name, device, ...found }));
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
     console.log(JSON.stringify({ ...said, code, message }));

@@ -59,6 +59,7 @@ async function main(): Promise<void> {
   const said = { rank: hvd.rank(), size: hvd.size(), visible };
   try {
     const { name, device } = await hvd.selectBackend(backend as 'tfjs-node-gpu' | undefined);
+    if (act === 'fill' && !device.startsWith('GPU')) throw new Error(`this rank has no GPU whose memory it may take: ${device}`);
     const found = act === 'train' ? await train() : act === 'fill' ? fill(Number(gib)) : {};
     console.log(JSON.stringify({ ...said, name, device, ...found }));
   } catch (error) {

@@ -29,7 +29,7 @@ async function checkBackend(name: string, folder: string): Promise<Checked> {
 /** A section of --check-build. */
 export function backendLines(checked: readonly Checked[]): string {
   const lines = checked.map(({ name, device, problem, install }) =>
-    device ? `    [X] ${name}: ${device}` : `    [ ] ${name}: ${problem} (${install})`,
+    device ? `    [X] ${name}: ${device}` : `    [ ] ${name}: ${problem}${install ? ` (${install})` : ''}`,
   );
   return ['', 'Backends for training:', ...lines, ''].join('\n');
 }

@@ -1,5 +1,5 @@
 // Packs the package, installs it into an empty project, runs `tsrun install-tfjs-node` there and trains two ranks on tfjs-node and on wasm: `node scripts/install_tfjs_node_ci.mjs [--tensorflow 2.20.0]`.
-// The wheel (some 260 MB) is brought by pip and given with --from; with --direct the command downloads it itself. The last line is `N passed, N failed`.
+// All of it by the Node that runs this, with the size and the time of the installation; later runs take the wheel from the cache. The last line is `N passed, N failed`.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -11,7 +11,8 @@ const args = process.argv.slice(2);
 const version = args.includes('--tensorflow') ? args[args.indexOf('--tensorflow') + 1] : '2.20.0';
 const project = fs.mkdtempSync(path.join(os.tmpdir(), 'khorovod-tfjs-node-'));
 process.on('exit', () => fs.rmSync(project, { recursive: true, force: true }));
-const env = { ...process.env, TF_CPP_MIN_LOG_LEVEL: '2' };
+// npx and npm take the Node that they find first.
+const env = { ...process.env, PATH: `${path.dirname(process.execPath)}:${process.env.PATH}`, TF_CPP_MIN_LOG_LEVEL: '2' };
 let [passed, failed] = [0, 0];
 
 function check(title, ok, detail = '') {
@@ -21,10 +22,12 @@ function check(title, ok, detail = '') {
   return ok;
 }
 
-function step(title, command, words, holds = () => true) {
+/** @param seen what of its output is told */
+function step(title, command, words, holds = () => true, seen = () => '') {
   const from = performance.now();
   const { status, stdout, stderr } = spawnSync(command, words, { cwd: project, env, encoding: 'utf8', timeout: 580_000 });
-  const text = `${title} (${((performance.now() - from) / 1000).toFixed(1)} s)`;
+  const time = `${((performance.now() - from) / 1000).toFixed(1)} s`;
+  const text = `${title} (${[time, seen(stdout ?? '')].filter(Boolean).join(', ')})`;
   const ok = check(text, status === 0 && holds(stdout), `  exit ${status}\n${stdout?.slice(-2000)}\n${stderr?.slice(-2000)}`);
   if (!ok) finish();
   return stdout;
@@ -46,14 +49,10 @@ const tarball = path.join(project, packed.stdout.trim().split('\n').at(-1));
 fs.writeFileSync(path.join(project, 'package.json'), '{"name": "project", "private": true}\n');
 fs.copyFileSync(path.join(root, 'scripts', 'install_tfjs_node_ci_train.js'), path.join(project, 'train.js'));
 step('npm install without install scripts', 'npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', tarball]);
-let from = ['--tensorflow', version];
-if (!args.includes('--direct')) {
-  const wheels = path.join(project, 'wheels');
-  step(`pip brings tensorflow-cpu ${version}`, 'pip', ['download', '-q', '--no-deps', '-d', wheels, `tensorflow-cpu==${version}`]);
-  from = ['--from', path.join(wheels, fs.readdirSync(wheels)[0])];
-}
+const from = ['--tensorflow', version];
 const works = (out) => out.includes(`works: TensorFlow ${version}`);
-step('npx tsrun install-tfjs-node', 'npx', ['tsrun', 'install-tfjs-node', ...from], works);
+const size = (out) => /deps: (\d+ MB)/.exec(out)?.[1] ?? '';
+step(`npx tsrun install-tfjs-node on Node ${process.version}`, 'npx', ['tsrun', 'install-tfjs-node', ...from], works, size);
 step('again: nothing to do', 'npx', ['tsrun', 'install-tfjs-node', ...from], (out) => works(out) && out.includes('nothing to do'));
 const [wasm, node] = [train('wasm'), train('tensorflow')];
 check('two ranks each', wasm.length === 2 && node.length === 2, JSON.stringify({ wasm, node }));

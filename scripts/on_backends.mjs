@@ -1,6 +1,6 @@
 // The parallel tests that use TensorFlow.js, on other backends than the one that every checkout has: `node scripts/on_backends.mjs cpu wasm:2 tfjs-node webgpu [--np 2]`.
 //   wasm:2      WASM on two threads a rank
-//   tfjs-node   installed by `tsrun install-tfjs-node` into a temporary project
+//   tfjs-node   installed by `tsrun install-tfjs-node` into a temporary project; tfjs-node-gpu with --gpu: without a driver it is skipped, and ranks share the GPUs
 //   webgpu      on the GPU that Vulkan has, else on a software adapter; where it has none it is skipped
 // The last line is `N passed, N failed[, N skipped]`.
 import { spawnSync } from 'node:child_process';
@@ -10,7 +10,9 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const { makeProject, trySelect } = createRequire(import.meta.url)(path.join(root, 'dist/test/helpers/backend_project.js'));
+const require = createRequire(import.meta.url);
+const { makeProject, trySelect } = require(path.join(root, 'dist/test/helpers/backend_project.js'));
+const { driverProblem } = require(path.join(root, 'dist/src/tensorflow/backends/gpu.js'));
 const args = process.argv.slice(2);
 const np = args.includes('--np') ? args.splice(args.indexOf('--np'), 2)[1] : '2';
 const total = { passed: 0, failed: 0, skipped: 0 };
@@ -24,9 +26,15 @@ const usesTensorFlow = fs
 for (const asked of args) {
   const [backend, threads] = asked.split(':');
   console.log(`── ${asked}`);
+  const problem = backend === 'tfjs-node-gpu' ? driverProblem() : undefined;
+  if (problem) {
+    console.log(`skipped: ${problem}`);
+    total.skipped += 1;
+    continue;
+  }
   let env = { ...process.env, TSRUN_BACKEND: backend, ...(threads ? { TSRUN_THREADS_PER_PROCESS: threads } : {}) };
   let place = [];
-  if (backend === 'tfjs-node' || backend === 'webgpu') {
+  if (['tfjs-node', 'tfjs-node-gpu', 'webgpu'].includes(backend)) {
     const from = performance.now();
     const project = makeProject(backend);
     const seconds = ((performance.now() - from) / 1000).toFixed(0);
@@ -39,7 +47,7 @@ for (const asked of args) {
       continue;
     }
     env = { ...env, ...project.env };
-    place = ['--project', project.folder];
+    place = ['--project', project.folder, ...(backend === 'tfjs-node-gpu' ? ['--oversubscribe'] : [])];
   }
   const words = ['scripts/run_tests.mjs', 'parallel', '--np', np, '--only', `parallel/(${usesTensorFlow.join('|')})`, ...place];
   const { stdout = '' } = spawnSync(process.execPath, words, { cwd: root, env, encoding: 'utf8', maxBuffer: 1 << 28 });
@@ -50,4 +58,4 @@ for (const asked of args) {
   total.skipped += Number(counts?.[3] ?? 0);
 }
 console.log(`${total.passed} passed, ${total.failed} failed${total.skipped ? `, ${total.skipped} skipped` : ''}`);
-process.exit(total.failed > 0 || total.passed === 0 ? 1 : 0);
+process.exit(total.failed > 0 || total.passed + total.skipped === 0 ? 1 : 0);

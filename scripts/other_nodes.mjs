@@ -1,4 +1,5 @@
-// Runs the parallel and the life-cycle tests of the built package under other Node versions, taken from the registry's `node` package: `node scripts/other_nodes.mjs 22 24 26`.
+// Runs the parallel and the life-cycle tests of the built package under other Node versions, taken from the registry's `node` package, and has tsrun install tfjs-node there and train on it:
+// `node scripts/other_nodes.mjs 22 24 26`.
 // The last line is `N passed, N failed`.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -8,6 +9,10 @@ import { fileURLToPath } from 'node:url';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const versions = process.argv.slice(2);
+const suites = [
+  ['scripts/run_tests.mjs', 'unit', 'parallel', 'integration', '--only', 'parallel|life|launcher|tensorflow'],
+  ['scripts/install_tfjs_node_ci.mjs'],
+];
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'khorovod-nodes-'));
 process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
 let [passed, failed] = [0, 0];
@@ -20,19 +25,13 @@ for (const version of versions) {
   const node = path.join(place, 'node_modules', 'node', 'bin', 'node');
   const found = spawnSync(node, ['--version'], { encoding: 'utf8' });
   console.log(`── Node ${version}: ${found.stdout?.trim() || 'not to be had'}`);
-  const { stdout = '' } = spawnSync(
-    node,
-    ['scripts/run_tests.mjs', 'unit', 'parallel', 'integration', '--only', 'parallel|life|launcher|tensorflow'],
-    {
-      cwd: root,
-      encoding: 'utf8',
-      maxBuffer: 1 << 28,
-    },
-  );
-  process.stdout.write(stdout);
-  const counts = /^(\d+) passed, (\d+) failed/m.exec(stdout);
-  passed += Number(counts?.[1] ?? 0);
-  failed += Number(counts?.[2] ?? 1);
+  for (const words of suites) {
+    const { stdout = '' } = spawnSync(node, words, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 });
+    process.stdout.write(stdout);
+    const counts = /^(\d+) passed, (\d+) failed/m.exec(stdout);
+    passed += Number(counts?.[1] ?? 0);
+    failed += Number(counts?.[2] ?? 1);
+  }
 }
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed > 0 || passed === 0 ? 1 : 0);

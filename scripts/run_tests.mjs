@@ -1,8 +1,9 @@
-// Runs test suites from dist/test and counts: `node scripts/run_tests.mjs unit parallel integration [--only REGEXP] [--np 1,2,3] [--project FOLDER]`.
+// Runs test suites from dist/test and counts: `node scripts/run_tests.mjs unit parallel integration [--only REGEXP] [--np 1,2,3] [--project FOLDER] [--oversubscribe]`.
 //   unit, integration, schedulers, …: each file is a program that prints TAP
 //   backends:             such programs too, for backends that this machine may lack; what cannot be had is skipped
 //   hosts:                such programs too, each with hosts of its own; as root, with iproute2 and openssh-server, otherwise they are skipped
-//   parallel:             each file runs on every rank of `tsrun -np 1`, `2` and `3` (--np: of others; CI runs 4 and 5 besides); each rank prints TAP; with --project as a script of that folder
+//   parallel:             each file runs on every rank of `tsrun -np 1`, `2` and `3` (--np: of others; CI runs 4 and 5 besides); each rank prints TAP; with --project as a script of that folder; --oversubscribe
+//                         is for tsrun: ranks may share a GPU
 // The files are run by plain node, as users run the package (the tap runner would put its own hooks into every child process). The last line is `N passed, N failed[, N skipped]`.
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
@@ -17,6 +18,7 @@ const taken = (option, otherwise) => (args.includes(option) ? args.splice(args.i
 const only = new RegExp(taken('--only', '.'));
 const sizes = taken('--np', '1,2,3').split(',');
 const project = taken('--project', undefined);
+const oversubscribe = args.includes('--oversubscribe') ? args.splice(args.indexOf('--oversubscribe'), 1) : [];
 const FILE_LIMIT_MS = 600_000;
 const AT_ONCE = { unit: 2 };
 const total = { passed: 0, failed: 0, skipped: 0 };
@@ -100,7 +102,15 @@ async function runParallel(file, np) {
   const from = performance.now();
   const program = project === undefined ? file : path.join(project, `${path.basename(file, '.js')}.cjs`);
   if (project !== undefined) fs.writeFileSync(program, `require(${JSON.stringify(file)});\n`);
-  const ended = await run(process.execPath, [path.join(root, 'dist/launcher/tsrun.js'), '-np', np, '--output-filename', folder, program]);
+  const ended = await run(process.execPath, [
+    path.join(root, 'dist/launcher/tsrun.js'),
+    '-np',
+    np,
+    ...oversubscribe,
+    '--output-filename',
+    folder,
+    program,
+  ]);
   const sum = { passed: 0, failed: 0, skipped: 0 };
   for (let rank = 0; rank < Number(np); rank += 1) {
     const out = path.join(folder, `rank.${rank}`, 'stdout');

@@ -9,14 +9,13 @@ import type { khorovod } from './wire/generated/messages';
 
 async function check(name: string): Promise<khorovod.CheckedBackend.$Properties> {
   const backend = backends.find((one) => one.name === name)!;
-  const { install, reinstall = install } = backend;
   const missing = whyMissing(backend);
-  if (missing) return { name, installed: false, problem: missing, install };
+  if (missing) return { name, installed: false, problem: missing, install: backend.install };
   try {
     const { device } = await selectBackend(backend.name);
-    return { name, installed: true, device, install };
+    return { name, installed: true, device };
   } catch (error) {
-    return { name, installed: true, problem: (error as Error).message, install: reinstall };
+    return { name, installed: true, problem: (error as Error).message };
   }
 }
 

@@ -201,9 +201,8 @@ function findingsOfHost(facts: HostFacts, question: Question, hosts: readonly Ho
     const usable = checked.filter(({ device }) => device);
     if (usable.length > 0) ok('backends', usable.map(({ name, device }) => `${name} on ${device}`).join(', '));
     else warn('backends', 'no backend of TensorFlow.js can be used', here('npm install @tensorflow/tfjs @tensorflow/tfjs-backend-wasm'));
-    for (const { name, installed, device, problem, install } of checked)
-      if (usable.length > 0 && installed && !device)
-        warn('backends', `${name} is installed, but cannot be used: ${problem}`, here(install!));
+    for (const { name, installed, device, problem } of checked)
+      if (usable.length > 0 && installed && !device) warn('backends', `${name} is installed, but cannot be used: ${problem}`);
     const gpus = answer!.devices.gpus.length;
     if (gpus > 0 && usable.length > 0 && !usable.some(({ name }) => name === 'tfjs-node-gpu' || name === 'webgpu'))
       warn('backends', `no backend uses its ${gpus} GPU${gpus === 1 ? '' : 's'}`, here('npx tsrun install-tfjs-node --gpu'));

@@ -56,13 +56,13 @@ t.test('a process ends as its program says', { skip }, async (t) => {
     ['naturally', 0],
     ['exit', 3],
     ['exit in a handler', 4],
-    ['exit while the GPU works', 5],
+    ['exit while the device works', 5],
     ['a timer that reads', 6],
     ['an awaited read', 7],
     ['a rejection', 1],
     ['a lost GPU', 8],
   ] as const) {
-    const { status, err, left } = await runJob(['-np', '1', program('workers/ends_on_webgpu'), way], { env });
+    const { status, err, left } = await runJob(['-np', '1', program('workers/ends_on_backend'), 'webgpu', way], { env });
     t.equal(status, code, `${way}: ${err.slice(-1000)}`);
     t.same(left, [], way);
   }

@@ -1,7 +1,8 @@
 /**
- * Trains and prints tensors and resident memory, as one line of JSON a rank: `counts_memory.js NETWORK EARLY STEPS` looks after EARLY steps and after STEPS. NETWORK: `small`, or
- * `study`, the study's with 32 images a step.
+ * Trains and prints tensors, resident memory and, where nvidia-smi shows it, what is used of this rank's GPU, as one line of JSON a rank: `counts_memory.js NETWORK EARLY STEPS` looks after EARLY
+ * steps and after STEPS. NETWORK: `small`, or `study`, the study's with 32 images a step.
  */
+import { spawnSync } from 'node:child_process';
 import { setTimeout } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs';
 import { CLASSES, IMAGE_ELEMS, makeGratings, SIDE } from '../../examples/cifar10/data';
@@ -10,6 +11,14 @@ import * as hvd from '../../src/index';
 import { smallNetwork, trainStep } from '../helpers/small_network';
 
 const PAGES_GIVEN_BACK_MS = 500;
+
+/** Undefined: there is none. */
+function usedMiBOfGpu(): number | undefined {
+  const { CUDA_VISIBLE_DEVICES: gpu = '0' } = process.env;
+  const words = ['--query-gpu=memory.used', '--format=csv,noheader,nounits', '-i', gpu];
+  const { status, stdout } = spawnSync('nvidia-smi', words, { encoding: 'utf8', timeout: 10_000 });
+  return status === 0 ? Number(stdout) : undefined;
+}
 
 async function main(): Promise<void> {
   const [, , network, earlyStep, lastStep] = process.argv;
@@ -20,12 +29,12 @@ async function main(): Promise<void> {
   const model = isStudy ? cifarNetwork(1) : smallNetwork(1);
   const step = isStudy ? studyStep(model, rank) : (n: number) => trainStep(model, (n * size + rank) * 4, 4);
   model.compile({ optimizer: hvd.DistributedOptimizer('adam'), loss: 'categoricalCrossentropy' });
-  const look = async (): Promise<{ tensors: number; buffers: number; rssBytes: number }> => {
+  const look = async (): Promise<{ tensors: number; buffers: number; rssBytes: number; gpuMiB: number | undefined }> => {
     const { numTensors: tensors, numDataBuffers: buffers } = tf.memory();
     // Garbage is not growth, nor are the 12 MiB of its pages that a thread of V8's gives back only after the collection.
     (globalThis as { gc?: () => void }).gc?.();
     await setTimeout(PAGES_GIVEN_BACK_MS);
-    return { tensors, buffers, rssBytes: process.memoryUsage.rss() };
+    return { tensors, buffers, rssBytes: process.memoryUsage.rss(), gpuMiB: usedMiBOfGpu() };
   };
   let early = await look();
   for (let n = 1; n <= Number(lastStep); n += 1) {

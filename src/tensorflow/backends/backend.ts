@@ -23,13 +23,11 @@ export interface Backend {
   readonly packages: readonly string[];
   /** The command that installs it. */
   readonly install: string;
-  /** The command that makes anew what is installed and does not work, where there is one. */
-  readonly reinstall?: string;
   /**
    * Makes it the backend of TensorFlow.js.
    * @param isForced it was asked for by name: what would be worse than the next one in the order is taken too
    * @returns what it runs on, in words
-   * @throws BackendError why it cannot be used; TensorFlow.js has the backend it had before
+   * @throws BackendError why it cannot be used, and what mends it; TensorFlow.js has the backend it had before
    */
   start(tfjs: Tf, share: Share, isForced: boolean): Promise<string>;
 }

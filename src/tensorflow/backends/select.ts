@@ -69,11 +69,11 @@ export async function selectBackend(prefer?: BackendName): Promise<SelectedBacke
   }
   const [{ reason } = { reason: '' }] = refusals;
   const how = prefer === undefined ? 'TSRUN_BACKEND' : 'selectBackend';
-  throw new BackendError(`The backend '${forced}' was asked for (${how}), but cannot be used: ${reason}. ${mend(candidates[0]!)}`);
+  throw new BackendError(`The backend '${forced}' was asked for (${how}), but cannot be used: ${reason}.${mend(candidates[0]!)}`);
 }
 
-const mend = (backend: Backend): string =>
-  backend.reinstall && !whyMissing(backend) ? `To install it anew: ${backend.reinstall}` : `To install it: ${backend.install}`;
+/** What is installed and cannot be used has said what mends it. */
+const mend = (backend: Backend): string => (whyMissing(backend) ? ` To install it: ${backend.install}` : '');
 
 /** Where a better one is installed and does not work, somebody wants to know. */
 function announce(name: BackendName, device: string, refusals: readonly Refusal[]): void {

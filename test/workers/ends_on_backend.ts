@@ -1,4 +1,4 @@
-/** Ends in one of the ways in which a program ends, on the webgpu backend. Argument: the way. */
+/** Ends in one of the ways in which a program ends. Arguments: the backend, the way; a GPU is lost on webgpu only. */
 import * as tf from '@tensorflow/tfjs';
 import * as hvd from '../../src/index';
 
@@ -8,7 +8,7 @@ const ways: Record<string, () => unknown> = {
   'exit in a handler': () => {
     process.on('exit', () => process.exit(4));
   },
-  'exit while the GPU works': () => {
+  'exit while the device works': () => {
     for (let i = 0; i < 20; i += 1) tf.matMul(tf.ones([256, 256]), tf.ones([256, 256]));
     void tf.matMul(tf.ones([256, 256]), tf.ones([256, 256])).data();
     process.exit(5);
@@ -35,10 +35,11 @@ const ways: Record<string, () => unknown> = {
 
 async function main(): Promise<void> {
   hvd.init();
-  await hvd.selectBackend('webgpu');
+  const [backend, way] = process.argv.slice(2);
+  await hvd.selectBackend(backend as 'webgpu');
   // Kernels have run, and been read within this turn of the loop.
   if (hvd.allreduce(tf.matMul(tf.ones([64, 64]), tf.ones([64, 64]))).dataSync()[0] !== 64) throw new Error('a wrong product');
-  await ways[process.argv[2]!]!();
+  await ways[way!]!();
 }
 
 void main();

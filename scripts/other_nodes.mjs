@@ -1,5 +1,5 @@
 // Runs the parallel and the life-cycle tests of the built package under other Node versions, taken from the registry's `node` package, and has tsrun install tfjs-node there and train on it:
-// `node scripts/other_nodes.mjs 22 24 26`.
+// `node scripts/other_nodes.mjs 22 24 26`. The parallel tests on two ranks.
 // The last line is `N passed, N failed`.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const versions = process.argv.slice(2);
 const suites = [
-  ['scripts/run_tests.mjs', 'unit', 'parallel', 'integration', '--only', 'parallel|life|launcher|tensorflow'],
+  ['scripts/run_tests.mjs', 'unit', 'parallel', 'integration', '--np', '2', '--only', 'parallel|life|launcher|tensorflow'],
   ['scripts/install_tfjs_node_ci.mjs'],
 ];
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'khorovod-nodes-'));

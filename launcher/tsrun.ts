@@ -89,7 +89,7 @@ async function main(): Promise<number> {
           ending.abort();
           process.exit(code);
         });
-      const trial = ownFile('src', 'tensorflow', 'backends', 'try_tfjs_node.js');
+      const trial = ownFile('src', 'tensorflow', 'backends', 'tfjs_node', 'try_tfjs_node.js');
       return installTfjsNode(line.request, { env: environment(), trial, signal: ending.signal });
     }
   }

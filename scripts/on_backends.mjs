@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
 const { makeProject, trySelect } = require(path.join(root, 'dist/test/helpers/backend_project.js'));
-const { driverProblem } = require(path.join(root, 'dist/src/tensorflow/backends/gpu.js'));
+const { driverProblem } = require(path.join(root, 'dist/src/tensorflow/backends/tfjs_node/gpu.js'));
 const args = process.argv.slice(2);
 const np = args.includes('--np') ? args.splice(args.indexOf('--np'), 2)[1] : '2';
 const total = { passed: 0, failed: 0, skipped: 0 };

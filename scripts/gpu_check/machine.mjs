@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 export const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url))));
 const require = createRequire(import.meta.url);
-const { driverProblem } = require(path.join(root, 'dist/src/tensorflow/backends/gpu.js'));
+const { driverProblem } = require(path.join(root, 'dist/src/tensorflow/backends/tfjs_node/gpu.js'));
 const { addGpuPackage, makeProject, trySelect } = require(path.join(root, 'dist/test/helpers/backend_project.js'));
 
 export { trySelect };

@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, readFileSync, readSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
-import { countGpus, driverProblem } from '../../src/tensorflow/backends/gpu';
+import { countGpus, driverProblem } from '../../src/tensorflow/backends/tfjs_node/gpu';
 import { addGpuPackage, makeProject, type Project, trySelect } from '../helpers/backend_project';
 import { largestDifference } from '../helpers/small_network';
 import { runJob } from '../helpers/tsrun';

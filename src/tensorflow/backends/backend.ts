@@ -1,9 +1,9 @@
 /** What every backend is to selectBackend: one row of its order. Main thread. */
-import type { backendNames, Config } from '../../config';
+import type { Config } from '../../config';
 import { isInstalled, type Tf } from '../load';
 
 /** The backends of TensorFlow.js in Node, the fastest first. */
-export type BackendName = (typeof backendNames)[number];
+export type BackendName = 'tfjs-node-gpu' | 'tfjs-node' | 'webgpu' | 'wasm' | 'cpu';
 
 /** What of its host this rank may use. */
 export interface Share {

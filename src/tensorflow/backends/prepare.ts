@@ -5,9 +5,9 @@ import { log } from '../../log';
 import type { Tf } from '../load';
 import { readsInBulk } from '../tensors';
 import { whyMissing } from './backend';
-import { removeRethrowingListeners } from './emscripten';
 import { backends } from './select';
-import { registerTrainingKernels } from './wasm';
+import { removeRethrowingListeners } from './wasm/emscripten';
+import { registerTrainingKernels } from './wasm/register';
 
 let hasWarned = false;
 /** @throws BackendError the webgpu backend is one that selectBackend has not made: it cannot be read in the middle of a step. Else: the training kernels; errors that end the process as they would without a backend; a warning, once, where a slow backend trains. */

@@ -8,9 +8,9 @@ import { checkCopies, loadTf, type Tf } from '../load';
 import { prepareOptimizers } from '../train';
 import { type Backend, type BackendName, shareOf, whyMissing } from './backend';
 import { cpu } from './cpu';
-import { tfjsNode, tfjsNodeGpu } from './tfjs_node';
-import { wasm } from './wasm_backend';
-import { webgpu } from './webgpu';
+import { tfjsNode, tfjsNodeGpu } from './tfjs_node/backend';
+import { wasm } from './wasm/backend';
+import { webgpu } from './webgpu/backend';
 
 export type { BackendName };
 /** What {@link selectBackend} has found. */

@@ -3,7 +3,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readSync, rmSync, statSync
 import os from 'node:os';
 import path from 'node:path';
 import t from 'tap';
-import { bytesNeeded, whyCutOff } from '../../../src/tensorflow/backends/elf';
+import { bytesNeeded, whyCutOff } from '../../../src/tensorflow/backends/tfjs_node/elf';
 
 const PT_LOAD = 1;
 const PT_NOTE = 4;

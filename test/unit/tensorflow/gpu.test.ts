@@ -1,7 +1,7 @@
 /** Which GPU a rank takes, and its share of the processors. */
 import t from 'tap';
 import { shareOf } from '../../../src/tensorflow/backends/backend';
-import { driverProblem, visibleGpu } from '../../../src/tensorflow/backends/gpu';
+import { driverProblem, visibleGpu } from '../../../src/tensorflow/backends/tfjs_node/gpu';
 
 const share = (localRank: number, localSize: number, rest: { isByTsrun?: boolean; gpuSharers?: number } = {}) => ({
   localRank,

@@ -2,9 +2,9 @@
 import * as tf from '@tensorflow/tfjs';
 import t from 'tap';
 import * as hvd from '../../../src/index';
-import { addressOf, withScratch } from '../../../src/tensorflow/backends/simd/heap';
-import type { WasmBackend } from '../../../src/tensorflow/backends/wasm_kernel';
-import { transposeMatrices } from '../../../src/tensorflow/backends/wasm_transpose';
+import type { WasmBackend } from '../../../src/tensorflow/backends/wasm/kernel';
+import { addressOf, withScratch } from '../../../src/tensorflow/backends/wasm/simd/heap';
+import { transposeMatrices } from '../../../src/tensorflow/backends/wasm/transpose';
 
 // The stock module: its memory is its own.
 process.env.TSRUN_THREADS_PER_PROCESS = '1';

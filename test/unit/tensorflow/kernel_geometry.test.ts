@@ -1,10 +1,10 @@
 /** What the wasm backend's training kernels decide from shapes alone, against counting. */
 import t from 'tap';
-import { tilingOf } from '../../../src/tensorflow/backends/simd/filter_gradient';
-import { phasesOf } from '../../../src/tensorflow/backends/wasm_conv';
-import { placesMeeting } from '../../../src/tensorflow/backends/wasm_depthwise';
-import { smallProductOf } from '../../../src/tensorflow/backends/wasm_matmul';
-import { matricesOf } from '../../../src/tensorflow/backends/wasm_transpose';
+import { phasesOf } from '../../../src/tensorflow/backends/wasm/conv';
+import { placesMeeting } from '../../../src/tensorflow/backends/wasm/depthwise';
+import { smallProductOf } from '../../../src/tensorflow/backends/wasm/matmul';
+import { tilingOf } from '../../../src/tensorflow/backends/wasm/simd/filter_gradient';
+import { matricesOf } from '../../../src/tensorflow/backends/wasm/transpose';
 
 t.test('the phases of a strided convolution meet the same pairs of places as the convolution', async (t) => {
   for (const stride of [1, 2, 3])

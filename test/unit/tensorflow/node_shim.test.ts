@@ -1,7 +1,7 @@
 /** What Node 23 removed from util comes back, and nothing else changes. */
 import util from 'node:util';
 import t from 'tap';
-import { shimNodeUtil } from '../../../src/tensorflow/backends/node_shim';
+import { shimNodeUtil } from '../../../src/tensorflow/backends/tfjs_node/node_shim';
 
 type Checks = Record<string, (value: unknown) => boolean>;
 

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import t from 'tap';
 import * as hvd from '../../../src/index';
-import { bulkReader, runsOf } from '../../../src/tensorflow/backends/tfjs_node_read';
+import { bulkReader, runsOf } from '../../../src/tensorflow/backends/tfjs_node/read';
 
 t.test('neighbours of one dtype go together, as many as there is room for', async (t) => {
   const float = (size: number) => ({ size, dtype: 'float32' });

@@ -1,12 +1,12 @@
 /** The threads of our own kernels: the same bits as without, over a heap that grows, and how they end. */
 import t, { type Test } from 'tap';
 import { WorkBoard } from '../../../src/engine/boundary';
-import { rangeOf } from '../../../src/tensorflow/backends/simd/divided';
-import { filterScratch, filterUnits } from '../../../src/tensorflow/backends/simd/filter_gradient';
-import { isReluDivided, reluUnits } from '../../../src/tensorflow/backends/simd/relu_gradient';
-import { divide, ThreadPool, threadsOf, usePool } from '../../../src/tensorflow/backends/simd/thread_pool';
-import { isProductDivided, productUnits } from '../../../src/tensorflow/backends/simd/transposed_product';
-import type { WasmBackend } from '../../../src/tensorflow/backends/wasm_kernel';
+import type { WasmBackend } from '../../../src/tensorflow/backends/wasm/kernel';
+import { rangeOf } from '../../../src/tensorflow/backends/wasm/simd/divided';
+import { filterScratch, filterUnits } from '../../../src/tensorflow/backends/wasm/simd/filter_gradient';
+import { isReluDivided, reluUnits } from '../../../src/tensorflow/backends/wasm/simd/relu_gradient';
+import { divide, ThreadPool, threadsOf, usePool } from '../../../src/tensorflow/backends/wasm/simd/thread_pool';
+import { isProductDivided, productUnits } from '../../../src/tensorflow/backends/wasm/simd/transposed_product';
 
 const PAGE_BYTES = 65_536;
 const FLOAT_BYTES = 4;

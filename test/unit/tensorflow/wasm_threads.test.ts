@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
-import { deviceOf } from '../../../src/tensorflow/backends/wasm_backend';
+import { deviceOf } from '../../../src/tensorflow/backends/wasm/backend';
 import { largestDifference } from '../../helpers/small_network';
 
 const LIMIT_MS = 300_000;

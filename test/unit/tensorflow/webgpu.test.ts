@@ -12,9 +12,9 @@ import {
   namesIn,
   pciGpus,
   vulkanProblem,
-} from '../../../src/tensorflow/backends/webgpu_adapter';
-import { EventPump } from '../../../src/tensorflow/backends/webgpu_pump';
-import { blockOnReads, type WebgpuBackend } from '../../../src/tensorflow/backends/webgpu_read';
+} from '../../../src/tensorflow/backends/webgpu/adapter';
+import { EventPump } from '../../../src/tensorflow/backends/webgpu/pump';
+import { blockOnReads, type WebgpuBackend } from '../../../src/tensorflow/backends/webgpu/read';
 
 const A100 = 'NVIDIA A100-SXM4-80GB';
 const L4 = 'NVIDIA L4';

@@ -1,4 +1,4 @@
-// Where a training step on the WASM backend goes: `node scripts/profile_wasm.mjs cifar10|resnet50|vgg16 [--batch 32] [--size 224] [--steps 5] [--top 25] [--optimizer adam] [--clock cpu|wall]` (after `npm run build`).
+// Where a training step goes, on the WASM backend or, by `node scripts/in_project.mjs tfjs-node scripts/profile_step.mjs … --backend tfjs-node`, on another: `node scripts/profile_step.mjs cifar10|resnet50|vgg16 [--batch 32] [--size 224] [--steps 5] [--top 25] [--optimizer adam] [--clock cpu|wall]` (after `npm run build`).
 // Prints milliseconds a step by kernel (and, indented, by the kernels it calls) and by layer, forward and backward, with GFLOP/s where the work is known from the shapes.
 //   --against FOLDER [--rounds 3]: instead, compares with another build: FOLDER holds its dist/ and node_modules/. Both by turns, each time in a process of its own; medians and the ratio a layer.
 //
@@ -17,6 +17,7 @@ const { values, positionals } = parseArgs({
   options: {
     batch: option(''),
     size: option('224'),
+    backend: option('wasm'),
     steps: option('5'),
     top: option('25'),
     rounds: option('3'),
@@ -82,9 +83,10 @@ function workOf(kernel, { dy, filter, a }, attrs, output) {
 /** Wraps every kernel, every layer's call and every gradient on the tape: `records` gets one a kernel call. */
 function lookInto(tf, model, optimizer) {
   const state = { records: [], layer: 'loss', phase: 'forward', open: [] };
-  for (const config of tf.getKernelsForBackend('wasm')) {
+  const backend = tf.getBackend();
+  for (const config of tf.getKernelsForBackend(backend)) {
     const { kernelName, kernelFunc } = config;
-    tf.unregisterKernel(kernelName, 'wasm');
+    tf.unregisterKernel(kernelName, backend);
     const timed = (call) => {
       const record = {
         path: [...state.open, kernelName].join(' > '),
@@ -191,7 +193,7 @@ function summed(records, key) {
 async function profile() {
   const load = createRequire(path.join(values.build, 'dist/src/index.js'));
   const [tf, hvd] = [load('@tensorflow/tfjs'), load('./index.js')];
-  await hvd.selectBackend('wasm');
+  await hvd.selectBackend(values.backend);
   const made = load(path.join(values.build, 'dist', chosen.module));
   const plain = await train(tf, () => chosen.make(made, size), false);
   const looked = await train(tf, () => chosen.make(made, size), true);

@@ -36,8 +36,8 @@ function testFiles(suite) {
 /** Ends with {code, signal, out, err}; a program that does not end in time is killed with all it started. */
 function run(command, args) {
   return new Promise((resolve) => {
-    // One deadline, that of the whole file: tap's own of 30 s says nothing on a busy machine.
-    const env = { ...process.env, TAP_TIMEOUT: String(FILE_LIMIT_MS / 1000) };
+    // One deadline, that of the whole file: tap's own of 30 s says nothing on a busy machine. One thread a process, where a test says nothing else: two files run at once.
+    const env = { TSRUN_THREADS_PER_PROCESS: '1', ...process.env, TAP_TIMEOUT: String(FILE_LIMIT_MS / 1000) };
     const child = spawn(command, args, { cwd: root, detached: true, env, stdio: ['ignore', 'pipe', 'pipe'] });
     let [out, err, late] = ['', '', false];
     child.stdout.setEncoding('utf8').on('data', (text) => (out += text));

@@ -10,7 +10,16 @@ import { fileURLToPath } from 'node:url';
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const versions = process.argv.slice(2);
 const suites = [
-  ['scripts/run_tests.mjs', 'unit', 'parallel', 'integration', '--np', '2', '--only', 'parallel|life|launcher|tensorflow'],
+  [
+    'scripts/run_tests.mjs',
+    'unit',
+    'parallel',
+    'integration',
+    '--np',
+    '2',
+    '--only',
+    'parallel/|integration/life|unit/launcher/script|unit/tensorflow/(select|load)',
+  ],
   ['scripts/install_tfjs_node_ci.mjs'],
 ];
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'khorovod-nodes-'));

@@ -46,7 +46,6 @@ function holds(t: Test, { reports, text }: ReturnType<typeof train>): void {
 
 const counts = path.join(root, 'test/workers/counts_memory.js');
 for (const [backend, threads] of [
-  ['wasm', '1'],
   ['wasm', '2'],
   ['cpu', '1'],
 ] as const)

@@ -23,7 +23,11 @@ interface TapeNode {
 interface EngineState {
   activeTape: TapeNode[] | null;
   gradientDepth: number;
+  /** Tensors are numbered as they are made. */
+  readonly nextTensorId: number;
 }
+/** What `tf.keep` marks. */
+type Kept = tf.Tensor & { readonly kept?: boolean };
 
 /**
  * The function to differentiate in place of `f`. Inside other gradients (of gradients) it is `f` itself: what is final there is not known before the outermost is.
@@ -92,23 +96,27 @@ export function releasing<Y extends tf.Tensor>(tfjs: Tf, f: () => Y): () => Y {
   return () => {
     const loss = f();
     if (!state.activeTape || state.gradientDepth !== 1) return loss;
+    const { nextTensorId: firstOfWalk } = state;
     /** Of the node that the walk was at last. */
-    let left: Iterable<tf.Tensor> = [];
+    let left: tf.Tensor[] = [];
+    const seen = new Set<tf.Tensor>();
+    /** What a gradient has passed on as it is, or given to several inputs: others still need it. */
+    const passedOn = new Set<tf.Tensor>();
     for (const node of state.activeTape) {
       const { gradient, saved } = node;
       if (!gradient) continue;
       node.gradient = (dys) => {
-        for (const tensor of left) tensor.dispose();
-        // Of an output that nothing depends on there is none.
-        const mine = new Set([...dys, ...saved].filter((tensor) => tensor));
-        left = mine;
+        for (const tensor of left) if (!passedOn.has(tensor)) tensor.dispose();
+        // As tidy does: what others have made, or keep, is theirs. Of an output that nothing depends on there is no gradient.
+        left = [...dys.filter((dy) => dy && dy.id >= firstOfWalk && !(dy as Kept).kept), ...saved];
+        for (const tensor of left) seen.add(tensor);
         const gradients = gradient(dys);
         return Object.fromEntries(
           Object.entries(gradients).map(([name, compute]) => {
             const computed = (): tf.Tensor => {
               const result = compute();
-              // A gradient may pass on what arrived, or was kept, as it is.
-              mine.delete(result);
+              if (seen.has(result)) passedOn.add(result);
+              seen.add(result);
               return result;
             };
             return [name, computed];

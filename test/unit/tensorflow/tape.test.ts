@@ -235,6 +235,40 @@ t.test('a gradient that passes on what arrived, or was kept, as it is', async (t
   tf.dispose([plain.value, plain.grads]);
 });
 
+t.test('a gradient that several inputs share, or that is somebody else\u2019s tensor', async (t) => {
+  const [a, b] = [tf.variable(tf.tensor1d([1, 2])), tf.variable(tf.tensor1d([3, 4]))];
+  const mask = tf.tensor1d([0, 1]);
+  let kept: tf.Tensor | undefined;
+  const both = tf.customGrad((...args: unknown[]) => {
+    const [x, y] = args as [tf.Tensor, tf.Tensor];
+    const gradFunc = (dy: tf.Tensor) => {
+      const shared = tf.mul(dy, 3);
+      return [shared, shared];
+    };
+    return { value: tf.add(x, y), gradFunc };
+  });
+  const masked = tf.customGrad((...args: unknown[]) => ({ value: tf.mul(args[0] as tf.Tensor, 2), gradFunc: () => mask }));
+  const keeping = tf.customGrad((...args: unknown[]) => ({
+    value: tf.mul(args[0] as tf.Tensor, 2),
+    gradFunc: (dy: tf.Tensor) => {
+      kept = tf.keep(tf.mul(dy, 5));
+      return kept;
+    },
+  }));
+  for (const f of [
+    () => tf.sum(both(tf.mul(a, 2), tf.mul(b, 2))).asScalar(),
+    () => tf.sum(tf.add(masked(tf.square(a)), tf.square(b))).asScalar(),
+    () => tf.sum(tf.add(keeping(tf.square(a)), tf.square(b))).asScalar(),
+  ]) {
+    const plain = tf.variableGrads(f, [a, b]);
+    const released = tf.variableGrads(releasing(tf, f), [a, b]);
+    for (const { name } of [a, b]) t.same(released.grads[name]!.dataSync(), plain.grads[name]!.dataSync());
+    tf.dispose([plain.value, plain.grads, released.value, released.grads]);
+  }
+  t.same([mask.isDisposed, kept!.isDisposed], [false, false]);
+  tf.dispose([mask, kept!]);
+});
+
 t.test('inside other gradients all is kept', async (t) => {
   const w = tf.variable(tf.scalar(3));
   const outer = tf.variableGrads(

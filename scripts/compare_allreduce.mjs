@@ -7,6 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { median } from './measuring.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const root = path.dirname(here);
@@ -146,7 +147,6 @@ for (let round = 0; round < rounds; round += 1) {
 }
 for (const { name } of contenders.filter(({ available }) => !available)) console.log(`${name}: not installed (--install)`);
 
-const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 const base = 'khorovod in-place';
 console.log(
   `\n${np} ranks, ${rounds} rounds in alternation; median µs (lowest–highest), GB/s, and how many times as fast khorovod in place is in the same round (median of the rounds)`,

@@ -9,6 +9,7 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { median, studyTraining } from './measuring.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const CHECKED_STEPS = 2;
@@ -28,7 +29,6 @@ const { values } = parseArgs({
   },
 });
 const [rounds, steps, batch] = [values.rounds, values.steps, values.batch].map(Number);
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
 /** By the best of them: the first compiles, and the machine may be busy. */
 const isQuick = ({ times }) => Math.min(...times) <= SLOW_MS;
@@ -36,16 +36,8 @@ const isQuick = ({ times }) => Math.min(...times) <= SLOW_MS;
 async function work() {
   const tf = (await import('@tensorflow/tfjs')).default;
   const hvd = (await import(path.join(root, 'dist/src/index.js'))).default;
-  const { cifarNetwork } = (await import(path.join(root, 'dist/examples/cifar10/network.js'))).default;
-  const { makeGratings, IMAGE_ELEMS } = (await import(path.join(root, 'dist/examples/cifar10/data.js'))).default;
   const { device } = await hvd.selectBackend();
-  const { pixels, labels } = makeGratings(batch, 1);
-  const xs = tf.tensor4d(
-    Float32Array.from(pixels, (value) => value / 128 - 1),
-    [batch, 32, 32, IMAGE_ELEMS / 1024],
-  );
-  const ys = tf.oneHot(tf.tensor1d(labels, 'int32'), 10).toFloat();
-  const model = cifarNetwork(1);
+  const { model, xs, ys } = await studyTraining(tf, batch);
   for (const layer of model.layers) if (layer.getClassName() === 'Dropout') layer.rate = 0;
   model.compile({ optimizer: tf.train.sgd(0.01), loss: 'categoricalCrossentropy' });
   const train = async (count) => {

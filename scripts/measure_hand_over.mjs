@@ -7,6 +7,7 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { median, studyTraining } from './measuring.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const option = (value) => ({ type: 'string', default: value });
@@ -20,13 +21,10 @@ const { values } = parseArgs({
   },
 });
 const [mib, repeats, steps, batch] = [values.mib, values.repeats, values.steps, values.batch].map(Number);
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
 const tf = (await import('@tensorflow/tfjs')).default;
 const hvd = (await import(path.join(root, 'dist/src/index.js'))).default;
 const { copyTensorInto, tensorFrom } = (await import(path.join(root, 'dist/src/tensorflow/tensors.js'))).default;
-const { cifarNetwork } = (await import(path.join(root, 'dist/examples/cifar10/network.js'))).default;
-const { makeGratings, IMAGE_ELEMS } = (await import(path.join(root, 'dist/examples/cifar10/data.js'))).default;
 
 /** Bytes that typed arrays moved while it acted. */
 function bytesMoved(act) {
@@ -98,13 +96,7 @@ const large = tf.tensor(Float32Array.from({ length: mib * 2 ** 18 }, (_, i) => i
 table(`one tensor of ${mib} MiB`, handOver([large]));
 large.dispose();
 
-const { pixels, labels } = makeGratings(batch, 1);
-const xs = tf.tensor4d(
-  Float32Array.from(pixels, (value) => value / 128 - 1),
-  [batch, 32, 32, IMAGE_ELEMS / 1024],
-);
-const ys = tf.oneHot(tf.tensor1d(labels, 'int32'), 10).toFloat();
-const model = cifarNetwork(1);
+const { model, xs, ys } = await studyTraining(tf, batch);
 model.compile({ optimizer: tf.train.sgd(0.01), loss: 'categoricalCrossentropy' });
 const times = [];
 for (let i = 0; i < steps; i += 1) {

@@ -12,6 +12,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { median } from './measuring.mjs';
 
 const file = fileURLToPath(import.meta.url);
 const root = path.dirname(path.dirname(file));
@@ -26,7 +27,6 @@ const { values } = parseArgs({
 });
 const [np, tensors, steps, rounds] = [values.np, values.tensors, values.steps, values.rounds].map(Number);
 const WARM_UP_STEPS = 200;
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
 // ───── negotiation alone ─────
 

@@ -9,6 +9,7 @@ import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { median } from './measuring.mjs';
 
 const file = fileURLToPath(import.meta.url);
 const root = path.dirname(path.dirname(file));
@@ -26,7 +27,6 @@ const { values } = parseArgs({
   },
 });
 const [layers, kib, steps, rounds] = [values.layers, values.kib, values.steps, values.rounds].map(Number);
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 const WARM_UP_STEPS = 3;
 const LENGTHS = { long: 1.6, equal: 1, short: 0.2 };
 

@@ -11,6 +11,7 @@ import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { median } from './measuring.mjs';
 
 const file = fileURLToPath(import.meta.url);
 const root = path.dirname(path.dirname(file));
@@ -30,7 +31,6 @@ const { values } = parseArgs({
   },
 });
 const [rounds, blocks, steps, batch] = [values.rounds, values.blocks, values.steps, values.batch].map(Number);
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 const ways = ['plain', 'distributed'];
 
 async function work() {

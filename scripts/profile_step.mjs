@@ -9,6 +9,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { median } from './measuring.mjs';
 
 const file = fileURLToPath(import.meta.url);
 const option = (value) => ({ type: 'string', default: value });
@@ -68,7 +69,6 @@ const clocks = {
 };
 const clock = clocks[values.clock];
 if (!clock) throw new Error(`The clock '${values.clock}' is unknown. Known: ${Object.keys(clocks).join(', ')}.`);
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
 /** Floating-point operations of a call, where its shapes tell; a multiplication and an addition count as two. */
 function workOf(kernel, { dy, filter, a }, attrs, output) {

@@ -3,29 +3,23 @@
  * Skipped where the package cannot be installed: CI shows beside this that it can (scripts/install_tfjs_node_ci.mjs).
  */
 import { spawnSync } from 'node:child_process';
-import { closeSync, openSync, readFileSync, readSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
 import { countGpus, driverProblem } from '../../src/tensorflow/backends/tfjs_node/gpu';
+import { endsAsItsProgramSays, trainsAlike } from '../helpers/backend_behaviour';
 import { addGpuPackage, makeProject, type Project, trySelect } from '../helpers/backend_project';
-import { largestDifference } from '../helpers/small_network';
-import { runJob } from '../helpers/tsrun';
 
 const LIMIT_MS = 120_000;
 const made = makeProject('tfjs-node');
 const skip = process.platform !== 'linux' ? 'Linux only' : typeof made === 'string' && made;
 const project = made as Project;
-const { folder, program } = project;
+const { folder } = project;
 const packageFolder = skip ? '' : path.join(folder, 'node_modules', '@tensorflow', 'tfjs-node');
 const addon = path.join(packageFolder, 'lib', 'napi-v8', 'tfjs_binding.node');
 const libraryFolder = path.join(packageFolder, 'deps', 'lib');
 const MEND = 'npx tsrun install-tfjs-node --force installs it anew';
 const noDriver = driverProblem() === undefined && 'this machine has an NVIDIA driver';
-
-interface Outcome {
-  readonly device: string;
-  readonly results: Readonly<Record<string, { readonly fitted: number[]; readonly tensors: number[] }>>;
-}
 
 t.test('it is chosen, and says on what', { skip }, async (t) => {
   const forced = trySelect(project, 'tfjs-node', { TSRUN_THREADS_PER_PROCESS: '1' });
@@ -36,41 +30,11 @@ t.test('it is chosen, and says on what', { skip }, async (t) => {
 });
 
 t.test('models of every kind train on two ranks as on wasm', { skip }, async (t) => {
-  const train = async (backend: string): Promise<Outcome[]> => {
-    const { status, err, left } = await runJob(['-np', '2', program('workers/trains_models'), backend, folder], {}, LIMIT_MS);
-    t.equal(status, 0, err.slice(-2000));
-    t.same(left, [], `${backend}: no process is left`);
-    return [0, 1].map((rank) => JSON.parse(readFileSync(path.join(folder, `${backend}.${rank}.json`), 'utf8')));
-  };
-  const [expected] = await train('wasm');
-  const [first, second] = await train('tfjs-node');
-  t.match(first!.device, /^CPU \(TensorFlow .*, \d+ threads?\)$/);
-  t.same(Object.keys(first!.results), ['loop', 'mlp', 'cnn', 'residual', 'depthwise', 'lstm', 'embedding']);
-  for (const [model, { fitted, tensors }] of Object.entries(first!.results)) {
-    const { fitted: wanted } = expected!.results[model]!;
-    t.equal(fitted.length, wanted.length, `${model}: as many weights`);
-    const furthest = largestDifference(fitted, wanted);
-    t.ok(furthest < 1e-4, `${model}: ${furthest} from wasm`);
-    t.same(second!.results[model]!.fitted, fitted, `${model}: the ranks are alike to the bit`);
-    t.equal(tensors[1], tensors[0], `${model}: as many tensors as before`);
-  }
+  const training = { backend: 'tfjs-node', device: /^CPU \(TensorFlow .*, \d+ threads?\)$/, expected: 'wasm', limitMs: LIMIT_MS };
+  await trainsAlike(t, project, training);
 });
 
-t.test('a process ends as its program says', { skip }, async (t) => {
-  for (const [way, code] of [
-    ['naturally', 0],
-    ['exit', 3],
-    ['exit in a handler', 4],
-    ['exit while the device works', 5],
-    ['a timer that reads', 6],
-    ['an awaited read', 7],
-    ['a rejection', 1],
-  ] as const) {
-    const { status, err, left } = await runJob(['-np', '1', program('workers/ends_on_backend'), 'tfjs-node', way]);
-    t.equal(status, code, `${way}: ${err.slice(-1000)}`);
-    t.same(left, [], way);
-  }
-});
+t.test('a process ends as its program says', { skip }, async (t) => endsAsItsProgramSays(t, project, 'tfjs-node'));
 
 /** A script of the project, with `hvd`. */
 function runScript(text: string): { out: string; err: string } {

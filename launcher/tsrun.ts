@@ -12,7 +12,6 @@ import { backendLines, checkBackends } from './backends';
 import { doctor } from './doctor/doctor';
 import { LaunchError } from './errors';
 import { assign } from './hosts';
-import { installTfjsNode } from './install_tfjs_node/install';
 import { Job } from './job';
 import { formatMap } from './map';
 import { runToEnd } from './process';
@@ -90,6 +89,8 @@ async function main(): Promise<number> {
           process.exit(code);
         });
       const trial = ownFile('src', 'tensorflow', 'backends', 'tfjs_node', 'try_tfjs_node.js');
+      // Loaded only here: it brings an HTTP client, and every tsrun would wait for it.
+      const { installTfjsNode } = require('./install_tfjs_node/install') as typeof import('./install_tfjs_node/install');
       return installTfjsNode(line.request, { env: environment(), trial, signal: ending.signal });
     }
   }

@@ -7,7 +7,7 @@ import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { LaunchError } from '../errors';
 import { addonOf, makeAddon } from './binding';
-import { placedIn, placeLibrary } from './library';
+import { markOf, placedIn, placeLibrary } from './library';
 import { ensurePackage, packageName } from './package_folder';
 import { megabytes, Progress } from './progress';
 import type { InstallRequest } from './request';
@@ -83,7 +83,7 @@ async function whatWorksAlready(
 
 /** An addon that was built against other libraries. */
 function addonIsOlder(folder: string): boolean {
-  const mark = statSync(path.join(folder, 'deps', 'khorovod.json'), { throwIfNoEntry: false });
+  const mark = statSync(markOf(folder), { throwIfNoEntry: false });
   return mark !== undefined && statSync(addonOf(folder)).mtimeMs < mark.mtimeMs;
 }
 

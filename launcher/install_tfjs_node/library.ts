@@ -19,7 +19,8 @@ export interface Placed {
   readonly bytes: number;
 }
 
-const markOf = (folder: string): string => path.join(folder, 'deps', 'khorovod.json');
+/** Written when all is in its place. */
+export const markOf = (folder: string): string => path.join(folder, 'deps', 'khorovod.json');
 
 /** undefined: nothing, or not whole. */
 export function placedIn(folder: string): Placed | undefined {

@@ -1,15 +1,9 @@
 /** What this build and this process can do (Horovod's --check-build). Main thread; loads no TensorFlow. */
 import { dtypes } from './dtype';
+import { backends } from './tensorflow/backends/select';
 import { version } from './version';
 
-const packages = [
-  '@tensorflow/tfjs',
-  '@tensorflow/tfjs-backend-wasm',
-  'webgpu',
-  '@tensorflow/tfjs-backend-webgpu',
-  '@tensorflow/tfjs-node',
-  '@tensorflow/tfjs-node-gpu',
-] as const;
+const packages = [...new Set(backends.flatMap((backend) => backend.packages))];
 
 function installedVersion(name: string): string | null {
   try {
@@ -27,13 +21,7 @@ export function buildInfo(): Record<string, unknown> {
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
     packages: installed,
-    backends: {
-      'tfjs-node-gpu': installed['@tensorflow/tfjs-node-gpu'] !== null,
-      'tfjs-node': installed['@tensorflow/tfjs-node'] !== null,
-      webgpu: installed.webgpu !== null && installed['@tensorflow/tfjs-backend-webgpu'] !== null,
-      wasm: installed['@tensorflow/tfjs-backend-wasm'] !== null,
-      cpu: installed['@tensorflow/tfjs'] !== null,
-    },
+    backends: Object.fromEntries(backends.map((backend) => [backend.name, backend.packages.every((name) => installed[name] !== null)])),
     transports: ['tcp'],
     collectives: ['allreduce', 'allgather', 'broadcast', 'alltoall', 'reducescatter', 'barrier'],
     dtypes: [...dtypes],

@@ -197,6 +197,13 @@ export function environment(): Record<string, string> {
   return Object.fromEntries(Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined));
 }
 
+/** What a thread of ours begins with: no loader, option or hook of the user's runs in it. */
+export const ownThread = (name: string): { name: string; execArgv: string[]; env: Record<string, string> } => ({
+  name,
+  execArgv: [],
+  env: { ...environment(), NODE_OPTIONS: '' },
+});
+
 /** Variables that libraries read when they are loaded into this process. */
 export function setEnvironment(variables: Readonly<Record<string, string>>): void {
   Object.assign(process.env, variables);

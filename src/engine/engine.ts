@@ -6,7 +6,7 @@
  */
 import path from 'node:path';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
-import { type Config, environment } from '../config';
+import { type Config, ownThread } from '../config';
 import { type ErrorRecord, HvdError, reviveError, ShutdownError } from '../errors';
 import { log } from '../log';
 import { Arena, createMemory } from '../memory/arena';
@@ -82,14 +82,11 @@ export class Engine {
     this.port = port1;
     const threadData: ThreadData = { config, job, generation, memory, regions, words: this.boundary.words };
     this.worker = new Worker(path.join(__dirname, 'comm_thread.js'), {
-      name: 'khorovod',
+      ...ownThread('khorovod'),
       workerData: { ...threadData, port: port2 },
       transferList: [port2],
-      execArgv: [],
       // Its garbage is small and short-lived; V8 would widen its young generation for hundreds of steps (measured: 5 MiB more a rank after 1,000).
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
-      // No loader or hook of the user's runs in the communication thread.
-      env: { ...environment(), NODE_OPTIONS: '' },
     });
     this.worker.unref();
     this.worker.on('error', (error) =>

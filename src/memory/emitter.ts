@@ -141,6 +141,8 @@ export const ifThen = (body: Code): Code => [0x04, 0x40, body, 0x0b];
 
 /** `local += amount`, for i32. */
 export const increase = (local: number, amount: number): Code => [get(local), i32Const(amount), op('i32.add'), set(local)];
+/** `local += other`, another local, for i32. */
+export const increaseBy = (local: number, other: number): Code => [get(local), get(other), op('i32.add'), set(local)];
 
 /** A function whose parameters and locals go by names: `body` gets their numbers. */
 export function defineFunction<Parameter extends string, Local extends string>(

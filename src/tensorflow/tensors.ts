@@ -33,30 +33,26 @@ export function dtypeOfTensor(tensor: tf.Tensor, what: string): Dtype {
 }
 
 export function copyTensorInto(tensor: tf.Tensor, target: NumericArray): void {
-  const engine = loadTf().engine();
-  const backend = backendInUse();
-  const heap = heapOf(backend);
-  const bulk = bulkReaderOf(backend);
-  if (bulk && isOnBackend(engine, tensor, backend)) {
-    bulk.readAllSync([tensor], [target]);
-    return;
-  }
-  const values = heap && isOnBackend(engine, tensor, backend) ? heap.typedArrayFromHeap(tensor as never) : tensor.dataSync();
-  (target as Float32Array).set(values as Float32Array);
+  copyTensorsInto([tensor], [target]);
 }
 
 /** Each tensor into the target beside it. */
 export function copyTensorsInto(tensors: readonly tf.Tensor[], targets: readonly NumericArray[]): void {
   const engine = loadTf().engine();
   const backend = backendInUse();
-  const bulk = bulkReaderOf(backend);
-  const there = tensors.flatMap((tensor, i) => (bulk && isOnBackend(engine, tensor, backend) ? [i] : []));
-  bulk?.readAllSync(
-    there.map((i) => tensors[i]!),
-    there.map((i) => targets[i]!),
-  );
-  const read = new Set(there);
-  for (const [i, tensor] of tensors.entries()) if (!read.has(i)) copyTensorInto(tensor, targets[i]!);
+  const [heap, bulk] = [heapOf(backend), bulkReaderOf(backend)];
+  const together: { tensors: tf.Tensor[]; targets: NumericArray[] } = { tensors: [], targets: [] };
+  for (const [i, tensor] of tensors.entries()) {
+    const isThere = isOnBackend(engine, tensor, backend);
+    if (bulk && isThere) {
+      together.tensors.push(tensor);
+      together.targets.push(targets[i]!);
+      continue;
+    }
+    const values = heap && isThere ? heap.typedArrayFromHeap(tensor as never) : tensor.dataSync();
+    (targets[i] as Float32Array).set(values as Float32Array);
+  }
+  if (together.tensors.length > 0) bulk!.readAllSync(together.tensors, together.targets);
 }
 
 const backendInUse = (): unknown => (loadTf().engine() as unknown as { backend: unknown }).backend;

@@ -27,7 +27,7 @@ export interface Backend {
    * Makes it the backend of TensorFlow.js.
    * @param isForced it was asked for by name: what would be worse than the next one in the order is taken too
    * @returns what it runs on, in words
-   * @throws BackendError why it cannot be used, and what mends it; TensorFlow.js has the backend it had before
+   * @throws BackendError why it cannot be used, and what mends it; then its caller puts the former one back
    */
   start(tfjs: Tf, share: Share, isForced: boolean): Promise<string>;
 }
@@ -49,7 +49,10 @@ export function shareOf(
   return { localRank, localSize, threads, isByTsrun: jobId !== '', gpuSharers };
 }
 
-/** Makes the registered backend the one in use, or puts the former back. @returns whether it is in use */
+/** 'N threads', for what `start` returns. */
+export const countOfThreads = (threads: number): string => `${threads} thread${threads === 1 ? '' : 's'}`;
+
+/** Makes the registered backend the one in use. @returns whether it is */
 export async function use(tfjs: Tf, registeredAs: string): Promise<boolean> {
   const isUsed = await tfjs.setBackend(registeredAs);
   await tfjs.ready();

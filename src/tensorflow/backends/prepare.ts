@@ -7,13 +7,17 @@ import { readsInBulk } from '../tensors';
 import { whyMissing } from './backend';
 import { backends } from './select';
 import { removeRethrowingListeners } from './wasm/emscripten';
-import { registerTrainingKernels } from './wasm/register';
 
 let hasWarned = false;
-/** @throws BackendError the webgpu backend is one that selectBackend has not made: it cannot be read in the middle of a step. Else: the training kernels; errors that end the process as they would without a backend; a warning, once, where a slow backend trains. */
+/**
+ * On wasm: the training kernels, and errors that end the process as they would without a backend. On cpu: a warning, once, where a faster one is installed.
+ * @throws BackendError the webgpu backend is one that selectBackend has not made: it cannot be read in the middle of a step
+ */
 export function prepareBackend(tfjs: Tf): void {
   const backend = tfjs.getBackend();
   if (backend === 'wasm') {
+    // Loaded when first needed, as in wasm/backend.ts.
+    const { registerTrainingKernels } = require('./wasm/register') as typeof import('./wasm/register');
     registerTrainingKernels(tfjs);
     removeRethrowingListeners();
   }

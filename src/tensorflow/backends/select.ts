@@ -6,7 +6,7 @@ import { configNow } from '../../job';
 import { log, notice } from '../../log';
 import { checkCopies, loadTf, type Tf } from '../load';
 import { prepareOptimizers } from '../train';
-import { type Backend, type BackendName, shareOf, whyMissing } from './backend';
+import { type Backend, type BackendName, shareOf, use, whyMissing } from './backend';
 import { cpu } from './cpu';
 import { tfjsNode, tfjsNodeGpu } from './tfjs_node/backend';
 import { wasm } from './wasm/backend';
@@ -50,6 +50,7 @@ export async function selectBackend(prefer?: BackendName): Promise<SelectedBacke
   // Before models are loaded that name them.
   prepareOptimizers(tfjs);
   const share = shareOf(config, os.availableParallelism());
+  const { backendName: former } = tfjs.engine();
   const refusals: Refusal[] = [];
   for (const backend of candidates) {
     const missing = whyMissing(backend);
@@ -63,6 +64,7 @@ export async function selectBackend(prefer?: BackendName): Promise<SelectedBacke
       if (config.rank === 0) announce(backend.name, device, refusals);
       return { name: backend.name, device, tf: tfjs };
     } catch (error) {
+      if (former) await use(tfjs, former);
       if (!(error instanceof BackendError)) throw error;
       refuse(error.message.replace(/\.$/, ''));
     }

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { environment, setDefaultEnvironment, setEnvironment } from '../../../config';
 import { BackendError } from '../../../errors';
 import { checkCopies, requireForUser, resolveForUser, type Tf } from '../../load';
-import { type Backend, type Share, use } from '../backend';
+import { type Backend, countOfThreads, type Share, use } from '../backend';
 import { whyCutOff } from './elf';
 import { countGpus, driverProblem, visibleGpu } from './gpu';
 import { shimNodeUtil } from './node_shim';
@@ -30,7 +30,7 @@ export const tfjsNode: Backend = {
   install: 'npx tsrun install-tfjs-node',
   start: async (tfjs, share) => {
     const { binding } = await load(tfjs, tfjsNode, share);
-    return `CPU (TensorFlow ${binding.TF_Version}, ${share.threads} thread${share.threads === 1 ? '' : 's'})`;
+    return `CPU (TensorFlow ${binding.TF_Version}, ${countOfThreads(share.threads)})`;
   },
 };
 
@@ -57,7 +57,6 @@ export const tfjsNodeGpu: Backend = {
 
 async function load(tfjs: Tf, { packages, install }: Backend, { threads }: Share): Promise<NodeBackend> {
   const name = packages[0]!;
-  const before = tfjs.engine().backendName;
   const loaded = tfjs.findBackend(REGISTERED_AS) as unknown as NodeBackend | null;
   if (loaded && loaded.isGPUPackage !== name.endsWith('-gpu'))
     throw new BackendError(
@@ -70,15 +69,10 @@ async function load(tfjs: Tf, { packages, install }: Backend, { threads }: Share
     TF_FORCE_GPU_ALLOW_GROWTH: 'true',
     TF_CPP_MIN_LOG_LEVEL: '1',
   });
-  try {
-    shimNodeUtil();
-    if (!loaded) requireWhole(name, install);
-    checkCopies();
-    if (!(await use(tfjs, REGISTERED_AS))) throw new BackendError('TensorFlow.js could not start it');
-  } catch (error) {
-    if (before) await use(tfjs, before);
-    throw error;
-  }
+  shimNodeUtil();
+  if (!loaded) requireWhole(name, install);
+  checkCopies();
+  if (!(await use(tfjs, REGISTERED_AS))) throw new BackendError('TensorFlow.js could not start it');
   return tfjs.findBackend(REGISTERED_AS) as unknown as NodeBackend;
 }
 

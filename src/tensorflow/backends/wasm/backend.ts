@@ -1,10 +1,9 @@
-/** The WebAssembly backend with what training needs, on this rank's share of threads. Main thread. */
+/** The WebAssembly backend with what training needs, on this rank's share of threads. Main thread. The kernels are loaded when the backend is: programs that have none of it need not wait for them. */
 import { BackendError } from '../../../errors';
 import { checkCopies, requireForUser, type Tf } from '../../load';
-import { type Backend, use } from '../backend';
+import { type Backend, countOfThreads, use } from '../backend';
 import { removeRethrowingListeners } from './emscripten';
-import { registerTrainingKernels } from './register';
-import { registerThreads, type WasmPackage } from './threads';
+import type { WasmPackage } from './threads';
 
 export const wasm: Backend = {
   name: 'wasm',
@@ -14,6 +13,7 @@ export const wasm: Backend = {
     const loaded = requireForUser('@tensorflow/tfjs-backend-wasm') as WasmPackage;
     // It may have brought a second copy of tfjs-core.
     checkCopies();
+    const { registerTrainingKernels } = require('./register') as typeof import('./register');
     registerTrainingKernels(tfjs);
     const refusal = threads > 1 ? await refusalOfThreads(tfjs, loaded, threads) : undefined;
     const isUsed = await use(tfjs, 'wasm');
@@ -26,6 +26,7 @@ export const wasm: Backend = {
 /** Why it has to do with the threads it has. */
 async function refusalOfThreads(tfjs: Tf, loaded: WasmPackage, threads: number): Promise<string | undefined> {
   try {
+    const { registerThreads } = require('./threads') as typeof import('./threads');
     await registerThreads(tfjs, loaded, threads);
     return undefined;
   } catch (error) {
@@ -36,5 +37,5 @@ async function refusalOfThreads(tfjs: Tf, loaded: WasmPackage, threads: number):
 
 /** Pure. @param refusal why it has no more threads */
 export function deviceOf(threads: number, refusal?: string): string {
-  return `CPU (WebAssembly SIMD, ${threads} thread${threads === 1 ? '' : 's'}${refusal ? `: ${refusal}` : ''})`;
+  return `CPU (WebAssembly SIMD, ${countOfThreads(threads)}${refusal ? `: ${refusal}` : ''})`;
 }

@@ -13,11 +13,11 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { Tf } from '../../load';
 import { infoOf } from './conv_info';
 import { type Kernel, type KernelMaker, tensorOf, type WasmBackend } from './kernel';
+import { FLOAT_BYTES } from './simd/floats';
 import { addressOf, heapFunctions } from './simd/heap';
 import { type PlacesName, placesSources } from './simd/places_source';
 import { transposeMatrices } from './transpose';
 
-const FLOAT_BYTES = 4;
 const functionsOf = heapFunctions<PlacesName>(placesSources);
 
 type Padding = [[number, number], [number, number], [number, number], [number, number]];

@@ -9,7 +9,7 @@
 import { infoOf } from './conv_info';
 import type { Kernel, KernelMaker, TensorInfo } from './kernel';
 import { filterScratch, filterUnits } from './simd/filter_gradient';
-import { addressOf, withScratch } from './simd/heap';
+import { addressesOf, withScratch } from './simd/heap';
 import { divide, threadsOf } from './simd/thread_pool';
 
 export const conv2DBackpropFilter: KernelMaker = (tfjs): Kernel => {
@@ -20,7 +20,7 @@ export const conv2DBackpropFilter: KernelMaker = (tfjs): Kernel => {
     const output = backend.makeOutput(attrs.filterShape, 'float32');
     const bytes = filterScratch(geometry);
     withScratch(backend, [bytes.sums, threadsOf(backend) * bytes.xTile, bytes.dyTiles], ([sums, xTiles, dyTiles]) => {
-      const [xAt, dyAt, outputAt] = [x, dy, output].map((one) => addressOf(backend, one)) as [number, number, number];
+      const [xAt, dyAt, outputAt] = addressesOf(backend, x, dy, output);
       const words = { ...geometry, x: xAt, dy: dyAt, output: outputAt, sums: sums!, xTiles: xTiles!, dyTiles: dyTiles! };
       divide(backend, 'filterGradient', filterUnits(geometry), words);
     });

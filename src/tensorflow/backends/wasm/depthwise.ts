@@ -3,9 +3,9 @@ import type { Tf } from '../../load';
 import type { ConvInfo } from './conv_info';
 import type { Kernel, KernelCall, TensorInfo, WasmBackend } from './kernel';
 import { type DepthwiseName, depthwiseSources } from './simd/depthwise_source';
+import { FLOAT_BYTES } from './simd/floats';
 import { addressOf, type HeapFunction, heapFunctions } from './simd/heap';
 
-const FLOAT_BYTES = 4;
 const functionsOf = heapFunctions<DepthwiseName>(depthwiseSources);
 
 /**

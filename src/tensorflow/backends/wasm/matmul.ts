@@ -8,12 +8,12 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { elemsOf } from '../../../dtype';
 import type { Tf } from '../../load';
 import { type Kernel, type KernelCall, type KernelMaker, type TensorInfo, tensorOf, type WasmBackend } from './kernel';
-import { addressOf, heapFunctions } from './simd/heap';
+import { FLOAT_BYTES } from './simd/floats';
+import { addressesOf, heapFunctions } from './simd/heap';
 import { type MatMulName, matMulSources } from './simd/matmul_source';
 import { divide } from './simd/thread_pool';
 import { isProductDivided, productUnits } from './simd/transposed_product';
 
-const FLOAT_BYTES = 4;
 /** Up to 128 rows of a matrix of 1024×1024 our kernels, of one thread, are the faster ones; XNNPACK may have two. */
 const MOST_ROWS = 64;
 /** Columns that are taken at a time: four rows' parts of them lie in the first-level cache. */
@@ -44,7 +44,7 @@ export function smallProductOf(
 
 function multiply(backend: WasmBackend, product: Product, a: TensorInfo, b: TensorInfo, output: TensorInfo): void {
   const { transposeB, rows, depth, columns } = product;
-  const [aAt, bAt, cAt] = [a, b, output].map((one) => addressOf(backend, one)) as [number, number, number];
+  const [aAt, bAt, cAt] = addressesOf(backend, a, b, output);
   if (transposeB) {
     const words = { c: cAt, a: aAt, b: bAt, rows, depth, columns };
     divide(backend, 'transposedProduct', productUnits(columns), words, isProductDivided(rows, depth, columns));

@@ -6,7 +6,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { elemsOf } from '../../../dtype';
 import type { Tf } from '../../load';
 import type { Kernel, KernelMaker, TensorInfo, WasmBackend } from './kernel';
-import { addressOf, type HeapFunctions, heapFunctions, withScratch } from './simd/heap';
+import { addressesOf, addressOf, type HeapFunctions, heapFunctions, withScratch } from './simd/heap';
 import { DOUBLE_BYTES, type PassName, passSources } from './simd/passes_source';
 import { isReluDivided, reluUnits } from './simd/relu_gradient';
 import { divide } from './simd/thread_pool';
@@ -57,7 +57,7 @@ export const batchNormSums: KernelMaker = (): Kernel => {
     const { x, dy, mean } = inputs as { x: tf.Tensor; dy: tf.Tensor; mean: tf.Tensor };
     const columns = elemsOf(mean.shape);
     const outputs = [backend.makeOutput(mean.shape, 'float32'), backend.makeOutput(mean.shape, 'float32')];
-    const [dyAt, xAt, meanAt] = [dy, x, mean].map((one) => addressOf(backend, one)) as [number, number, number];
+    const [dyAt, xAt, meanAt] = addressesOf(backend, dy, x, mean);
     accumulate(backend, outputs, 1, (functions, [offsets, scales]) =>
       functions.batchNormSums(offsets!, scales!, dyAt, xAt, meanAt, elemsOf(x.shape) / columns, columns),
     );
@@ -71,7 +71,7 @@ export const reluGradient: KernelMaker = (): Kernel => {
     const { x, dy } = inputs as { x: tf.Tensor; dy: tf.Tensor };
     const output = backend.makeOutput(x.shape, 'float32');
     const elems = elemsOf(x.shape);
-    const [dxAt, dyAt, xAt] = [output, dy, x].map((one) => addressOf(backend, one)) as [number, number, number];
+    const [dxAt, dyAt, xAt] = addressesOf(backend, output, dy, x);
     divide(backend, 'reluGradient', reluUnits(elems), { dx: dxAt, dy: dyAt, x: xAt, elems }, isReluDivided(elems));
     return output;
   };

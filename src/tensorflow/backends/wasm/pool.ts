@@ -4,7 +4,7 @@
  */
 import type { Tf } from '../../load';
 import type { Kernel, KernelMaker } from './kernel';
-import { addressOf } from './simd/heap';
+import { addressesOf } from './simd/heap';
 import { divide } from './simd/thread_pool';
 
 /** dx gets dy where x was the window's first maximum, as on the cpu backend. */
@@ -13,7 +13,7 @@ export const maxPoolGrad: KernelMaker = (tfjs: Tf): Kernel => {
     const { filterSize, strides, pad, dimRoundingMode } = attrs;
     const info = tfjs.backend_util.computePool2DInfo(inputs.input.shape, filterSize, strides, 1, pad, dimRoundingMode);
     const gradient = backend.makeOutput(inputs.input.shape, 'float32');
-    const [dx, x, dy] = [gradient, inputs.input, inputs.dy].map((one) => addressOf(backend, one)) as [number, number, number];
+    const [dx, x, dy] = addressesOf(backend, gradient, inputs.input, inputs.dy);
     divide(backend, 'maxPoolGradient', info.batchSize, {
       ...info,
       dx,

@@ -10,7 +10,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { environment } from '../../../config';
+import { ownThread } from '../../../config';
 import { BackendError } from '../../../errors';
 import { requireForUser, resolveForUser, type Tf } from '../../load';
 import type { WasmBackend } from './kernel';
@@ -105,12 +105,7 @@ async function startModule(threads: number): Promise<Module> {
 
       class Thread extends Worker {
         constructor() {
-          super(program, {
-            eval: true,
-            name: `tfjs wasm ${workers.length + 1}`,
-            execArgv: [],
-            env: { ...environment(), NODE_OPTIONS: '' },
-          });
+          super(program, { eval: true, ...ownThread(`tfjs wasm ${workers.length + 1}`) });
         }
         /** The module holds the process while a thread works for it, which is for ever. */
         override ref(): void {}

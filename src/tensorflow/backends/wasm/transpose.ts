@@ -3,10 +3,10 @@
  */
 
 import type { Kernel, KernelMaker, TensorInfo, WasmBackend } from './kernel';
+import { FLOAT_BYTES } from './simd/floats';
 import { addressOf, heapFunctions } from './simd/heap';
 import { type TransposeName, transposeSources } from './simd/transpose_source';
 
-const ELEM_BYTES = 4;
 /** Of the source; they fill a cache line of the result. */
 const ROWS_AT_ONCE = 16;
 const functionsOf = heapFunctions<TransposeName>(transposeSources);
@@ -14,14 +14,14 @@ const functionsOf = heapFunctions<TransposeName>(transposeSources);
 /** Matrices of 32-bit elements, [count, rows, columns] → [count, columns, rows], at those addresses. */
 export function transposeMatrices(backend: WasmBackend, to: number, from: number, { count, rows, columns }: Matrices): void {
   const { transposeRows } = functionsOf(backend);
-  const bytes = rows * columns * ELEM_BYTES;
+  const bytes = rows * columns * FLOAT_BYTES;
   for (let i = 0; i < count; i += 1)
     for (let row = 0; row < rows; row += ROWS_AT_ONCE)
       transposeRows(
-        to + i * bytes + row * ELEM_BYTES,
-        rows * ELEM_BYTES,
-        from + i * bytes + row * columns * ELEM_BYTES,
-        columns * ELEM_BYTES,
+        to + i * bytes + row * FLOAT_BYTES,
+        rows * FLOAT_BYTES,
+        from + i * bytes + row * columns * FLOAT_BYTES,
+        columns * FLOAT_BYTES,
         Math.min(ROWS_AT_ONCE, rows - row),
         columns,
       );

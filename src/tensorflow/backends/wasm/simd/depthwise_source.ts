@@ -9,14 +9,13 @@ import {
   get,
   i32Const,
   increase,
+  increaseBy,
   op,
   set,
   whileLoop,
 } from '../../../../memory/emitter';
+import { LANES, move } from './floats';
 import { clear } from './places_source';
-
-const FLOAT_BYTES = 4;
-const LANES = 4;
 
 export type DepthwiseName = 'clear' | 'addToFilter' | 'addToInput';
 
@@ -39,13 +38,12 @@ function source(name: DepthwiseName): FunctionSource {
             isFilter
               ? [get(tap), get(v.xAt), access(load), product(v.dyAt), set(tap)]
               : [get(v.xAt), get(v.xAt), access(load), get(tap), product(v.dyAt), access(store)],
-            [get(v.xAt), get(v.xStep), op('i32.add'), set(v.xAt), get(v.dyAt), get(v.dyStep), op('i32.add'), set(v.dyAt)],
+            [increaseBy(v.xAt, v.xStep), increaseBy(v.dyAt, v.dyStep)],
             increase(v.place, -1),
           ]),
           isFilter ? [get(v.filter), get(tap), access(store)] : [],
         ];
       };
-      const move = (pointers: number[], elems: number): Code => pointers.map((pointer) => increase(pointer, elems * FLOAT_BYTES));
       const isVector: Code = [
         [get(v.multiplier), i32Const(1), op('i32.eq')],
         [get(v.channels), i32Const(LANES), op('i32.ge_s'), op('i32.and')],

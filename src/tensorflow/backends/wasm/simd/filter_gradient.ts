@@ -1,10 +1,10 @@
 /**
- * A range of the gradient of a convolution's filter, by panels of eight output channels. Pure but for the heap; main thread and helpers. The layout is told in ../wasm_conv_filter.ts.
+ * A range of the gradient of a convolution's filter, by panels of eight output channels. Pure but for the heap; main thread and helpers. The layout is told in ../conv_filter.ts.
  */
 import { dividedKernel } from './divided';
+import { FLOAT_BYTES } from './floats';
 import { DY_LANES, type ProductsName, productsSources, X_LANES } from './products_source';
 
-const FLOAT_BYTES = 4;
 const BLOCK_BYTES = X_LANES * DY_LANES * FLOAT_BYTES;
 /** Places of dy in a tile: its panel, and x's for it, fit the first-level cache of 32 KiB. */
 const TILE_PLACES = 512;

@@ -42,6 +42,9 @@ export function heapFunctions<Name extends string>(
 
 /** Where a tensor's elements begin, in bytes. */
 export const addressOf = (backend: WasmBackend, { dataId }: TensorInfo): number => backend.dataIdMap.get(dataId).memoryOffset;
+/** Of several. */
+export const addressesOf = <Infos extends readonly TensorInfo[]>(backend: WasmBackend, ...infos: Infos): { [i in keyof Infos]: number } =>
+  infos.map((info) => addressOf(backend, info)) as { [i in keyof Infos]: number };
 
 /**
  * Memory for the time of one kernel, one piece for each number of bytes; `act` gets the addresses.

@@ -10,22 +10,24 @@ import {
   get,
   i32Const,
   increase,
+  increaseBy,
   inLane,
   op,
   set,
   whileLoop,
 } from '../../../../memory/emitter';
+import { FLOAT_BYTES, inFours, LANES, move, whileFour } from './floats';
 import { clear } from './places_source';
-
-const FLOAT_BYTES = 4;
-const LANES = 4;
 
 export type MatMulName = 'clear' | 'addRow' | 'addFourRows' | 'dotRow' | 'dotFourRows';
 
-const add = (local: number, other: number): Code => [get(local), get(other), op('i32.add'), set(local)];
 const quad = [0, 1, 2, 3];
 /** The first of them: how many rows of b a function takes at a time. */
 const rowsOf = (count: 1 | 4): number[] => quad.slice(0, count);
+const parameters = { c: 'i32', cStep: 'i32', a: 'i32', aStep: 'i32', b: 'i32', bStep: 'i32', rows: 'i32', columns: 'i32' } as const;
+/** Each pointer behind the first a row further than the one before. */
+const nextRows = (pointers: readonly number[], step: number): Code =>
+  pointers.slice(1).map((pointer, i) => [get(pointers[i]!), get(step), op('i32.add'), set(pointer)]);
 
 /**
  * a·b, one or four rows of b at a time: c[rows, columns] += Σ_{t < count} a[rows, t] · b[t, columns]. Steps are bytes from one row to the next.
@@ -33,7 +35,7 @@ const rowsOf = (count: 1 | 4): number[] => quad.slice(0, count);
 const addRows = (name: MatMulName, count: 1 | 4): FunctionSource =>
   defineFunction(
     name,
-    { c: 'i32', cStep: 'i32', a: 'i32', aStep: 'i32', b: 'i32', bStep: 'i32', rows: 'i32', columns: 'i32' },
+    parameters,
     {
       at: 'i32',
       column: 'i32',
@@ -51,24 +53,18 @@ const addRows = (name: MatMulName, count: 1 | 4): FunctionSource =>
       const step = (elems: number, load: string, store: string, type: string, factor: (t: number) => Code): Code => [
         [get(v.at), get(v.at), access(load)],
         rowsOf(count).map((t) => [get(pointers[t]!), access(load), factor(t), op(`${type}.mul`), op(`${type}.add`)]),
-        [access(store), increase(v.at, elems * FLOAT_BYTES), pointers.map((pointer) => increase(pointer, elems * FLOAT_BYTES))],
-        increase(v.column, -elems),
+        [access(store), move([v.at, ...pointers], elems)],
       ];
       return whileLoop(get(v.rows), [
         rowsOf(count).map((t) => [get(v.a), access('v128.load32_splat', t * FLOAT_BYTES), set(factors[t]!)]),
         [get(v.c), set(v.at), get(v.columns), set(v.column), get(v.b), set(v.b0)],
-        rowsOf(count)
-          .slice(1)
-          .map((t) => [get(pointers[t - 1]!), get(v.bStep), op('i32.add'), set(pointers[t]!)]),
-        whileLoop(
-          [get(v.column), i32Const(LANES), op('i32.ge_s')],
+        nextRows(pointers, v.bStep),
+        inFours(
+          v.column,
           step(LANES, 'v128.load', 'v128.store', 'f32x4', (t) => get(factors[t]!)),
-        ),
-        whileLoop(
-          get(v.column),
           step(1, 'f32.load', 'f32.store', 'f32', (t) => [get(v.a), access('f32.load', t * FLOAT_BYTES)]),
         ),
-        [add(v.a, v.aStep), add(v.c, v.cStep), increase(v.rows, -1)],
+        [increaseBy(v.a, v.aStep), increaseBy(v.c, v.cStep), increase(v.rows, -1)],
       ]);
     },
   );
@@ -84,7 +80,7 @@ const lanesSum = (vector: number): Code => [
 const dotRows = (name: MatMulName, count: 1 | 4): FunctionSource =>
   defineFunction(
     name,
-    { c: 'i32', cStep: 'i32', a: 'i32', aStep: 'i32', b: 'i32', bStep: 'i32', rows: 'i32', columns: 'i32' },
+    parameters,
     {
       at: 'i32',
       column: 'i32',
@@ -106,32 +102,24 @@ const dotRows = (name: MatMulName, count: 1 | 4): FunctionSource =>
       const pointers = [v.b0, v.b1, v.b2, v.b3].slice(0, count);
       const sums = [v.sum0, v.sum1, v.sum2, v.sum3].slice(0, count);
       const rests = [v.rest0, v.rest1, v.rest2, v.rest3];
-      const move = (elems: number): Code => [
-        [v.at, ...pointers].map((pointer) => increase(pointer, elems * FLOAT_BYTES)),
-        increase(v.column, -elems),
-      ];
+      const both = [v.at, ...pointers];
       return whileLoop(get(v.rows), [
         [get(v.a), set(v.at), get(v.columns), set(v.column), get(v.b), set(v.b0)],
-        rowsOf(count)
-          .slice(1)
-          .map((t) => [get(pointers[t - 1]!), get(v.bStep), op('i32.add'), set(pointers[t]!)]),
+        nextRows(pointers, v.bStep),
         sums.map((sum) => [i32Const(0), op('i32x4.splat'), set(sum)]),
-        whileLoop(
-          [get(v.column), i32Const(LANES), op('i32.ge_s')],
-          [
-            [get(v.at), access('v128.load'), set(v.factor)],
-            rowsOf(count).map((t) => [
-              get(sums[t]!),
-              get(v.factor),
-              get(pointers[t]!),
-              access('v128.load'),
-              op('f32x4.mul'),
-              op('f32x4.add'),
-              set(sums[t]!),
-            ]),
-            move(LANES),
-          ],
-        ),
+        whileFour(v.column, [
+          [get(v.at), access('v128.load'), set(v.factor)],
+          rowsOf(count).map((t) => [
+            get(sums[t]!),
+            get(v.factor),
+            get(pointers[t]!),
+            access('v128.load'),
+            op('f32x4.mul'),
+            op('f32x4.add'),
+            set(sums[t]!),
+          ]),
+          move(both, LANES),
+        ]),
         rowsOf(count).map((t) => [lanesSum(sums[t]!), set(rests[t]!)]),
         whileLoop(get(v.column), [
           rowsOf(count).map((t) => [
@@ -146,10 +134,10 @@ const dotRows = (name: MatMulName, count: 1 | 4): FunctionSource =>
               set(rests[t]!),
             ],
           ]),
-          move(1),
+          [move(both, 1), increase(v.column, -1)],
         ]),
         rowsOf(count).map((t) => [get(v.c), get(rests[t]!), access('f32.store', t * FLOAT_BYTES)]),
-        [add(v.a, v.aStep), add(v.c, v.cStep), increase(v.rows, -1)],
+        [increaseBy(v.a, v.aStep), increaseBy(v.c, v.cStep), increase(v.rows, -1)],
       ]);
     },
   );

@@ -13,12 +13,10 @@ import {
   shuffleLanes,
   whileLoop,
 } from '../../../../memory/emitter';
+import { FLOAT_BYTES, inFours, LANES, move, VECTOR_BYTES } from './floats';
 import { clear } from './places_source';
 
-const FLOAT_BYTES = 4;
 export const DOUBLE_BYTES = 8;
-const LANES = 4;
-const VECTOR_BYTES = 16;
 
 export type PassName = 'clear' | 'sumRows' | 'batchNormSums' | 'storeSums' | 'reluGradient';
 
@@ -31,12 +29,6 @@ const addFour = (sums: number, vector: number): Code =>
   ]);
 const addOne = (sums: number, float: Code): Code => [
   [get(sums), get(sums), access('f64.load'), float, op('f64.promote_f32'), op('f64.add'), access('f64.store')],
-];
-
-/** For `count` down to 0: four at a time, then one at a time; the pointers are moved on by the steps. */
-const inFours = (count: number, four: Code, one: Code): Code => [
-  whileLoop([get(count), i32Const(LANES), op('i32.ge_s')], [four, increase(count, -LANES)]),
-  whileLoop(get(count), [one, increase(count, -1)]),
 ];
 
 /** float64 sums[columns] += Σ_rows x[row, column] */
@@ -65,8 +57,8 @@ const batchNormSums: FunctionSource = defineFunction(
   { offsets: 'i32', scales: 'i32', dy: 'i32', x: 'i32', means: 'i32', rows: 'i32', columns: 'i32' },
   { offset: 'i32', scale: 'i32', mean: 'i32', column: 'i32', vector: 'v128', product: 'v128' },
   (v) => {
-    const move = (elems: number): Code => [
-      [v.dy, v.x, v.mean].map((pointer) => increase(pointer, elems * FLOAT_BYTES)),
+    const next = (elems: number): Code => [
+      move([v.dy, v.x, v.mean], elems),
       [v.offset, v.scale].map((pointer) => increase(pointer, elems * DOUBLE_BYTES)),
     ];
     return whileLoop(get(v.rows), [
@@ -85,7 +77,7 @@ const batchNormSums: FunctionSource = defineFunction(
             op('f32x4.mul'),
             set(v.product),
           ],
-          [addFour(v.offset, v.vector), addFour(v.scale, v.product), move(LANES)],
+          [addFour(v.offset, v.vector), addFour(v.scale, v.product), next(LANES)],
         ],
         [
           addOne(v.offset, [get(v.dy), access('f32.load')]),
@@ -93,7 +85,7 @@ const batchNormSums: FunctionSource = defineFunction(
             [get(v.dy), access('f32.load'), get(v.x), access('f32.load'), get(v.mean), access('f32.load')],
             [op('f32.sub'), op('f32.mul')],
           ]),
-          move(1),
+          next(1),
         ],
       ),
       increase(v.rows, -1),
@@ -124,17 +116,17 @@ const reluGradient: FunctionSource = defineFunction(
   { dx: 'i32', dy: 'i32', x: 'i32', elems: 'i32' },
   { zero: 'v128' },
   (v) => {
-    const move = (elems: number): Code => [v.dx, v.dy, v.x].map((pointer) => increase(pointer, elems * FLOAT_BYTES));
+    const pointers = [v.dx, v.dy, v.x];
     return inFours(
       v.elems,
       [
         [get(v.dx), get(v.dy), access('v128.load'), get(v.x), access('v128.load'), get(v.zero), op('f32x4.gt')],
-        [op('v128.and'), access('v128.store'), move(LANES)],
+        [op('v128.and'), access('v128.store'), move(pointers, LANES)],
       ],
       [
         // An integer's bits: dy, or 0.
         [get(v.dx), get(v.dy), access('i32.load'), i32Const(0), get(v.x), access('f32.load')],
-        [f32Const(0), op('f32.gt'), op('select'), access('i32.store'), move(1)],
+        [f32Const(0), op('f32.gt'), op('select'), access('i32.store'), move(pointers, 1)],
       ],
     );
   },

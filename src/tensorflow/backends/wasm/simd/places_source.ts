@@ -7,14 +7,12 @@ import {
   get,
   i32Const,
   increase,
+  increaseBy,
   memoryFill,
-  op,
   set,
   whileLoop,
 } from '../../../../memory/emitter';
-
-const FLOAT_BYTES = 4;
-const LANES = 4;
+import { inFours, LANES, move } from './floats';
 
 export type PlacesName = 'clear' | 'copyPlaces';
 
@@ -33,13 +31,12 @@ const copyPlaces: FunctionSource = defineFunction(
   (v) => {
     const copy = (elems: number, load: string, store: string): Code => [
       [get(v.at), get(v.from), access(load), access(store)],
-      [[v.at, v.from].map((pointer) => increase(pointer, elems * FLOAT_BYTES)), increase(v.channel, -elems)],
+      move([v.at, v.from], elems),
     ];
     return whileLoop(get(v.places), [
       [get(v.to), set(v.at), get(v.channels), set(v.channel)],
-      whileLoop([get(v.channel), i32Const(LANES), op('i32.ge_s')], copy(LANES, 'v128.load', 'v128.store')),
-      whileLoop(get(v.channel), copy(1, 'f32.load', 'f32.store')),
-      [get(v.to), get(v.step), op('i32.add'), set(v.to), increase(v.places, -1)],
+      inFours(v.channel, copy(LANES, 'v128.load', 'v128.store'), copy(1, 'f32.load', 'f32.store')),
+      [increaseBy(v.to, v.step), increase(v.places, -1)],
     ]);
   },
 );

@@ -1,8 +1,7 @@
 /** A range of the gradient of max pooling, by images. Pure but for the heap; main thread and helpers. NHWC. */
 import { dividedKernel } from './divided';
+import { FLOAT_BYTES } from './floats';
 import { type PoolName, poolSources } from './pool_source';
-
-const FLOAT_BYTES = 4;
 
 /** `top` and `left` are what the images are padded by; `windowHeight` and `windowWidth` count what a dilated window spans. */
 export const maxPoolGradient = dividedKernel<

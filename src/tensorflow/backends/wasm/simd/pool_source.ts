@@ -9,16 +9,14 @@ import {
   i32Const,
   ifThen,
   increase,
+  increaseBy,
   op,
   set,
   v128Const,
   whileLoop,
 } from '../../../../memory/emitter';
+import { inFours, LANES, move } from './floats';
 import { clear } from './places_source';
-
-const FLOAT_BYTES = 4;
-const LANES = 4;
-const VECTOR_BYTES = 16;
 
 export type PoolName = 'clear' | 'maxPoolGradient';
 
@@ -47,14 +45,11 @@ const maxPoolGradient: FunctionSource = defineFunction(
       [get(from), set(v.at), get(v.rows), set(v.row)],
       whileLoop(get(v.row), [
         [get(v.columns), set(v.column)],
-        whileLoop(get(v.column), [act, get(v.at), get(v.placeBytes), op('i32.add'), set(v.at), increase(v.column, -1)]),
-        [get(v.at), get(v.rowSkip), op('i32.add'), set(v.at), increase(v.row, -1)],
+        whileLoop(get(v.column), [act, increaseBy(v.at, v.placeBytes), increase(v.column, -1)]),
+        [increaseBy(v.at, v.rowSkip), increase(v.row, -1)],
       ]),
     ];
-    const move = (elems: number): Code => [
-      [v.dx, v.x, v.dy].map((pointer) => increase(pointer, elems * FLOAT_BYTES)),
-      increase(v.channels, -elems),
-    ];
+    const pointers = [v.dx, v.x, v.dy];
     const next: Code = [get(v.number), v128Const(1, 0, 0, 0), op('i32x4.add'), set(v.number)];
     const four: Code = [
       // The bytes of −∞.
@@ -82,10 +77,7 @@ const maxPoolGradient: FunctionSource = defineFunction(
         [op('f32.add'), access('f32.store')],
       ]),
     ];
-    return [
-      whileLoop([get(v.channels), i32Const(LANES), op('i32.ge_s')], [four, move(VECTOR_BYTES / FLOAT_BYTES)]),
-      whileLoop(get(v.channels), [one, move(1)]),
-    ];
+    return inFours(v.channels, [four, move(pointers, LANES)], [one, move(pointers, 1)]);
   },
 );
 

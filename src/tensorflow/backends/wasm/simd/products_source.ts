@@ -12,20 +12,18 @@ import {
   get,
   i32Const,
   increase,
+  increaseBy,
   op,
   set,
   whileLoop,
 } from '../../../../memory/emitter';
+import { FLOAT_BYTES, VECTOR_BYTES } from './floats';
 import { clear } from './places_source';
 
 export const X_LANES = 4;
 export const DY_LANES = 8;
-const FLOAT_BYTES = 4;
-const VECTOR_BYTES = 16;
 
 export type ProductsName = 'addProducts' | 'packBy4' | 'packBy8' | 'unpack' | 'clear';
-
-const add = (local: number, other: number): Code => [get(local), get(other), op('i32.add'), set(local)];
 
 /**
  * sums[4][8] += products over images × rows × columns. `x` moves on by so many bytes a column, and by `rowSkip` and `imageSkip` more behind a row and an image; `dy` has its places side by side.
@@ -57,7 +55,7 @@ const addProducts: FunctionSource = defineFunction(
         [get(sums[2 * lane]!), get(v.splat), get(v.left), op('f32x4.mul'), op('f32x4.add'), set(sums[2 * lane]!)],
         [get(sums[2 * lane + 1]!), get(v.splat), get(v.right), op('f32x4.mul'), op('f32x4.add'), set(sums[2 * lane + 1]!)],
       ]),
-      [add(v.x, v.columnStep), increase(v.dy, 2 * VECTOR_BYTES), increase(v.column, -1)],
+      [increaseBy(v.x, v.columnStep), increase(v.dy, 2 * VECTOR_BYTES), increase(v.column, -1)],
     ];
     return [
       sums.map((sum, i) => [get(v.sums), access('v128.load', i * VECTOR_BYTES), set(sum)]),
@@ -66,9 +64,9 @@ const addProducts: FunctionSource = defineFunction(
         whileLoop(get(v.row), [
           [get(v.columns), set(v.column)],
           whileLoop(get(v.column), place),
-          [add(v.x, v.rowSkip), increase(v.row, -1)],
+          [increaseBy(v.x, v.rowSkip), increase(v.row, -1)],
         ]),
-        [add(v.x, v.imageSkip), increase(v.images, -1)],
+        [increaseBy(v.x, v.imageSkip), increase(v.images, -1)],
       ]),
       sums.map((sum, i) => [get(v.sums), get(sum), access('v128.store', i * VECTOR_BYTES)]),
     ];
@@ -90,7 +88,7 @@ function pack(name: ProductsName, lanes: number): FunctionSource {
           [get(v.channel), i32Const(lanes), op('i32.ge_s')],
           [
             vectors.map((offset) => [get(v.panel), get(v.from), access('v128.load', offset), access('v128.store', offset)]),
-            [add(v.panel, v.panelStep), increase(v.from, bytes), increase(v.channel, -lanes)],
+            [increaseBy(v.panel, v.panelStep), increase(v.from, bytes), increase(v.channel, -lanes)],
           ],
         ),
         [get(v.panel), set(v.into)],
@@ -98,7 +96,7 @@ function pack(name: ProductsName, lanes: number): FunctionSource {
           [get(v.into), get(v.from), access('f32.load'), access('f32.store')],
           [increase(v.into, FLOAT_BYTES), increase(v.from, FLOAT_BYTES), increase(v.channel, -1)],
         ]),
-        [increase(v.to, bytes), add(v.from, v.skip), increase(v.places, -1)],
+        [increase(v.to, bytes), increaseBy(v.from, v.skip), increase(v.places, -1)],
       ]),
   );
 }
@@ -115,7 +113,7 @@ const unpack: FunctionSource = defineFunction(
         [get(v.into), get(v.at), access('f32.load'), access('f32.store')],
         [increase(v.into, FLOAT_BYTES), increase(v.at, FLOAT_BYTES), increase(v.column, -1)],
       ]),
-      [add(v.to, v.rowStep), increase(v.from, DY_LANES * FLOAT_BYTES), increase(v.rows, -1)],
+      [increaseBy(v.to, v.rowStep), increase(v.from, DY_LANES * FLOAT_BYTES), increase(v.rows, -1)],
     ]),
 );
 

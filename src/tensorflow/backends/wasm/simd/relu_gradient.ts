@@ -1,8 +1,8 @@
 /** A range of the gradient of ReLU, by runs of elements. Pure but for the heap; main thread and helpers. */
 import { dividedKernel } from './divided';
+import { FLOAT_BYTES } from './floats';
 import { type PassName, passSources } from './passes_source';
 
-const FLOAT_BYTES = 4;
 const RUN = 1 << 14;
 /** Fewer elements take less time than waking a thread. */
 const LEAST_ELEMS = 1 << 17;

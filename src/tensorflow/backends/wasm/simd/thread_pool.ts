@@ -7,7 +7,7 @@
 import { once } from 'node:events';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { environment } from '../../../../config';
+import { ownThread } from '../../../../config';
 import { WorkBoard } from '../../../../engine/boundary';
 import { BackendError, BugError } from '../../../../errors';
 import type { WasmBackend } from '../kernel';
@@ -86,10 +86,8 @@ export class ThreadPool {
 
 function startHelper(workerData: HelperData): Worker {
   return new Worker(path.join(__dirname, 'pool_thread.js'), {
-    name: `khorovod wasm ${workerData.part}`,
+    ...ownThread(`khorovod wasm ${workerData.part}`),
     workerData,
-    execArgv: [],
-    env: { ...environment(), NODE_OPTIONS: '' },
   });
 }
 

@@ -7,14 +7,13 @@ import {
   get,
   i32Const,
   increase,
+  increaseBy,
   op,
   set,
   shuffleLanes,
   whileLoop,
 } from '../../../../memory/emitter';
-
-const ELEM_BYTES = 4;
-const LANES = 4;
+import { FLOAT_BYTES, LANES, whileFour } from './floats';
 
 export type TransposeName = 'transposeRows';
 
@@ -41,15 +40,14 @@ const transposeRows: FunctionSource = defineFunction(
   },
   (v) => {
     const rows = [v.row0, v.row1, v.row2, v.row3];
-    const add = (local: number, other: number): Code => [get(local), get(other), op('i32.add'), set(local)];
     const shuffled = (to: number, first: number, second: number, ...lanes: [number, number, number, number]): Code => [
       [get(first), get(second), shuffleLanes(...lanes), set(to)],
     ];
     const put = (first: number, second: number, ...lanes: [number, number, number, number]): Code => [
-      [get(v.next), get(first), get(second), shuffleLanes(...lanes), access('v128.store'), add(v.next, v.toStep)],
+      [get(v.next), get(first), get(second), shuffleLanes(...lanes), access('v128.store'), increaseBy(v.next, v.toStep)],
     ];
     const block: Code = [
-      rows.map((row) => [get(v.at), access('v128.load'), set(row), add(v.at, v.fromStep)]),
+      rows.map((row) => [get(v.at), access('v128.load'), set(row), increaseBy(v.at, v.fromStep)]),
       shuffled(v.low01, v.row0, v.row1, 0, 4, 1, 5),
       shuffled(v.low23, v.row2, v.row3, 0, 4, 1, 5),
       shuffled(v.high01, v.row0, v.row1, 2, 6, 3, 7),
@@ -57,31 +55,27 @@ const transposeRows: FunctionSource = defineFunction(
       [get(v.into), set(v.next)],
       [put(v.low01, v.low23, 0, 1, 4, 5), put(v.low01, v.low23, 2, 3, 6, 7)],
       [put(v.high01, v.high23, 0, 1, 4, 5), put(v.high01, v.high23, 2, 3, 6, 7)],
-      [increase(v.into, LANES * ELEM_BYTES), increase(v.row, -LANES)],
+      increase(v.into, LANES * FLOAT_BYTES),
     ];
     /** The rows that are left over, by so many columns. */
     const singly = (columns: number): Code =>
       whileLoop(get(v.row), [
         [get(v.into), set(v.next)],
         Array.from({ length: columns }, (_, i) => [
-          [get(v.next), get(v.at), access('i32.load', i * ELEM_BYTES), access('i32.store'), add(v.next, v.toStep)],
+          [get(v.next), get(v.at), access('i32.load', i * FLOAT_BYTES), access('i32.store'), increaseBy(v.next, v.toStep)],
         ]),
-        [add(v.at, v.fromStep), increase(v.into, ELEM_BYTES), increase(v.row, -1)],
+        [increaseBy(v.at, v.fromStep), increase(v.into, FLOAT_BYTES), increase(v.row, -1)],
       ]);
     const forColumns = (columns: number, act: Code): Code =>
       whileLoop(
         [get(v.column), i32Const(columns), op('i32.ge_s')],
         [
           [get(v.from), set(v.at), get(v.to), set(v.into), get(v.rows), set(v.row), act],
-          Array.from({ length: columns }, () => add(v.to, v.toStep)),
-          [increase(v.from, columns * ELEM_BYTES), increase(v.column, -columns)],
+          Array.from({ length: columns }, () => increaseBy(v.to, v.toStep)),
+          [increase(v.from, columns * FLOAT_BYTES), increase(v.column, -columns)],
         ],
       );
-    return [
-      [get(v.columns), set(v.column)],
-      forColumns(LANES, [whileLoop([get(v.row), i32Const(LANES), op('i32.ge_s')], block), singly(LANES)]),
-      forColumns(1, singly(1)),
-    ];
+    return [[get(v.columns), set(v.column)], forColumns(LANES, [whileFour(v.row, block), singly(LANES)]), forColumns(1, singly(1))];
   },
 );
 

@@ -1,8 +1,8 @@
 /** A range of a·bᵀ where a has few rows, by rows of b. Pure but for the heap; main thread and helpers. */
 import { dividedKernel } from './divided';
+import { FLOAT_BYTES } from './floats';
 import { type MatMulName, matMulSources } from './matmul_source';
 
-const FLOAT_BYTES = 4;
 /** A cache line of the result: two threads never write to one. */
 const GROUP = 16;
 /** Products of numbers; fewer take less time than waking a thread. */

@@ -10,6 +10,7 @@ import { type Knob, knobs } from '../src/config';
 import { interfaceFilter } from '../src/rendezvous/interfaces';
 import { MAKE_KEY } from '../src/rendezvous/key_file';
 import { splitCommand } from './agent_command';
+import { assignment, parseEnvFile } from './assignments';
 import { readConfigFile } from './config_file';
 import { LaunchError } from './errors';
 import { type HostSpec, parseHostfile, parseHosts } from './hosts';
@@ -451,8 +452,7 @@ function isScript(command: readonly string[], isAny: boolean, wdir: string, outs
   throw new LaunchError(`there is no script ${first} in ${wdir}; a command stands behind '--': tsrun -np N -- ${first}`);
 }
 
-/** The caller's environment, over it the options, --env-file and -x, in this order. Numeric libraries get their share of the threads. */
-/** What options put into the ranks' environment. */
+/** What options put into the ranks' environment: threads of numeric libraries, knobs, --env-file and -x, the later over the earlier. */
 function addedEnvironment(settings: Settings, outside: Outside): Record<string, string> {
   const threads = settings.number('threads-per-process');
   const names = ['OMP_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS'];
@@ -463,29 +463,4 @@ function addedEnvironment(settings: Settings, outside: Outside): Record<string, 
     ...(file === undefined ? {} : parseEnvFile(readText(outside, file, 'environment file'), file)),
     ...Object.fromEntries(settings.texts('x').flatMap((text) => assignment(text, outside.env))),
   };
-}
-
-const isVariable = (name: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name);
-
-/** `VAR=value`, or `VAR`: the value it has here; one that has none here stays unset. */
-function assignment(text: string, env: Outside['env']): Array<[string, string]> {
-  const equals = text.indexOf('=');
-  const name = equals < 0 ? text : text.slice(0, equals);
-  if (!isVariable(name)) throw new LaunchError(`-x '${text}': '${name}' is no name of a variable; write -x NAME=value`);
-  const value = equals < 0 ? env[name] : text.slice(equals + 1);
-  return value === undefined ? [] : [[name, value]];
-}
-
-/** `KEY=value` a line: the rest of the line is the value as it stands. Blank lines and lines that begin with # are left out. */
-function parseEnvFile(text: string, file: string): Record<string, string> {
-  const found: Record<string, string> = {};
-  for (const [i, line] of text.split('\n').entries()) {
-    const bare = line.replace(/\r$/, '');
-    if (bare.trim() === '' || bare.startsWith('#')) continue;
-    const equals = bare.indexOf('=');
-    if (equals < 0 || !isVariable(bare.slice(0, equals)))
-      throw new LaunchError(`environment file ${file}, line ${i + 1}: '${bare}' is not KEY=value`);
-    found[bare.slice(0, equals)] = bare.slice(equals + 1);
-  }
-  return found;
 }

@@ -10,8 +10,8 @@ function prepare(backend: 'webgpu' | 'tfjs-node'): Project | string {
   return typeof project !== 'string' && !out.startsWith('ERR_') ? project : out;
 }
 for (const [backend, steps] of [
-  ['tfjs-node', [1000, 3000]],
-  ['webgpu', [200, 2200]],
+  ['tfjs-node', [1000, 1200, 1400, 2600, 2800, 3000]],
+  ['webgpu', [200, 400, 600, 1800, 2000, 2200]],
 ] as const) {
   const project = prepare(backend);
   // That tfjs-node can be installed is a test of its own: scripts/install_tfjs_node_ci.mjs.

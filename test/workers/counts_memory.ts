@@ -1,6 +1,6 @@
 /**
- * Trains and prints tensors, resident memory and, where nvidia-smi shows it, what is used of this rank's GPU, as one line of JSON a rank: `counts_memory.js NETWORK EARLY STEPS` looks after EARLY
- * steps and after STEPS. NETWORK: `small`, or `study`, the study's with 32 images a step.
+ * Trains and prints tensors, resident memory and, where nvidia-smi shows it, what is used of this rank's GPU, as one line of JSON a rank: `counts_memory.js NETWORK STEP...` looks after each of these
+ * steps, the last of which ends it. NETWORK: `small`, or `study`, the study's with 32 images a step.
  */
 import { spawnSync } from 'node:child_process';
 import { setTimeout } from 'node:timers/promises';
@@ -21,7 +21,8 @@ function usedMiBOfGpu(): number | undefined {
 }
 
 async function main(): Promise<void> {
-  const [, , network, earlyStep, lastStep] = process.argv;
+  const [, , network, ...words] = process.argv;
+  const lookAt = words.map(Number);
   hvd.init();
   const [rank, size] = [hvd.rank(), hvd.size()];
   await hvd.selectBackend();
@@ -36,12 +37,12 @@ async function main(): Promise<void> {
     await setTimeout(PAGES_GIVEN_BACK_MS);
     return { tensors, buffers, rssBytes: process.memoryUsage.rss(), gpuMiB: usedMiBOfGpu() };
   };
-  let early = await look();
-  for (let n = 1; n <= Number(lastStep); n += 1) {
+  const looks = [];
+  for (let n = 1; n <= Math.max(...lookAt); n += 1) {
     await step(n);
-    if (n === Number(earlyStep)) early = await look();
+    if (lookAt.includes(n)) looks.push(await look());
   }
-  console.log(JSON.stringify({ rank, early, late: await look() }));
+  console.log(JSON.stringify({ rank, looks }));
 }
 
 function studyStep(model: tf.LayersModel, rank: number): (n: number) => Promise<void> {

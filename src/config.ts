@@ -63,11 +63,7 @@ const optional = <T>(env: string, parse: Parse<T>, expects: string, help: string
   help,
 });
 const byTsrun = <T>(env: string, parse: Parse<T>, fallback: NoInfer<T>, expects: string, help: string): Knob<T> => ({
-  env,
-  parse,
-  fallback,
-  expects,
-  help,
+  ...knob(env, parse, fallback, expects, help),
   setByTsrun: true,
 });
 
@@ -93,6 +89,16 @@ export const knobs = {
     'processors that the processes of this host share; 0: not known',
   ),
   hostname: byTsrun('HOROVOD_HOSTNAME', text, '', 'a name', 'name of this host in the host list'),
+  servers: byTsrun('TSRUN_SERVERS', number(0), 0, 'a number of processes', 'parameter servers of the job beside its ranks'),
+  server: byTsrun<number | undefined>(
+    'TSRUN_SERVER',
+    number(0),
+    undefined,
+    'a number',
+    'which parameter server this process is, from 0; a rank is none',
+  ),
+  workers: byTsrun('TSRUN_WORKERS', number(0), 0, 'a number of processes', 'ranks of the job, told to its parameter servers'),
+  keepGoing: byTsrun('TSRUN_KEEP_GOING', flag, false, '0 or 1', 'a rank that fails does not end the job'),
   rendezvous: byTsrun('TSRUN_RENDEZVOUS', text, '', 'HOST:PORT', 'where the ranks meet'),
   jobId: byTsrun('TSRUN_JOB_ID', text, '', 'a word', 'names the job'),
   errorFile: byTsrun('TSRUN_ERROR_FILE', text, '', 'a path', 'where a failing rank records its error'),

@@ -50,6 +50,7 @@ const { metafile } = await build({
   entryPoints: {
     main_thread: 'src/index.ts',
     comm_thread: 'src/engine/comm_thread.ts',
+    server_thread: 'src/engine/server_thread.ts',
     pool_thread: 'src/tensorflow/backends/wasm/simd/pool_thread.ts',
   },
   outdir: 'dist/rank',

@@ -8,6 +8,7 @@ import { writeFileSync } from 'node:fs';
 import os from 'node:os';
 import { type Config, environment, readConfig } from './config';
 import { Engine } from './engine/engine';
+import { serve } from './engine/server_process';
 import { makeTimelineFile, timelinePath } from './engine/timeline_file';
 import { type ErrorRecord, HvdError, NotInitializedError, recordOf, UsageError } from './errors';
 import { configureLog, log } from './log';
@@ -35,6 +36,10 @@ export function initInTheClear(): void {
 }
 
 function join(given: Config): void {
+  if (given.server !== undefined) {
+    configureLog({ level: given.logLevel, rank: given.workers + given.server, hideTime: given.logHideTime });
+    serve(given);
+  }
   const { config, job } = identified(given);
   if (config.rank >= config.size)
     throw new UsageError(

@@ -3,7 +3,7 @@
  *
  * | word | name | written by | meaning |
  * | --- | --- | --- | --- |
- * | 0 | thread | communication thread | starting, running, stopped, failed |
+ * | 0 | thread | communication thread | starting, running, serving, stopped, failed |
  * | 1 | beat | communication thread | grows while its event loop turns; the main thread looks at it while it waits |
  * | 2 | poison | communication thread | 1: the first failure has happened, nothing later can succeed |
  * | 3 | timeline | both | the number of the timeline that is recorded (main), from 1 on; 0: its file is complete (communication thread) |
@@ -17,8 +17,9 @@
 import { BugError } from '../errors';
 import { nowUs } from './clock';
 
-export type ThreadState = 'starting' | 'running' | 'stopped' | 'failed';
-const threadStates: readonly ThreadState[] = ['starting', 'running', 'stopped', 'failed'];
+/** `serving`: the job is left, but for the share of a parameter server that others still train with. */
+export type ThreadState = 'starting' | 'running' | 'serving' | 'stopped' | 'failed';
+const threadStates: readonly ThreadState[] = ['starting', 'running', 'serving', 'stopped', 'failed'];
 
 export const SLOT_COUNT = 1 << 16;
 const THREAD = 0;

@@ -5,7 +5,7 @@
  * Invariant: whatever goes wrong here ends in the shared words (poison, thread state), so that a blocked main thread wakes.
  */
 import { type MessagePort, workerData } from 'node:worker_threads';
-import { HvdError, RendezvousError, recordOf } from '../errors';
+import { HvdError, PeerError, RendezvousError, recordOf } from '../errors';
 import { configureLog, log } from '../log';
 import { makeKernels } from '../memory/kernels';
 import type { khorovod } from '../wire/generated/messages';
@@ -14,6 +14,7 @@ import { Conductor } from './conductor';
 import type { FromThread, ThreadData, ToThread } from './messages';
 import { Operations } from './operations';
 import { Recordings } from './recordings';
+import { ServerTraining } from './server_training';
 import { openSession, type Session } from './session';
 
 /** Leaving: what peers still need is sent for at most so long. */
@@ -24,8 +25,9 @@ const LEAVE_FAILED_MS = 500;
 const { config, job, generation, memory, regions, words, port } = workerData as ThreadData & { port: MessagePort };
 const boundary = new Boundary(words);
 const tell = (message: FromThread, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
-const conductor = new Conductor(config, boundary, tell);
+const conductor = new Conductor(config, boundary, tell, (failure) => endTraining(failure));
 let session: Session | undefined;
+let training: ServerTraining | undefined;
 let isReady = false;
 let isLeaving = false;
 let beats: NodeJS.Timeout | undefined;
@@ -35,10 +37,19 @@ const recordings = new Recordings(
   (message) => log('WARNING', message),
 );
 
+/** With --keep-going a lost rank ends the collectives, but not what goes by servers of their own. */
+function endTraining(failure: Error): void {
+  const isLostRank = failure instanceof PeerError && failure.peer !== undefined && failure.peer < config.size;
+  if (!(config.keepGoing && isLostRank && session?.servers.isColocated === false))
+    training?.abort(failure instanceof HvdError ? failure : new HvdError(recordOf(failure).message));
+}
+
 function fail(error: Error): void {
   conductor.fail(
     isReady || error instanceof RendezvousError ? error : new RendezvousError(`The job did not form: ${error.message}`, { cause: error }),
   );
+  // A second failure ends nothing more but this.
+  endTraining(error);
   if (boundary.threadState === 'starting') boundary.setThread('failed');
 }
 
@@ -70,10 +81,15 @@ async function join(): Promise<void> {
   const events = {
     onMessage: hear,
     onFailure: fail,
-    onDeparted: guarded((rank: number, reason: string) => conductor.hearDeparture(rank, reason)),
+    onDeparted: guarded((rank: number, reason: string) => {
+      conductor.hearDeparture(rank, reason);
+      training?.hearDeparture(rank);
+    }),
   };
   const opened = await openSession(config, job, generation, events, (_peer, error) => fail(error));
-  conductor.begin(opened, new Operations(memory, makeKernels(memory), regions, opened.transport, config.size));
+  const kernels = makeKernels(memory);
+  conductor.begin(opened, new Operations(memory, kernels, regions, opened.transport, config.size));
+  training = new ServerTraining(config, opened, memory, kernels, boundary, tell, fail);
   session = opened;
   beats = setInterval(guarded(beat), opened.control.beatMs);
   if (opened.control.isCoordinator) {
@@ -85,7 +101,8 @@ async function join(): Promise<void> {
 
 function beat(): void {
   boundary.addBeat();
-  if (conductor.failure || isLeaving) return;
+  training?.beat();
+  if (conductor.failure || (isLeaving && boundary.threadState !== 'serving')) return;
   session!.control.tick();
   conductor.inspectStalls(performance.now());
 }
@@ -94,8 +111,13 @@ async function leave(failed: boolean, reason: string): Promise<void> {
   isLeaving = true;
   const deadlineMs = performance.now() + LEAVE_MS;
   if (session) {
+    session.servers.part(failed, reason);
     if (failed) session.control.sendAll({ goodbye: { failed: true, reason } });
     else if (!conductor.failure) await conductor.part(reason, LEAVE_MS);
+    if (!failed && training?.isServing) {
+      boundary.setThread('serving');
+      await training.served();
+    }
     const closeMs = failed || conductor.failure ? LEAVE_FAILED_MS : Math.max(1, deadlineMs - performance.now());
     await Promise.all([session.close(closeMs), recordings.stop()]);
   }
@@ -110,6 +132,8 @@ port.on(
     switch (message.kind) {
       case 'submit':
         return conductor.submit(message.submission);
+      case 'serve':
+        return training?.submit(message.submission);
       case 'flush':
         return conductor.flush();
       case 'await':

@@ -45,6 +45,7 @@ export class Conductor {
     private readonly config: Config,
     private readonly boundary: Boundary,
     private readonly tell: (message: FromThread, transfer?: ArrayBuffer[]) => void,
+    private readonly whenFailed: (failure: HvdError) => void = () => {},
   ) {
     // A bound rank itself sees its share only.
     this.spinner = new Spinner(config.localSize <= (config.localCpus || os.availableParallelism()));
@@ -283,6 +284,7 @@ export class Conductor {
     this.boundary.poison();
     this.session?.control.announce(this.failure);
     this.session?.transport.abort(this.failure);
+    this.whenFailed(this.failure);
     this.decisions.length = 0;
     for (const submission of [...this.pending.values()]) this.complete(submission, { error: record });
     this.onChange?.();

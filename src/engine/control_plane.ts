@@ -18,6 +18,8 @@ export interface ControlEvents {
 /** Beats per `peerTimeoutMs`: some may be late without a false alarm. */
 const BEATS_PER_TIMEOUT = 5;
 const SLOWEST_BEAT_MS = 500;
+/** To tell a peer that it is given up. */
+const DISMISS_MS = 500;
 
 export class ControlPlane {
   readonly departed = new Set<number>();
@@ -31,6 +33,7 @@ export class ControlPlane {
     private readonly hostOf: (rank: number) => string,
     private readonly peerTimeoutMs: number,
     private readonly events: ControlEvents,
+    private readonly nameOf: (peer: number) => string = (peer) => `Rank ${peer} on host ${hostOf(peer)}`,
   ) {
     this.beatMs = Math.max(20, Math.min(SLOWEST_BEAT_MS, peerTimeoutMs / BEATS_PER_TIMEOUT));
   }
@@ -71,7 +74,7 @@ export class ControlPlane {
       if (silentMs > this.peerTimeoutMs && !this.departed.has(peer)) {
         this.fail(
           new PeerError(
-            `Rank ${peer} on host ${this.hostOf(peer)} said nothing for ${(silentMs / 1000).toFixed(1)} s: it is frozen, stopped or cut off. ` +
+            `${this.nameOf(peer)} said nothing for ${(silentMs / 1000).toFixed(1)} s: it is frozen, stopped or cut off. ` +
               `Look at that process and its network; --peer-timeout (now ${this.peerTimeoutMs / 1000} s) sets how long silence is borne.`,
             { peer, host: this.hostOf(peer) },
           ),
@@ -84,6 +87,16 @@ export class ControlPlane {
   /** Tells everyone: the coordinator all ranks, the others the coordinator. */
   announce(error: Error): void {
     this.sendAll({ failure: { error: recordOf(error) } });
+  }
+
+  /** That peer is given up, and told why; the others are not concerned. */
+  dismiss(peer: number, error: Error): void {
+    const link = this.links.get(peer);
+    this.links.delete(peer);
+    this.departed.add(peer);
+    if (!link) return;
+    link.send({ failure: { error: recordOf(error) } });
+    void link.flush(DISMISS_MS).then(() => link.destroy());
   }
 
   async close(timeoutMs: number): Promise<void> {
@@ -99,7 +112,7 @@ export class ControlPlane {
       const { failed, reason } = message.goodbye;
       if (failed) {
         this.fail(
-          new PeerError(`Rank ${peer} on host ${this.hostOf(peer)} failed: ${reason}. See its own output.`, {
+          new PeerError(`${this.nameOf(peer)} failed: ${reason}. See its own output.`, {
             peer,
             host: this.hostOf(peer),
           }),
@@ -124,7 +137,7 @@ export class ControlPlane {
     const how = error ? ` (${error.message})` : '';
     this.fail(
       new PeerError(
-        `Rank ${peer} on host ${this.hostOf(peer)} is gone: its connection closed without a goodbye${how}. It was killed or it crashed; see its own output.`,
+        `${this.nameOf(peer)} is gone: its connection closed without a goodbye${how}. It was killed or it crashed; see its own output.`,
         {
           peer,
           host: this.hostOf(peer),

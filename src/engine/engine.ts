@@ -11,6 +11,7 @@ import { type ErrorRecord, HvdError, reviveError, ShutdownError } from '../error
 import { log } from '../log';
 import { Arena, createMemory } from '../memory/arena';
 import { RESOLVE_MS } from '../rendezvous/resolve';
+import type { ServerRequest } from '../parameter_server/client';
 import type { JobIdentity } from '../schedulers/identity';
 import { Boundary, SLOT_COUNT } from './boundary';
 import { type Call, callKey } from './call';
@@ -33,6 +34,8 @@ export interface Outcome {
   readonly outputs?: ArrayBuffer[];
   /** For each part, rows (axis 0) of each member. */
   readonly rows?: number[][];
+  /** Of slots that a parameter server has sent: steps that they have seen. */
+  readonly steps?: number;
   /** When the communication thread was through with it, in µs of `nowUs`. */
   readonly doneAtUs: number;
 }
@@ -40,12 +43,22 @@ export interface Outcome {
 export interface Pending {
   readonly id: number;
   readonly slot: number;
-  readonly call: Call;
+  readonly call: Pick<Call, 'name' | 'processSet'> & { readonly kind: string };
   /** The communication thread knows that the main thread waits. */
   readonly isAwaited: boolean;
   outcome?: Outcome;
   /** Called once, in an event-loop turn, when an asynchronous call is complete. */
   onDone?: () => void;
+}
+
+/** Blocks while the thread serves others, and lives. */
+export function awaitServing(boundary: Boundary): void {
+  let { beat } = boundary;
+  let beatMs = performance.now();
+  while (boundary.awaitThread('serving', LOOK_MS) === 'serving') {
+    if (boundary.beat === beat && performance.now() - beatMs > DEAD_THREAD_MS) return;
+    if (boundary.beat !== beat) [beat, beatMs] = [boundary.beat, performance.now()];
+  }
 }
 
 export class Engine {
@@ -107,14 +120,20 @@ export class Engine {
     if (this.hasLeft) throw new ShutdownError(`${call.kind} '${call.name}' came after shutdown().`);
     const failure = this.firstFailure;
     if (failure) throw failure;
-    const slot = this.freeSlots.pop() ?? this.usedSlots++;
-    if (slot >= SLOT_COUNT)
-      throw new HvdError(`More than ${SLOT_COUNT} collectives are in flight on this rank. Wait for some of them first.`);
-    this.boundary.markPending(slot);
-    const pending: Pending = { id: this.nextId++, slot, call, isAwaited };
-    this.pendings.set(pending.id, pending);
+    const pending = this.begin(call, isAwaited);
+    const { slot } = pending;
     this.timeline?.submitted(pending.id, copyingSinceUs, nowUs());
     this.tell({ kind: 'submit', submission: { id: pending.id, slot, call, byteOffset, bytes, isAwaited } });
+    return pending;
+  }
+
+  /** @throws the engine's first failure; with --keep-going a lost rank is none to those who train by servers */
+  submitToServers(name: string, request: ServerRequest): Pending {
+    if (this.hasLeft) throw new ShutdownError(`'${name}' came after shutdown().`);
+    const failure = this.config.keepGoing ? undefined : this.firstFailure;
+    if (failure) throw failure;
+    const pending = this.begin({ name, processSet: 0, kind: request.kind }, true);
+    this.tell({ kind: 'serve', submission: { id: pending.id, slot: pending.slot, request } });
     return pending;
   }
 
@@ -178,6 +197,7 @@ export class Engine {
     this.tell({ kind: 'leave', failed, reason });
     while (this.boundary.threadState === 'running' && performance.now() < deadlineMs)
       this.boundary.awaitThread('running', deadlineMs - performance.now());
+    awaitServing(this.boundary);
     this.drain();
     this.failPending(new ShutdownError('This rank has left the job: shutdown() was called.'));
     this.port.close();
@@ -185,6 +205,16 @@ export class Engine {
   }
 
   // ───── inside ─────
+
+  private begin(call: Pending['call'], isAwaited: boolean): Pending {
+    const slot = this.freeSlots.pop() ?? this.usedSlots++;
+    if (slot >= SLOT_COUNT)
+      throw new HvdError(`More than ${SLOT_COUNT} collectives are in flight on this rank. Wait for some of them first.`);
+    this.boundary.markPending(slot);
+    const pending: Pending = { id: this.nextId++, slot, call, isAwaited };
+    this.pendings.set(pending.id, pending);
+    return pending;
+  }
 
   private tell(message: ToThread): void {
     this.port.postMessage(message);
@@ -256,6 +286,7 @@ export class Engine {
           this.records.set(message.id, {
             outputs: message.outputs,
             rows: message.rows,
+            steps: message.steps,
             error: message.error && this.revive(message.error),
           });
         return;

@@ -4,6 +4,7 @@ import type { Config } from '../config';
 import type { ErrorRecord } from '../errors';
 import type { JobIdentity } from '../schedulers/identity';
 import type { Call } from './call';
+import type { ServerSubmission } from '../parameter_server/client';
 import { MOST_FUSED_BYTES } from './fuse';
 import type { Place } from './place';
 import type { TimelineStart } from './timeline';
@@ -21,6 +22,8 @@ export interface Submission {
 
 export type ToThread =
   | { kind: 'submit'; submission: Submission }
+  /** To the parameter servers, without negotiation. */
+  | { kind: 'serve'; submission: ServerSubmission }
   /** Nothing is gathered any longer: somebody awaits a handle. */
   | { kind: 'flush' }
   /** The main thread blocks on the call of this key. */
@@ -33,7 +36,7 @@ export type ToThread =
 export type FromThread =
   /** Asynchronous calls that are complete (their slot words say so too). */
   | { kind: 'done'; ids: number[] }
-  | { kind: 'record'; id: number; error?: ErrorRecord; outputs?: ArrayBuffer[]; rows?: number[][] }
+  | { kind: 'record'; id: number; error?: ErrorRecord; outputs?: ArrayBuffer[]; rows?: number[][]; steps?: number }
   | { kind: 'running'; isHomogeneous: boolean; place: Place }
   | { kind: 'failed'; error: ErrorRecord };
 

@@ -11,6 +11,7 @@ import { ControlLink } from '../transport/control';
 import { dial } from '../transport/dial';
 import { inProcessTransports } from '../transport/in_process';
 import { Listener } from '../transport/listener';
+import type { Peer } from '../transport/in_link';
 import { TcpTransport } from '../transport/tcp';
 import type { Transport } from '../transport/transport';
 import { version } from '../version';
@@ -19,10 +20,12 @@ import type { Identity } from '../wire/handshake';
 import { type ControlEvents, ControlPlane } from './control_plane';
 import { type Meeting, meet } from './meeting';
 import { type Place, placesOf } from './place';
+import { aloneServerLinks, ownName, ServerLinks, type WorkerLinks } from './server_links';
 
 export interface Session {
   readonly transport: Transport;
   readonly control: ControlPlane;
+  readonly servers: WorkerLinks;
   readonly isHomogeneous: boolean;
   /** Where this rank stands; the system that started the job may not have said. */
   readonly place: Place;
@@ -52,15 +55,66 @@ export async function openSession(
 
 function aloneSession(config: Config, events: ControlEvents): Session {
   const hostOf = () => config.hostname;
+  const [transport] = inProcessTransports(1);
   return {
-    transport: inProcessTransports(1)[0]!,
+    transport: transport!,
     control: new ControlPlane(0, hostOf, config.peerTimeoutSeconds * 1000, events),
+    servers: aloneServerLinks(),
     isHomogeneous: true,
     place: { localRank: 0, localSize: 1, crossRank: 0, crossSize: 1 },
     hostOf,
     report: () => {},
     close: async () => {},
   };
+}
+
+/** All who meet: the ranks, then the parameter servers that are processes of their own. */
+export interface Entered {
+  readonly listener: Listener;
+  readonly records: readonly khorovod.RankRecord[];
+  readonly peers: readonly Peer[];
+  hostOf(member: number): string;
+}
+
+
+/** @param member this process's number @param ranks of the job */
+export async function enter(config: Config, meeting: Meeting, member: number, ranks: number): Promise<Entered> {
+  const { identity, store } = meeting;
+  const size = ranks + config.servers;
+  const nameOf = (one: number): string => (one < ranks ? `rank ${one}` : `parameter server ${ownName(one - ranks)}`);
+  const listener = await Listener.open({ identity, size, host: meeting.bindAddress, portRange: config.portRange });
+  try {
+    const records = await join({
+      store,
+      generation: identity.generation,
+      size,
+      timeoutMs: Math.max(1, meeting.deadlineMs - performance.now()),
+      record: {
+        rank: member,
+        host: config.hostname,
+        address: listener.host,
+        port: listener.port,
+        localRank: config.localRank,
+        localSize: config.localSize,
+        crossRank: config.crossRank,
+        crossSize: config.crossSize,
+        version,
+        pid: process.pid,
+      },
+      nameOf,
+    });
+    const stranger = records.find((record) => record.version !== version);
+    if (stranger)
+      throw new RendezvousError(
+        `${nameOf(member)} runs khorovod ${version}, ${nameOf(stranger.rank)} on host ${stranger.host} runs ${stranger.version}. Install the same version on every host.`,
+      );
+    const hostOf = (peer: number): string => records[peer]?.host ?? `of ${nameOf(peer)}`;
+    const peers = records.map(({ rank, host, address, port }) => ({ rank, host, address, port, name: `${nameOf(rank)} on host ${host}` }));
+    return { listener, records, peers, hostOf };
+  } catch (error) {
+    listener.close();
+    throw error;
+  }
 }
 
 async function joinedSession(
@@ -73,55 +127,32 @@ async function joinedSession(
   const { rank, size } = config;
   const { store } = meeting;
   const identity = config.isClearBetweenRanks ? { ...meeting.identity, tls: false } : meeting.identity;
+  const { listener, records, peers, hostOf } = await enter(config, { ...meeting, identity }, rank, size);
   const left = () => Math.max(1, meeting.deadlineMs - performance.now());
-  const listener = await Listener.open({ identity, size, host: meeting.bindAddress, portRange: config.portRange });
   try {
-    const records = await join({
-      store,
-      generation: identity.generation,
-      size,
-      timeoutMs: left(),
-      record: {
-        rank,
-        host: config.hostname,
-        address: listener.host,
-        port: listener.port,
-        localRank: config.localRank,
-        localSize: config.localSize,
-        crossRank: config.crossRank,
-        crossSize: config.crossSize,
-        version,
-        pid: process.pid,
-      },
-    });
-    const strangers = records.filter((record) => record.version !== version);
-    if (strangers.length > 0) {
-      throw new RendezvousError(
-        `Rank ${rank} runs khorovod ${version}, rank ${strangers[0]!.rank} on host ${strangers[0]!.host} runs ${strangers[0]!.version}. Install the same version on every host.`,
-      );
-    }
-    const hostOf = (peer: number): string => records[peer]?.host ?? `of rank ${peer}`;
-    const peers = records.map((record) => ({ rank: record.rank, host: record.host, address: record.address, port: record.port }));
+    const ranks = peers.slice(0, size);
     // Before anyone is told to go on: peers may dial this rank's data links as soon as they are.
     const transport = new TcpTransport({
       identity,
       size,
-      peers,
+      peers: ranks,
       listener,
       connectTimeoutMs: config.startTimeoutSeconds * 1000,
       onLinkLost: onPeerLost,
     });
+    const servers = new ServerLinks(config, identity, peers, listener, hostOf, { onFailure: events.onFailure, onPeerLost });
     const control = new ControlPlane(rank, hostOf, config.peerTimeoutSeconds * 1000, events);
-    await linkControl(control, identity, peers, listener, left());
+    await Promise.all([linkControl(control, identity, ranks, listener, left()), servers.link(left())]);
     meeting.conclude();
     return {
       transport,
       control,
-      ...standing(config, job, records),
+      servers,
+      ...standing(config, job, records.slice(0, size)),
       hostOf,
       report: (json) => store.report(rank, json),
       async close(timeoutMs) {
-        await Promise.all([control.close(timeoutMs), transport.close(timeoutMs)]);
+        await Promise.all([control.close(timeoutMs), transport.close(timeoutMs), servers.close(timeoutMs)]);
         listener.close();
         await meeting.close();
       },

@@ -25,12 +25,15 @@ export async function join({
   record,
   size,
   timeoutMs,
+  nameOf = (rank) => `rank ${rank}`,
 }: {
   store: Store;
   generation: number;
   record: khorovod.IRankRecord;
   size: number;
   timeoutMs: number;
+  /** How a member is called. */
+  nameOf?: (rank: number) => string;
 }): Promise<khorovod.RankRecord[]> {
   const key = (rank: number): string => `gen/${generation}/rank/${rank}`;
   const own = record.rank ?? 0;
@@ -41,7 +44,7 @@ export async function join({
   if (failure) throw failure;
   if (errors.length > 0) {
     const missing = found.flatMap((one, rank) => (one.status === 'rejected' ? [rank] : []));
-    throw missingError(missing, await hostNames(store), size, timeoutMs);
+    throw missingError(missing, await hostNames(store), size, timeoutMs, nameOf);
   }
   const records = found.map((one, rank) => decode((one as PromiseFulfilledResult<Uint8Array>).value, rank));
   const { host, pid, port } = records[own]!;
@@ -76,8 +79,14 @@ async function hostNames(store: Store): Promise<readonly unknown[]> {
   }
 }
 
-function missingError(missing: readonly number[], hosts: readonly unknown[], size: number, timeoutMs: number): RendezvousError {
-  const nameOf = (rank: number): string => `rank ${rank}${typeof hosts[rank] === 'string' ? ` (host ${hosts[rank]})` : ''}`;
+function missingError(
+  missing: readonly number[],
+  hosts: readonly unknown[],
+  size: number,
+  timeoutMs: number,
+  called: (rank: number) => string,
+): RendezvousError {
+  const nameOf = (rank: number): string => `${called(rank)}${typeof hosts[rank] === 'string' ? ` (host ${hosts[rank]})` : ''}`;
   const more = missing.length > MOST_NAMED ? ` and ${missing.length - MOST_NAMED} more` : '';
   const names = missing.slice(0, MOST_NAMED).map(nameOf).join(', ');
   return new RendezvousError(

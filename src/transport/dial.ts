@@ -17,6 +17,8 @@ export interface DialOptions {
   to: number;
   /** Of the store: who serves it, for errors. Default: the launcher. */
   server?: string;
+  /** How errors call it; default: `rank 1 on host h`. */
+  peerName?: string;
   /** Host name of that rank, for errors. */
   hostName?: string;
   host: string;
@@ -42,7 +44,7 @@ const NO_TLS_CODE = 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION';
  * @throws PeerError (RendezvousError where it is the store) that says whom, where, what happened
  */
 export async function dial(options: DialOptions): Promise<net.Socket> {
-  const { to, server = 'the launcher', hostName, host, port, channel, timeoutMs, awaitListener, signal } = options;
+  const { to, server = 'the launcher', peerName, hostName, host, port, channel, timeoutMs, awaitListener, signal } = options;
   const startedMs = performance.now();
   const deadlineMs = startedMs + timeoutMs;
   let refusals = 0;
@@ -63,7 +65,7 @@ export async function dial(options: DialOptions): Promise<net.Socket> {
 
   function failure(error: Error): HvdError {
     const isStore = to === LAUNCHER_RANK;
-    const whom = isStore ? server : `rank ${to}${hostName ? ` on host ${hostName}` : ''}`;
+    const whom = isStore ? server : (peerName ?? `rank ${to}${hostName ? ` on host ${hostName}` : ''}`);
     // Of several addresses tried in a row, Node reports a list of errors without a text.
     const how = error.message || ((error as NodeJS.ErrnoException).code ?? error.name);
     const afterText = `after ${((performance.now() - startedMs) / 1000).toFixed(1)} of ${(timeoutMs / 1000).toFixed(1)} s`;

@@ -11,7 +11,7 @@
  */
 import type net from 'node:net';
 import { type HvdError, PeerError, WireError } from '../errors';
-import type { Identity } from '../wire/handshake';
+import type { Channel, Identity } from '../wire/handshake';
 import { HEADER_BYTES, type Header, readHeader, SMALL_BYTES } from './data_message';
 import { dial } from './dial';
 
@@ -20,7 +20,11 @@ export interface Peer {
   host: string;
   address: string;
   port: number;
+  /** How messages call it; default: `rank 1 on host h`. */
+  name?: string;
 }
+export const capitalized = (text: string): string => text[0]!.toUpperCase() + text.slice(1);
+export const nameOf = ({ name, rank, host }: Peer): string => name ?? `rank ${rank} on host ${host}`;
 export interface Receive {
   readonly tag: number;
   readonly into: Uint8Array;
@@ -51,16 +55,17 @@ export class InLink {
 
   constructor(
     private readonly peer: Peer,
-    { identity, connectTimeoutMs }: { identity: Identity; connectTimeoutMs: number },
+    { identity, connectTimeoutMs, channel = 'data' }: { identity: Identity; connectTimeoutMs: number; channel?: Channel },
     private readonly onLost: (error: HvdError) => void,
   ) {
     dial({
       identity,
       to: peer.rank,
+      peerName: peer.name,
       hostName: peer.host,
       host: peer.address,
       port: peer.port,
-      channel: 'data',
+      channel,
       timeoutMs: connectTimeoutMs,
       onread: { room: () => this.room(), took: (bytes) => this.took(bytes) },
       signal: this.dialling.signal,
@@ -99,7 +104,7 @@ export class InLink {
       const { rank, host } = this.peer;
       const how = cause?.message ?? 'the connection closed';
       this.lose(
-        new PeerError(`The data link from rank ${rank} on host ${host} is gone: ${how}. See that rank's own output.`, {
+        new PeerError(`The data link from ${nameOf(this.peer)} is gone: ${how}. See its own output.`, {
           peer: rank,
           host,
           cause,
@@ -194,7 +199,7 @@ export class InLink {
     const { tag, into } = this.queue[0]!;
     const sent = header ? `operation ${header.tag} with ${header.bytes} bytes` : 'bytes that are no message';
     return new WireError(
-      `Rank ${rank} on host ${host} sent ${sent} where operation ${tag} with ${into.length} bytes was due. Please report it.`,
+      `${capitalized(nameOf(this.peer))} sent ${sent} where operation ${tag} with ${into.length} bytes was due. Please report it.`,
       { peer: rank, host },
     );
   }

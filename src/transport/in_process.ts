@@ -22,7 +22,7 @@ interface Receipt extends Settle {
 }
 
 /** One direction between two ranks: either messages wait for a receiver, or receivers for a message. */
-class Link {
+export class Link {
   private readonly messages: Message[] = [];
   private readonly receipts: Receipt[] = [];
 

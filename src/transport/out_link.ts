@@ -8,7 +8,7 @@
 import type { Socket } from 'node:net';
 import { type HvdError, PeerError, WireError } from '../errors';
 import { HEADER_BYTES, SMALL_BYTES, writeHeader } from './data_message';
-import type { Peer } from './in_link';
+import { capitalized, nameOf, type Peer } from './in_link';
 import { endWithin } from './socket';
 
 interface Pending {
@@ -31,7 +31,7 @@ export class OutLink {
 
   constructor(
     private readonly peer: Peer,
-    private readonly own: { rank: number; where: string; connectTimeoutMs: number },
+    private readonly own: { rank: number; name?: string; where: string; connectTimeoutMs: number },
     private readonly onLost: (error: HvdError) => void,
   ) {}
 
@@ -48,7 +48,7 @@ export class OutLink {
     socket.on('close', () => {
       const { rank, host } = this.peer;
       const how = cause?.message ?? 'the connection closed';
-      this.lost ??= new PeerError(`The data link to rank ${rank} on host ${host} is gone: ${how}. See that rank's own output.`, {
+      this.lost ??= new PeerError(`The data link to ${nameOf(this.peer)} is gone: ${how}. See its own output.`, {
         peer: rank,
         host,
         cause,
@@ -130,7 +130,7 @@ export class OutLink {
   private lateError(tag: number): PeerError {
     const { rank, host } = this.peer;
     return new PeerError(
-      `Rank ${rank} on host ${host} did not connect to rank ${this.own.rank} at ${this.own.where} within ${this.own.connectTimeoutMs / 1000} s ` +
+      `${capitalized(nameOf(this.peer))} did not connect to ${this.own.name ?? `rank ${this.own.rank}`} at ${this.own.where} within ${this.own.connectTimeoutMs / 1000} s ` +
         `to receive operation ${tag}. Look for a firewall between the hosts (--port-range names the ports), or raise --start-timeout.`,
       { peer: rank, host },
     );

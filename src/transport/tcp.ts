@@ -26,6 +26,10 @@ export interface TcpOptions {
   connectTimeoutMs: number;
   /** Called once, unless `abort` or `close` comes first; the transport then aborts with that error. */
   onLinkLost: (peer: number, error: HvdError) => void;
+  /** Which of a rank's links these are. Default: data. */
+  channel?: 'data' | 'push' | 'pull';
+  /** A lost link fails the calls with that peer only; `onLinkLost` is called once a peer, and nothing is aborted. */
+  survivesLoss?: boolean;
 }
 
 /** The control plane knows better why a link ended, and is about to say so. */
@@ -40,20 +44,23 @@ export class TcpTransport implements Transport {
   private readonly inLinks: Array<InLink | undefined> = [];
   private readonly outLinks: Array<OutLink | undefined> = [];
   private grace?: NodeJS.Timeout;
+  /** By peer: why nothing is sent to it or received from it any more. */
+  private readonly dropped: Array<HvdError | undefined> = [];
   private isClosing = false;
 
   constructor(private readonly options: TcpOptions) {
     this.rank = options.identity.rank;
     this.size = options.size;
-    options.listener.onLink('data', (from, socket) => {
-      const link = this.cause ? undefined : (this.outLinks[from] ?? this.makeOutLink(from));
+    options.listener.onLink(options.channel ?? 'data', (from, socket) => {
+      const link = this.cause || this.dropped[from] ? undefined : (this.outLinks[from] ?? this.makeOutLink(from));
       if (link) link.attach(socket);
       else socket.destroy();
     });
   }
 
   send(to: number, tag: number, bytes: Uint8Array): Promise<void> {
-    if (this.cause) return Promise.reject(this.cause);
+    const cause = this.cause ?? this.dropped[to];
+    if (cause) return Promise.reject(cause);
     const link = this.outLinks[to] ?? this.makeOutLink(to);
     if (!link) return Promise.reject(this.noLinkError(to));
     this.bytesSent += bytes.length;
@@ -61,7 +68,8 @@ export class TcpTransport implements Transport {
   }
 
   recv(from: number, tag: number, into: Uint8Array): Promise<void> {
-    if (this.cause) return Promise.reject(this.cause);
+    const cause = this.cause ?? this.dropped[from];
+    if (cause) return Promise.reject(cause);
     const link = this.inLinks[from] ?? this.makeInLink(from);
     if (!link) return Promise.reject(this.noLinkError(from));
     return new Promise((resolve, reject) => link.receive({ tag, into, resolve, reject }));
@@ -72,6 +80,12 @@ export class TcpTransport implements Transport {
     this.cause = cause;
     clearTimeout(this.grace);
     for (const link of [...this.inLinks, ...this.outLinks]) link?.destroy(cause);
+  }
+
+  /** That peer is gone: what is pending with it fails with that, and what is asked for later. */
+  drop(peer: number, cause: HvdError): void {
+    this.dropped[peer] ??= cause;
+    for (const link of [this.inLinks[peer], this.outLinks[peer]]) link?.destroy(cause);
   }
 
   /** Hands what was sent to the kernel, which delivers it even if this process ends then; takes at most `timeoutMs`. Receives that are still pending fail. */
@@ -100,7 +114,12 @@ export class TcpTransport implements Transport {
   }
 
   private lose(peer: number, error: HvdError): void {
-    if (this.cause || this.isClosing) return;
+    if (this.cause || this.isClosing || this.dropped[peer]) return;
+    if (this.options.survivesLoss) {
+      this.drop(peer, error);
+      this.options.onLinkLost(peer, error);
+      return;
+    }
     this.grace ??= setTimeout(() => {
       this.options.onLinkLost(peer, error);
       this.abort(error);

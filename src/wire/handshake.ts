@@ -19,9 +19,10 @@ import { BugError, WireError } from '../errors';
 
 /** The rank of whoever serves the store. */
 export const LAUNCHER_RANK = 0xffffffff;
-export type Channel = 'store' | 'control' | 'data';
+/** `push`, `pull`: between workers and parameter servers, named by what the worker does. */
+export type Channel = 'store' | 'control' | 'data' | 'push' | 'pull';
 /** A channel's place is its number on the wire. */
-export const channels: readonly Channel[] = ['store', 'control', 'data'];
+export const channels: readonly Channel[] = ['store', 'control', 'data', 'push', 'pull'];
 
 export interface Identity {
   readonly jobId: string;

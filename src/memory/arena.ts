@@ -55,6 +55,18 @@ export function bufferWith(memory: WebAssembly.Memory, end: number): ArrayBuffer
   return buffer;
 }
 
+/**
+ * Checks ranges, as often as kernels are called. The memory never shrinks: its length is asked for only when a range goes beyond what was seen. Asking also tells the kernels of this thread of
+ * another thread's growth. The check @throws BugError the range ends beyond the memory, or is none
+ */
+export function rangeCheck(memory: WebAssembly.Memory): (from: number, bytes: number) => void {
+  let knownBytes = 0;
+  return (from, bytes) => {
+    if (!(from >= 0 && bytes >= 0)) throw new BugError(`a kernel was called for ${bytes} bytes at ${from}. Please report it.`);
+    if (from + bytes > knownBytes) knownBytes = bufferWith(memory, from + bytes).byteLength;
+  };
+}
+
 interface Block {
   readonly from: number;
   readonly until: number;

@@ -74,6 +74,8 @@ const vectorOpcodes: Record<string, number> = {
   'i64x2.add': 206,
   'i64x2.mul': 213,
   ...numbered('i64x2', 216, 'lt_s gt_s'),
+  'f32x4.abs': 224,
+  'f32x4.sqrt': 227,
   ...numbered('f32x4', 228, 'add sub mul div min max'),
   ...numbered('f64x2', 240, 'add sub mul div min max'),
 };

@@ -6,7 +6,7 @@
  */
 import { bytesPerElem, type Dtype, type HalfFormat, isFloat } from '../dtype';
 import { BugError } from '../errors';
-import { bufferWith } from './arena';
+import { rangeCheck } from './arena';
 import { emitModule, type FunctionSource } from './emitter';
 import { HALF_BYTES, type HalfKernelName, halfKernelSources } from './half_source';
 import { copySource, type KernelName, type KernelOp, kernelSources } from './kernel_source';
@@ -69,12 +69,7 @@ export function makeKernels(memory: WebAssembly.Memory): Kernels {
     return instanceOf(dtype, () => kernelSources(dtype));
   };
 
-  // The memory never shrinks: its length is asked for only when a range goes beyond what was seen. Asking also tells the instances of another thread's growth.
-  let knownBytes = 0;
-  const check = (from: number, bytes: number): void => {
-    if (!(from >= 0 && bytes >= 0)) throw new BugError(`a kernel was called for ${bytes} bytes at ${from}. Please report it.`);
-    if (from + bytes > knownBytes) knownBytes = bufferWith(memory, from + bytes).byteLength;
-  };
+  const check = rangeCheck(memory);
 
   function scale(dtype: Dtype, at: number, elems: number, factor: number): void {
     const kernels = kernelsOf(dtype);

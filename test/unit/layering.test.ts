@@ -16,6 +16,7 @@ const layers: ReadonlyArray<readonly [string, RegExp]> = [
   ['C transport', /^src\/transport\//],
   ['C rendezvous', /^src\/rendezvous\//],
   ['D executor', /^src\/collective\/execute\.ts$/],
+  ['D parameter server', /^src\/parameter_server\//],
   ['E engine', /^src\/engine\//],
   [
     'F API',

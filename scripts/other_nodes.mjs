@@ -1,5 +1,5 @@
 // Runs the parallel and the life-cycle tests of the built package under other Node versions, taken from the registry's `node` package, and has tsrun install tfjs-node there and train on it:
-// `node scripts/other_nodes.mjs 22 24 26`. The parallel tests on two ranks.
+// `node scripts/other_nodes.mjs 22 24 26`. The parallel tests on two ranks; of versions between the first and the last only those of training.
 // The last line is `N passed, N failed`.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -9,19 +9,12 @@ import { fileURLToPath } from 'node:url';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const versions = process.argv.slice(2);
-const suites = [
-  [
-    'scripts/run_tests.mjs',
-    'unit',
-    'parallel',
-    'integration',
-    '--np',
-    '2',
-    '--only',
-    'parallel/|integration/life|unit/launcher/script|unit/tensorflow/(select|load)',
-  ],
-  ['scripts/install_tfjs_node_ci.mjs'],
-];
+const suitesOf = (version) => {
+  const isBetween = version !== versions[0] && version !== versions.at(-1);
+  const parallel = isBetween ? 'parallel/(training|collectives)' : 'parallel/';
+  const only = `${parallel}|integration/life|unit/launcher/script|unit/tensorflow/(select|load)`;
+  return [['scripts/run_tests.mjs', 'unit', 'parallel', 'integration', '--np', '2', '--only', only], ...(isBetween ? [] : [['scripts/install_tfjs_node_ci.mjs']])];
+};
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'khorovod-nodes-'));
 process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
 let [passed, failed] = [0, 0];
@@ -34,7 +27,7 @@ for (const version of versions) {
   const node = path.join(place, 'node_modules', 'node', 'bin', 'node');
   const found = spawnSync(node, ['--version'], { encoding: 'utf8' });
   console.log(`── Node ${version}: ${found.stdout?.trim() || 'not to be had'}`);
-  for (const words of suites) {
+  for (const words of suitesOf(version)) {
     const { stdout = '' } = spawnSync(node, words, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 });
     process.stdout.write(stdout);
     const counts = /^(\d+) passed, (\d+) failed/m.exec(stdout);

@@ -83,6 +83,7 @@ export {
   PartialDistributedOptimizer,
   type PartialDistributedOptimizerOptions,
 } from './tensorflow/optimizer';
+export { ParameterServerOptimizer, type ParameterServerOptimizerOptions } from './tensorflow/parameter_server_optimizer';
 export { type ShardOptions, shard } from './tensorflow/shard';
 export { type SyncBatchNormalizationArgs, syncBatchNormalization } from './tensorflow/sync_batch_norm';
 export { train } from './tensorflow/train';

@@ -110,6 +110,11 @@ export class Engine {
     this.awaitStart();
   }
 
+  /** It has neither failed nor left. */
+  get isUsable(): boolean {
+    return !this.hasLeft && !this.firstFailure;
+  }
+
   get firstFailure(): HvdError | undefined {
     if (!this.failure && this.boundary.isPoisoned) this.drain();
     return this.failure;

@@ -7,9 +7,9 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { nowUs } from '../engine/clock';
 import { UsageError } from '../errors';
-import { currentEngine, whenLeaving } from '../job';
-import { type ProcessSet, registeredSet } from '../process_set';
+import { registeredSet } from '../process_set';
 import type { Groups } from './buckets';
+import { ExchangeName } from './exchange_name';
 import { GradientReducer } from './gradient_reducer';
 import type { Tf } from './load';
 import type { Named } from './local_aggregation';
@@ -18,17 +18,6 @@ import type { Reduction, Span } from './reduction';
 import { localGradients, NO_CONNECTION, watched } from './tape';
 import { type NamedShape, VariableNames } from './variable_names';
 import { variableNamed } from './variables';
-
-/** By process set and kind: how many exchanges without a name were used in this job. */
-const used = new Map<ProcessSet, Map<string, number>>();
-whenLeaving(() => used.clear());
-
-function countOf(what: string, set: ProcessSet): number {
-  const counts = used.get(set) ?? new Map<string, number>();
-  used.set(set, counts);
-  counts.set(what, (counts.get(what) ?? 0) + 1);
-  return counts.get(what)!;
-}
 
 /** Times in µs of `nowUs`, as step_times.ts wants them. */
 export interface Differentiated {
@@ -44,29 +33,15 @@ export class GradientExchange {
   private readonly reducer: GradientReducer;
   private readonly names: VariableNames;
 
-  /** In this job. */
-  private named?: { readonly engine: unknown; readonly name: string };
-
   constructor(
     private readonly tfjs: Tf,
     private readonly settings: ExchangeSettings,
   ) {
     const { what, op, compression, gradientPredivideFactor: factor, processSet } = settings;
-    const name = (): string => this.name;
+    const meeting = new ExchangeName(what, settings.name, processSet);
+    const name = (): string => meeting.name;
     this.reducer = new GradientReducer(what, name, { op, compression, prescaleFactor: 1 / factor, postscaleFactor: factor, processSet });
     this.names = new VariableNames(what, name, processSet);
-  }
-
-  /**
-   * Under which the ranks meet: given, or the n-th of its kind that this process has used on the process set in this job. Used, not made: a rank may make some for itself (a model that it alone loads), but what is
-   * used is used by all ranks of the set, in one order.
-   */
-  private get name(): string {
-    const { what, name, processSet } = this.settings;
-    if (name) return name;
-    const engine = currentEngine(what);
-    if (this.named?.engine !== engine) this.named = { engine, name: `${what}.${countOf(what, processSet)}` };
-    return this.named.name;
   }
 
   /** How many ranks reduce together; 0: this one is not among them. With less than 2 there is nothing to do. @throws NotInitializedError; ProcessSetError the set is not registered */

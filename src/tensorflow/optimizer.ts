@@ -7,14 +7,13 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { nowUs } from '../engine/clock';
 import { UsageError } from '../errors';
-import { currentEngine, isInitialized } from '../job';
+import { configNow, currentEngine, isInitialized } from '../job';
 import { isLogged, log } from '../log';
 import { sayingWhatLacksMemory } from './backends/memory';
 import { prepareBackend } from './backends/prepare';
 import { GradientExchange } from './gradient_exchange';
 import { checkCopies, loadTf, type Tf } from './load';
 import { LocalAggregation, type Named } from './local_aggregation';
-import { applierOf, disposeOptimizer } from './mends';
 import {
   checkedOptions,
   checkedPartialOptions,
@@ -23,16 +22,16 @@ import {
   optimizerByName,
   type PartialDistributedOptimizerOptions,
 } from './optimizer_options';
-import { hasMultipliedBetaPowers, restoreBetaPowers, setLearningRate, setMomentum } from './optimizer_state';
+import { hasMultipliedBetaPowers, restoreBetaPowers } from './optimizer_state';
 import { findsSlotsByName } from './optimizers/rule';
-import { type StepTimes, stepTimes } from './step_times';
+import { stepLine, stepTimes } from './step_times';
+import { modeOfStrategy } from '../parameter_server/consistency';
+import { serve } from './parameter_server_optimizer';
 import { releasing } from './tape';
 import { prepareOptimizers } from './train';
+import { type Gradients, type NamedTensor, wrappedOptimizerClass, wrappers } from './wrapped_optimizer';
 
 export type { DistributedOptimizerOptions, PartialDistributedOptimizerOptions };
-
-/** As tfjs has it, without exporting it. */
-type NamedTensor = { name: string; tensor: tf.Tensor };
 
 /**
  * Wraps any tf.Optimizer, or makes one by the name that `model.compile` takes. With one rank it does exactly what the wrapped one does.
@@ -62,40 +61,50 @@ function wrap(what: string, optimizer: tf.Optimizer | string, settingsOf: (tfjs:
   prepareOptimizers(tfjs);
   const settings = settingsOf(tfjs);
   const inner = typeof optimizer === 'string' ? optimizerByName(tfjs, optimizer) : optimizer;
+  const mode = modeOfStrategy(configNow().strategy);
+  if (mode && what === 'DistributedOptimizer') return serve(inner, { ...servable(settings), mode });
   if (typeof (inner as Partial<tf.Optimizer> | null)?.applyGradients !== 'function')
     throw new UsageError(
       `${what} takes a tf.Optimizer (tf.train.adam(…)) or the name of one, but was given ${inner === null ? 'null' : typeof inner}.`,
     );
   if (wrappers.has(inner)) throw new UsageError(`${what} was given an optimizer that is wrapped already. Wrap it once.`);
-  const wrapper = new (wrapperClass(tfjs))(inner, settings);
-  wrappers.add(wrapper);
-  return wrapper;
+  return new (wrapperClass(tfjs))(inner, settings);
+}
+
+/** @throws UsageError what servers do not do */
+function servable(settings: ExchangeSettings): ExchangeSettings {
+  const { what, op, groups, backwardPassesPerStep, gradientPredivideFactor } = settings;
+  const refused = Object.entries({
+    [`op '${op}'`]: op !== 'average',
+    groups: groups !== undefined,
+    [`backwardPassesPerStep ${backwardPassesPerStep}`]: backwardPassesPerStep > 1,
+    [`gradientPredivideFactor ${gradientPredivideFactor}`]: gradientPredivideFactor !== 1,
+  }).flatMap(([option, isRefused]) => (isRefused ? [option] : []));
+  if (refused.length > 0)
+    throw new UsageError(
+      `${what}: parameter servers (TSRUN_STRATEGY, --strategy) do not know ${refused.join(', ')}. Leave it out, or use --strategy ring.`,
+    );
+  return settings;
 }
 
 type Wrapper = new (inner: tf.Optimizer, settings: ExchangeSettings) => tf.Optimizer;
 const classes = new WeakMap<Tf, Wrapper>();
-const wrappers = new WeakSet<object>();
 
 function wrapperClass(tfjs: Tf): Wrapper {
   const existing = classes.get(tfjs);
   if (existing) return existing;
 
-  class Distributed extends tfjs.Optimizer {
+  class Distributed extends wrappedOptimizerClass(tfjs) {
     private readonly exchange: GradientExchange;
     private readonly aggregation?: LocalAggregation;
     /** Outside the process set every pass is applied. */
     private readonly passesPerStep: number;
     private steps = 0;
-    private readonly apply: (gradients: tf.NamedTensorMap | NamedTensor[]) => void;
 
-    constructor(
-      readonly inner: tf.Optimizer,
-      settings: ExchangeSettings,
-    ) {
-      super();
+    constructor(inner: tf.Optimizer, settings: ExchangeSettings) {
+      super(inner);
       const { backwardPassesPerStep, averageAggregatedGradients } = settings;
       this.exchange = new GradientExchange(tfjs, settings);
-      this.apply = applierOf(tfjs, inner);
       this.passesPerStep = isInitialized() && !settings.processSet.included() ? 1 : backwardPassesPerStep;
       if (!hasMultipliedBetaPowers(tfjs, inner)) this.restore();
       if (backwardPassesPerStep > 1) this.aggregation = new LocalAggregation(tfjs, backwardPassesPerStep, averageAggregatedGradients);
@@ -120,7 +129,7 @@ function wrapperClass(tfjs: Tf): Wrapper {
     }
 
     /** `minimize` gives a list when it was given one, else gradients by name, only those there are. */
-    override applyGradients(gradients: tf.NamedTensorMap | NamedTensor[]): void {
+    override applyGradients(gradients: Gradients): void {
       prepareBackend(tfjs);
       const isList = Array.isArray(gradients);
       const entries: Named[] = isList
@@ -167,20 +176,11 @@ function wrapperClass(tfjs: Tf): Wrapper {
       const gradients = (isList ? entries : Object.fromEntries(entries.map(({ name, tensor }) => [name, tensor]))) as
         | NamedTensor[]
         | tf.NamedTensorMap;
-      sayingWhatLacksMemory(tfjs, () => this.apply(gradients));
+      sayingWhatLacksMemory(tfjs, () => this.applyPlainly(gradients));
     }
 
-    override getClassName(): string {
-      return this.inner.getClassName();
-    }
-    getConfig() {
-      return this.inner.getConfig();
-    }
-    override getWeights() {
-      return this.inner.getWeights();
-    }
     override async setWeights(weights: Parameters<tf.Optimizer['setWeights']>[0]): Promise<void> {
-      await this.inner.setWeights(weights);
+      await super.setWeights(weights);
       this.restore();
     }
     /** Of what was loaded iterations are passes, all steps whole. */
@@ -188,49 +188,13 @@ function wrapperClass(tfjs: Tf): Wrapper {
       const { iterations } = this.inner;
       if (iterations > 0) restoreBetaPowers(tfjs, this.inner, Math.floor(iterations / this.passesPerStep));
     }
-    override saveIterations() {
-      return this.inner.saveIterations();
-    }
-    override extractIterations(weights: Parameters<tf.Optimizer['setWeights']>[0]) {
-      return (this.inner as unknown as { extractIterations(weights: unknown): ReturnType<tf.Optimizer['getWeights']> }).extractIterations(
-        weights,
-      );
-    }
-    protected override incrementIterations() {
-      (this.inner as unknown as { incrementIterations(): void }).incrementIterations();
-    }
-    override get iterations() {
-      return this.inner.iterations;
-    }
-    get learningRate(): number {
-      return (this.inner as unknown as { learningRate: number }).learningRate;
-    }
-    set learningRate(rate: number) {
-      this.setLearningRate(rate);
-    }
-    setLearningRate(rate: number): void {
-      setLearningRate(this.inner, rate);
-    }
-    /** Undefined: the wrapped optimizer has none. */
-    get momentum(): number | undefined {
-      return (this.inner as unknown as { momentum?: number }).momentum;
-    }
-    set momentum(momentum: number) {
-      this.setMomentum(momentum);
-    }
-    setMomentum(momentum: number): void {
-      setMomentum(this.inner, momentum);
-    }
     /** The wrapped optimizer's slots, what was added up, and the shared memory. */
     override dispose(): void {
       this.exchange.dispose();
       this.aggregation?.dispose();
-      disposeOptimizer(this.inner);
+      super.dispose();
     }
   }
   classes.set(tfjs, Distributed);
   return Distributed;
 }
-
-const stepLine = (step: number, { computeMs, exposedMs, hiddenMs }: StepTimes): string =>
-  `step ${step}: compute ${computeMs.toFixed(1)} ms, communication ${exposedMs.toFixed(1)} ms exposed, ${hiddenMs.toFixed(1)} ms hidden`;

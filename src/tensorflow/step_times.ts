@@ -39,3 +39,6 @@ export function stepTimes({ begunUs, computedUs, reducedUs, appliedUs, buckets }
   const exposed = reducedUs - computedUs;
   return { computeMs: (appliedUs - begunUs - exposed) / 1000, exposedMs: exposed / 1000, hiddenMs: hidden / 1000 };
 }
+
+export const stepLine = (step: number, { computeMs, exposedMs, hiddenMs }: StepTimes): string =>
+  `step ${step}: compute ${computeMs.toFixed(1)} ms, communication ${exposedMs.toFixed(1)} ms exposed, ${hiddenMs.toFixed(1)} ms hidden`;

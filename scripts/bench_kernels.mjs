@@ -1,4 +1,5 @@
-// The training kernels of the wasm backend, ours and the stock ones, on the shapes of the study's network: `node scripts/bench_kernels.mjs [--batch 32]` (after `npm run build`).
+// The training kernels of the wasm backend, ours and the stock ones, on the shapes of the study's network: `node scripts/bench_kernels.mjs [--batch 32]` (after `npm run build`). And the parameter
+// servers' optimizers, beside loops over Float32Arrays: `node scripts/bench_kernels.mjs --optimizers [--elems 25e6]`.
 //
 // Processor time (other load on the machine disturbs it least), median of 15 calls with new tensors each time: the backend keeps packed copies of factors it has seen, which a training step
 // never profits from. Each kernel's result is compared with the stock kernel's, or, where there is none, with the cpu backend's, on a batch of 2.
@@ -9,9 +10,14 @@ import tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const { values } = parseArgs({ options: { batch: { type: 'string' } } });
+const { values } = parseArgs({ options: { batch: { type: 'string' }, optimizers: { type: 'boolean' }, elems: { type: 'string' } } });
 const batch = Number(values.batch ?? 32);
 const CALLS = 15;
+if (values.optimizers) {
+  const { benchOptimizers } = await import('./bench_optimizers.mjs');
+  benchOptimizers(Number(values.elems ?? 25e6));
+  process.exit();
+}
 
 const random = (...shape) => tf.randomNormal(shape);
 const conv = { strides: [1, 1], dilations: [1, 1], pad: 'same', dataFormat: 'NHWC' };

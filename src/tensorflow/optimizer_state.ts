@@ -53,6 +53,35 @@ export function restoreBetaPowers(tfjs: Tf, optimizer: tf.Optimizer, steps: numb
   for (const [beta, power] of betasOf(optimizer)) tfjs.tidy(() => power.assign(tfjs.scalar(powerAfter(beta, steps))));
 }
 
+interface Adamax {
+  readonly beta1: number;
+  readonly accBeta1: tf.Variable;
+  readonly iteration: tf.Variable;
+}
+
+/** How often an optimizer of TensorFlow.js has stepped, as what it computes depends on: Adamax counts by itself. */
+export function stepsOf(optimizer: tf.Optimizer): number {
+  if (optimizer.getClassName() !== 'Adamax') return optimizer.iterations;
+  return (optimizer as unknown as Adamax).iteration.dataSync()[0]!;
+}
+
+/** As if it had stepped so often, but for the slots. */
+export function setSteps(tfjs: Tf, optimizer: tf.Optimizer, steps: number): void {
+  setIterations(optimizer, steps);
+  restoreBetaPowers(tfjs, optimizer, steps);
+  if (optimizer.getClassName() !== 'Adamax') return;
+  const { beta1, accBeta1, iteration } = optimizer as unknown as Adamax;
+  tfjs.tidy(() => {
+    iteration.assign(tfjs.scalar(steps));
+    accBeta1.assign(tfjs.scalar(powerAfter(beta1, steps)));
+  });
+}
+
+/** What its own `extractIterations` does, which waits for a tensor. */
+export function setIterations(optimizer: tf.Optimizer, iterations: number): void {
+  (optimizer as unknown as { iterations_: number }).iterations_ = iterations;
+}
+
 /** Whether Adam's powers come from as many steps as it has iterations, not from loading. Of few steps (up to 17 with the default betas) it cannot always be told, since `pow` gives the same bits: false. */
 export function hasMultipliedBetaPowers(tfjs: Tf, optimizer: tf.Optimizer): boolean {
   const { iterations } = optimizer;
@@ -60,4 +89,12 @@ export function hasMultipliedBetaPowers(tfjs: Tf, optimizer: tf.Optimizer): bool
   const areAll = (of: (beta: number) => number): boolean => betas.every(([beta, power]) => power.dataSync()[0] === of(beta));
   const loaded = (beta: number): number => tfjs.tidy(() => tfjs.pow(beta, iterations + 1).dataSync()[0]!);
   return iterations > 0 && areAll((beta) => powerAfter(beta, iterations)) && !areAll(loaded);
+}
+
+/** The tensor, of the same shape, becomes the variable's value and is no longer the caller's. */
+export function giveTo(variable: tf.Variable, tensor: tf.Tensor): void {
+  // Assigned to itself it would be freed.
+  if (tensor === variable) return;
+  variable.assign(tensor);
+  tensor.dispose();
 }

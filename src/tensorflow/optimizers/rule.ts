@@ -7,6 +7,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { UsageError } from '../../errors';
 import type { Tf } from '../load';
+import { giveTo, setIterations } from '../optimizer_state';
 import { variableNamed } from '../variables';
 
 export type Settings = Record<string, number>;
@@ -34,6 +35,13 @@ interface Slot {
   readonly parts: readonly tf.Variable[];
 }
 export type RuleOptimizer = new (settings: Partial<Settings>) => tf.Optimizer;
+/** What optimizers made here have besides, for who keeps their state elsewhere for a while. Slots are by kind, then by variable. */
+export interface SlotKeeper {
+  /** Its own tensors; undefined: none yet. */
+  heldFor(variables: readonly tf.Variable[]): { steps: number; slots: Array<Array<tf.Variable | undefined>> };
+  /** As if it had stepped so often and come to these slots; the tensors become its. */
+  adopt(variables: readonly tf.Variable[], steps: number, slots: ReadonlyArray<readonly tf.Tensor[]>): void;
+}
 
 const STEP = 'step';
 const isFraction = (value: number): boolean => value >= 0 && value < 1;
@@ -66,7 +74,7 @@ export const findsSlotsByName = (optimizer: tf.Optimizer): boolean => (optimizer
 export function optimizerClass(tfjs: Tf, rule: Rule): RuleOptimizer {
   const variableOf = (tensor: tf.Tensor): tf.Variable => tensor.variable(false);
 
-  return class extends tfjs.Optimizer {
+  return class extends tfjs.Optimizer implements SlotKeeper {
     static get className(): string {
       return rule.className;
     }
@@ -112,16 +120,16 @@ export function optimizerClass(tfjs: Tf, rule: Rule): RuleOptimizer {
      * names to go by, by name first.
      */
     private slotOf(variable: tf.Variable, position: number, isList: boolean): Slot {
+      return this.findSlot(variable, position, isList) ?? this.addSlot(variable);
+    }
+
+    private findSlot(variable: tf.Variable, position: number, isList: boolean): Slot | undefined {
       const at = this.slots[position];
       const own = at?.owner === variable ? at : this.slots.find(({ owner }) => owner === variable);
       if (own) return own;
       const free = this.slots.filter(({ owner, parts }) => !owner && tfjs.util.arraysEqual(parts[0]!.shape, variable.shape));
-      const slot =
-        (isList ? undefined : free.find(({ name }) => name === variable.name)) ??
-        free.find((one) => one === at) ??
-        free[0] ??
-        this.addSlot(variable);
-      slot.owner = variable;
+      const slot = (isList ? undefined : free.find(({ name }) => name === variable.name)) ?? free.find((one) => one === at) ?? free[0];
+      if (slot) slot.owner = variable;
       return slot;
     }
 
@@ -129,22 +137,46 @@ export function optimizerClass(tfjs: Tf, rule: Rule): RuleOptimizer {
       // Of a model that was disposed of and built anew.
       for (const { owner, parts } of this.slots) if (owner?.isDisposed) tfjs.dispose([...parts]);
       this.slots = this.slots.filter(({ owner }) => !owner?.isDisposed);
-      const slot: Slot = { name: variable.name, parts: rule.slots.map(() => tfjs.tidy(() => variableOf(tfjs.zerosLike(variable)))) };
+      const slot: Slot = {
+        name: variable.name,
+        owner: variable,
+        parts: rule.slots.map(() => tfjs.tidy(() => variableOf(tfjs.zerosLike(variable)))),
+      };
       this.slots.push(slot);
       return slot;
     }
 
     private countStep(): number {
+      const count = this.steps() + 1;
+      this.setStep(count);
+      return count;
+    }
+
+    private steps(): number {
       if (!this.step) this.counted = { count: 0 };
-      else if (this.step.dataId !== this.counted.dataId) this.counted.count = this.step.dataSync()[0]!;
-      const count = this.counted.count + 1;
+      else if (this.step.dataId !== this.counted.dataId) this.counted = { count: this.step.dataSync()[0]!, dataId: this.step.dataId };
+      return this.counted.count;
+    }
+
+    private setStep(count: number): void {
       tfjs.tidy(() => {
         const next = tfjs.scalar(count, 'int32');
         if (this.step) this.step.assign(next);
         else this.step = variableOf(next);
       });
       this.counted = { count, dataId: this.step!.dataId };
-      return count;
+    }
+
+    heldFor(variables: readonly tf.Variable[]): ReturnType<SlotKeeper['heldFor']> {
+      const found = variables.map((variable, position) => this.findSlot(variable, position, true));
+      return { steps: this.steps(), slots: rule.slots.map((_, kind) => found.map((slot) => slot?.parts[kind])) };
+    }
+
+    adopt(variables: readonly tf.Variable[], steps: number, slots: ReadonlyArray<readonly tf.Tensor[]>): void {
+      for (const [i, variable] of variables.entries())
+        for (const [kind, part] of this.slotOf(variable, i, true).parts.entries()) giveTo(part, slots[kind]![i]!);
+      this.setStep(steps);
+      setIterations(this, steps);
     }
 
     override async getWeights(): Promise<NamedTensor[]> {

@@ -76,10 +76,12 @@ export async function doctor(request: RunRequest, isJson: boolean): Promise<numb
 }
 
 /** Too few slots are a finding; each host is then asked about as many ranks as it has slots. */
-function assigned({ np, oversubscribe }: RunRequest, hosts: readonly HostSpec[], findings: Finding[]): Assignment[] {
+function assigned({ np, ps, oversubscribe }: RunRequest, hosts: readonly HostSpec[], findings: Finding[]): Assignment[] {
   try {
     const all = assign(np, hosts.length === 1 && hosts[0]!.slots === undefined ? [{ ...hosts[0]!, slots: np }] : hosts, { oversubscribe });
-    findings.push({ host: '', check: 'slots', level: 'ok', text: `${np} processes on ${new Set(all.map(({ host }) => host)).size} hosts` });
+    const beside = ps > 0 ? `, ${ps} parameter servers` : '';
+    const text = `${np} processes on ${new Set(all.map(({ host }) => host)).size} hosts${beside}`;
+    findings.push({ host: '', check: 'slots', level: 'ok', text });
     return all;
   } catch (error) {
     if (!(error instanceof LaunchError)) throw error;

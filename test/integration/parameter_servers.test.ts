@@ -1,4 +1,6 @@
 /** Parameter servers as tsrun starts, shows and ends them. The processes are programs that do not call hvd as servers: what a server does is src/'s. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import t from 'tap';
 import { variableOf } from '../helpers/processes';
@@ -174,6 +176,17 @@ t.test('a host may have servers only; whatever ends the job leaves nothing of th
     t.equal(await job.status(), code, signal);
     t.same(await job.leftAfter(5000), [], signal);
   }
+});
+
+t.test('on another host too, whatever its agent was started in', { skip: linux }, async (t) => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-far-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const reach = path.join(folder, 'reach');
+  writeFileSync(reach, '#!/bin/sh\nHOROVOD_RANK=7 TSRUN_SERVER=7 exec /bin/sh -c "$2"\n', { mode: 0o755 });
+  const command = ['--', 'sh', '-c', 'echo $TSRUN_SERVER $TSRUN_HOST, $HOROVOD_RANK $HOROVOD_HOSTNAME'];
+  const { status, out, err } = await runJob(['-np', '1', '-H', 'far', '--ps', '1', '--rsh', reach, ...command]);
+  t.equal(status, 0, err);
+  t.same(out.trim().split('\n').sort(), ['[0]<stdout>:, 0 far', '[ps0]<stdout>:0 far,']);
 });
 
 t.test('a server that cannot be started is named, and no rank starts', { skip: linux }, async (t) => {

@@ -36,6 +36,10 @@ export interface RunRequest {
   /** undefined: this machine, as many slots as are needed. */
   readonly hosts?: readonly HostSpec[];
   readonly oversubscribe: boolean;
+  /** Parameter servers. */
+  readonly ps: number;
+  /** undefined: those of the job. */
+  readonly psHosts?: readonly HostSpec[];
   readonly command: readonly string[];
   /** The command is a script that node runs; otherwise any command. */
   readonly isScript: boolean;
@@ -354,6 +358,8 @@ function requestOf(
     hosts,
     nodes,
     oversubscribe: settings.isOn('oversubscribe'),
+    ps: settings.number('ps') ?? 0,
+    psHosts: serverHostsOf(settings, nodes),
     isDryRun: settings.isOn('dry-run'),
     isVerbose: settings.isOn('verbose'),
     timeoutSeconds: settings.number('timeout'),
@@ -387,6 +393,19 @@ function requestOf(
     addedEnv: { ...Object.fromEntries(Object.entries(outside.env).filter(([name]) => /^(HOROVOD|TSRUN)_/.test(name))), ...added },
     notices: settings.notices,
   };
+}
+
+/** One tsrun a host: on that of node 0, which serves until all others have ended. @throws LaunchError */
+function serverHostsOf(settings: Settings, nodes: NodesOptions | undefined): readonly HostSpec[] | undefined {
+  const list = settings.text('ps-hosts');
+  if (list === undefined) return nodes && [{ host: 'node0' }];
+  if (nodes) throw new LaunchError('--nnodes starts nothing on other hosts: --ps-hosts has no place beside it, servers run on node 0');
+  if (settings.number('ps') === undefined) throw new LaunchError(`--ps-hosts is '${list}', but how many parameter servers? Say --ps N`);
+  try {
+    return parseHosts(list);
+  } catch (error) {
+    throw new LaunchError(`--ps-hosts: ${(error as Error).message}`);
+  }
 }
 
 const rshOf = (text: string): ReachOptions['rsh'] => {

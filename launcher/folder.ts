@@ -5,12 +5,14 @@
  */
 import { mkdirSync, rmdirSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { isServerLabel } from './servers';
 
-/** Of one process, in that of --output-filename: names sort as ranks do. @param labels of all processes */
+/** Of one process, in that of --output-filename (`rank.07`, `ps.0`): names sort as numbers do. @param labels of all processes */
 export function folderOf(outputFolder: string, label: string, labels: readonly string[]): string {
-  const isRank = (one: string): boolean => /^\d+$/.test(one);
-  const width = Math.max(...labels.filter(isRank).map((one) => one.length));
-  return path.join(outputFolder, isRank(label) ? `rank.${label.padStart(width, '0')}` : label);
+  const kind = isServerLabel(label) ? 'ps' : 'rank';
+  const numberOf = (one: string): string => one.replace(/^\D+/, '');
+  const width = Math.max(...labels.filter((one) => isServerLabel(one) === isServerLabel(label)).map((one) => numberOf(one).length));
+  return path.join(outputFolder, `${kind}.${numberOf(label).padStart(width, '0')}`);
 }
 
 /** With those above it. @returns those that it made, the topmost first @throws the system's error; what was made before it is removed */

@@ -5,7 +5,6 @@
  * job is left on its host, or is gone itself and its processes have been ended here; every wait has a deadline.
  */
 import { randomBytes } from 'node:crypto';
-import { knobs } from '../src/config';
 import { HOSTS_KEY } from '../src/rendezvous/join';
 import { StoreServer } from '../src/rendezvous/server';
 import { version } from '../src/version';
@@ -14,12 +13,12 @@ import type { AgentLink } from './agent_link';
 import { Agents } from './agents';
 import type { RunRequest } from './args';
 import { Console } from './console';
+import { courseOf, isSurvived, type Running, SERVER_GRACE_MS } from './course';
 import { LaunchError } from './errors';
 import type { Assignment } from './hosts';
 import { partOf } from './key_file';
 import { candidatesOf, chooseAddresses, type HostNetworks, targetsOf } from './networks';
 import { Nodes } from './nodes';
-import { type Devices, pinningOf } from './pinning';
 import type { Place, Reached } from './reach';
 import {
   blamed,
@@ -32,9 +31,10 @@ import {
   type RankEnd,
   reportLine,
   reportLines,
-  waitBeforeEndingMs,
 } from './report';
+import { type ServerPlace, serverLabel } from './servers';
 import { silenceLimitMs } from './silence';
+import { startJobOf } from './start_job';
 import { StdinFeed } from './stdin_feed';
 import { StoreLinks } from './store_links';
 
@@ -56,6 +56,8 @@ export class Job {
   private readonly name = randomBytes(16).toString('hex');
   private secret: { jobId: string; key: Uint8Array } = { jobId: this.name, key: randomBytes(32) };
   private readonly display: Console;
+  /** By label, of all processes of the job. */
+  private readonly hostOf = new Map<string, string>();
   /** By label: the processors it was bound to. */
   private readonly cpusOf = new Map<string, readonly number[]>();
   private readonly agents: Agents;
@@ -70,6 +72,8 @@ export class Job {
   private isOver = false;
   private ending?: Ending;
   private endingTimer?: NodeJS.Timeout;
+  /** As in Running. */
+  private othersThroughMs: number | undefined;
   private lastSignalMs = Number.NEGATIVE_INFINITY;
   private readonly timers = new Set<NodeJS.Timeout>();
   private resolve!: () => void;
@@ -78,10 +82,13 @@ export class Job {
   constructor(
     private readonly request: RunRequest,
     private readonly assignments: readonly Assignment[],
+    private readonly servers: readonly ServerPlace[],
     /** Reaches the hosts. */
     private readonly reach: () => Promise<Reached>,
   ) {
-    const labels = assignments.map(({ rank }) => String(rank));
+    for (const { rank, host } of assignments) this.hostOf.set(String(rank), host);
+    for (const { server, host } of servers) this.hostOf.set(serverLabel(server), host);
+    const labels = [...this.hostOf.keys()];
     this.display = new Console({ labels, prefix: request.hasPrefix, timestamp: request.hasTimestamp, outputFolder: request.outputFolder });
     this.agents = new Agents(
       {
@@ -99,6 +106,7 @@ export class Job {
       },
       silenceLimitMs(request.peerTimeoutSeconds),
     );
+    this.othersThroughMs = request.nodes ? undefined : Number.NEGATIVE_INFINITY;
     if (request.forwardsStdin) this.stdin = new StdinFeed((data, end) => this.agents.sendAll({ stdin: { data, end } }));
   }
 
@@ -122,11 +130,15 @@ export class Job {
 
   /** Meanwhile something may end the job: nothing is waited for then. No rank starts before every host has said that its ranks can. */
   private async start(): Promise<void> {
-    const { np, nodes, tls, startTimeoutSeconds, networkInterface } = this.request;
+    const { np, ps, nodes, tls, startTimeoutSeconds, networkInterface } = this.request;
     if (nodes) {
-      this.nodes = await Nodes.meet(nodes, { np, tls, store: this.store, timeoutMs: startTimeoutSeconds * 1000, networkInterface });
+      this.nodes = await Nodes.meet(nodes, { np, ps, tls, store: this.store, timeoutMs: startTimeoutSeconds * 1000, networkInterface });
       this.secret = this.nodes;
       this.nodes.onFailed((text, exitCode) => this.endBy({ kind: 'node', text, exitCode }, GRACE_MS));
+      this.nodes.onOthersThrough(() => {
+        this.othersThroughMs = performance.now();
+        this.steer();
+      });
     }
     this.store.put(HOSTS_KEY, Buffer.from(JSON.stringify(this.assignments.map(({ host }) => this.hostName(host)))));
     this.reached = await this.reach();
@@ -137,7 +149,7 @@ export class Job {
     this.compareVersions(agents, readies);
     const networks = places.map(({ host, address }, i) => ({ host, interfaces: interfacesOf(readies[i]!), reachedBy: address }));
     const candidates = places.length === 1 ? [[]] : networks.map((host) => candidatesOf(host, this.request.networkInterface));
-    for (const [i, agent] of agents.entries()) agent.send({ start: this.startJob(places[i]!, readies[i]!, candidates[i]!) });
+    for (const [i, agent] of agents.entries()) this.prepare(agent, places[i]!, readies[i]!, candidates[i]!);
     const prepared = await this.agents.answers(agents, 'prepared');
     const addresses = places.length === 1 ? [this.nodes?.address ?? LOOPBACK] : await this.meet(agents, networks, candidates, prepared);
     clearTimeout(timer);
@@ -147,6 +159,17 @@ export class Job {
       agent.send({ credit: { bytes: OUTPUT_CREDIT_BYTES } });
       agent.send({ go: { address: addresses[i] } });
     }
+  }
+
+  /** @throws LaunchError (exit 4) the host has too few GPUs, or cannot bind */
+  private prepare(agent: AgentLink, place: Place, ready: khorovod.AgentReady.$Properties, addresses: readonly string[]): void {
+    const { request, assignments, servers, secret } = this;
+    const rendezvous = this.nodes?.rendezvous;
+    const terminalColumns = process.stdout.isTTY ? process.stdout.columns : 0;
+    const job = { request, assignments, servers, secret, rendezvous, terminalColumns, hostName: (host: string) => this.hostName(host) };
+    const start = startJobOf(job, { place, part: partOf(this.name, place.index), ready, addresses });
+    for (const { label, cpus } of start.ranks ?? []) this.cpusOf.set(label ?? '', cpus ?? []);
+    agent.send({ start });
   }
 
   /** Every agent tries the addresses of other hosts; for each host one that leads there from all who tried. */
@@ -229,64 +252,6 @@ export class Job {
       throw new LaunchError(`${others.join(', ')}, here is ${version}: npm install khorovod@${version} in the working folder there`, 3);
   }
 
-  /** @throws LaunchError (exit 4) the host has too few GPUs, or cannot bind */
-  private startJob(place: Place, ready: khorovod.AgentReady.$Properties, addresses: readonly string[]): khorovod.StartJob.$Properties {
-    const { env, addedEnv, wdir, command, isScript, isOwn, portRange } = this.request;
-    const { gpus, cpus, numaNodes } = ready;
-    const devices = { gpus: gpus ?? [], cpus: cpus ?? [], numaNodes: (numaNodes ?? []).map((node) => node.cpus ?? []) };
-    const own = this.assignments.filter(({ host, user }) => host === place.host && user === place.user);
-    return {
-      jobId: this.secret.jobId,
-      key: this.secret.key,
-      part: partOf(this.name, place.index),
-      rendezvous: this.nodes?.rendezvous,
-      tls: this.request.tls,
-      wdir,
-      env: pairs(place.isHere ? env : addedEnv),
-      ranks: own.map((assignment) => this.rankSpec(assignment, devices)),
-      adds: !place.isHere,
-      command: [...command],
-      script: isScript,
-      own: isOwn,
-      size: this.assignments.length,
-      firstPort: portRange?.first ?? 0,
-      lastPort: portRange?.last ?? 0,
-      place: place.index,
-      addresses: [...addresses],
-    };
-  }
-
-  /** @throws LaunchError (exit 4) the host has too few GPUs, or cannot bind */
-  private rankSpec(assignment: Assignment, devices: Devices): khorovod.RankSpec.$Properties {
-    const { env, cpus } = pinningOf(assignment, devices, this.request.pinning);
-    this.cpusOf.set(String(assignment.rank), cpus);
-    return {
-      label: String(assignment.rank),
-      cpus: [...cpus],
-      env: pairs({
-        ...env,
-        ...this.identityOf(assignment),
-        [knobs.localCpus.env]: String(devices.cpus.length),
-      }),
-      stdin: assignment.rank === 0 && this.stdin !== undefined,
-    };
-  }
-
-  /** What a rank learns of itself. */
-  private identityOf({ rank, host, localRank, localSize, crossRank, crossSize }: Assignment): Record<string, string> {
-    const columns = process.stdout.isTTY ? process.stdout.columns : 0;
-    return {
-      [knobs.rank.env]: String(rank),
-      [knobs.size.env]: String(this.assignments.length),
-      [knobs.localRank.env]: String(localRank),
-      [knobs.localSize.env]: String(localSize),
-      [knobs.crossRank.env]: String(crossRank),
-      [knobs.crossSize.env]: String(crossSize),
-      [knobs.hostname.env]: this.hostName(host),
-      [knobs.terminalColumns.env]: String(columns),
-    };
-  }
-
   /** With one tsrun a host, hosts tell their names when they meet. */
   private hostName(host: string): string {
     return this.nodes?.hostnames[Number(host.replace('node', ''))] ?? host;
@@ -295,10 +260,9 @@ export class Job {
   // ───── ends ─────
 
   private onRankEnded({ label, code, signal, error, endedByUs }: khorovod.RankEnded.$Properties): void {
-    const host = this.hostName(this.assignments.find(({ rank }) => String(rank) === label)?.host ?? '');
     const end: RankEnd = {
       label: label ?? '',
-      host,
+      host: this.hostName(this.hostOf.get(label ?? '') ?? ''),
       code: code ?? undefined,
       signal: signal ?? undefined,
       record: error ? ({ ...error, code: error.code ?? '', message: error.message ?? '' } as RankEnd['record']) : undefined,
@@ -308,11 +272,34 @@ export class Job {
     this.display.close(end.label);
     this.explain(describeEnd(end));
     this.ends.push(end);
-    if (this.request.keepsGoing || this.isEnding) return;
-    const waitMs = waitBeforeEndingMs(this.ends, end.atMs);
-    if (waitMs === undefined) return;
+    if (!this.isEnding && isSurvived(end, this.ends, this.running))
+      this.display.say(`tsrun: ${describeEnd(end)}; the job goes on (--keep-going)`);
+    this.steer();
+  }
+
+  /** Something has ended. */
+  private steer(): void {
+    if (this.isEnding) return;
+    const course = courseOf(this.ends, this.running, performance.now());
+    if (!course) return;
     clearTimeout(this.endingTimer);
-    this.endingTimer = this.after(waitMs, () => this.endRanks(GRACE_MS));
+    this.endingTimer = this.after(course.afterMs, () => {
+      if (course.kind === 'no rank is left' && course.afterMs > 0) this.sayWhoIsLeft();
+      this.endRanks(GRACE_MS);
+    });
+  }
+
+  private get running(): Running {
+    const { nodes, keepsGoing } = this.request;
+    const isHere = ({ host }: { host: string }): boolean => nodes === undefined || host === `node${nodes.nodeRank}`;
+    const [ranks, servers] = [this.assignments.filter(isHere).length, this.servers.filter(isHere).length];
+    return { ranks, servers, keepsGoing, othersThroughMs: this.othersThroughMs };
+  }
+
+  private sayWhoIsLeft(): void {
+    const left = this.servers.map(({ server }) => serverLabel(server)).filter((label) => !this.ends.some((end) => end.label === label));
+    const names = left.map((label) => `${label} on host ${this.hostName(this.hostOf.get(label)!)}`).join(', ');
+    this.display.say(`tsrun: warning: ${SERVER_GRACE_MS / 1000} s after the last rank had ended there was still ${names}: ended now`);
   }
 
   /** The first reason is kept. */
@@ -345,7 +332,9 @@ export class Job {
       this.display.say(line);
     await this.display.flushed();
     const code = jobExitCode(this.ending, first, this.display.hasLostOutput);
-    await this.nodes?.leave(code, first ? describeEnd(first) : `it ended with exit code ${code}`);
+    const text = first ? describeEnd(first) : `it ended with exit code ${code}`;
+    const isWhole = this.ending === undefined && courseOf(this.ends, this.running, performance.now())?.kind !== 'failure';
+    await this.nodes?.leave({ code, text, keepsGoing: this.request.keepsGoing && isWhole });
     await this.store.close(TELL_MS);
     return code;
   }
@@ -363,5 +352,3 @@ export class Job {
 
 const interfacesOf = ({ interfaces }: khorovod.AgentReady.$Properties) =>
   (interfaces ?? []).map(({ name, address }) => ({ name: name ?? '', address: address ?? '' }));
-
-const pairs = (env: Record<string, string>): khorovod.EnvVar.$Properties[] => Object.entries(env).map(([name, value]) => ({ name, value }));

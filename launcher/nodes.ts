@@ -31,10 +31,13 @@ interface Wish {
   readonly version: string;
   readonly nodes: number;
   readonly np: number;
+  readonly ps: number;
 }
 interface Ended {
   readonly code: number;
   readonly text: string;
+  /** It has come to its end with --keep-going: a failure of its ranks ends no other host. */
+  readonly keepsGoing?: boolean;
 }
 
 /** As long as a timer can. */
@@ -65,11 +68,12 @@ export class Nodes {
     options: NodesOptions,
     {
       np,
+      ps,
       tls,
       store,
       timeoutMs,
       networkInterface,
-    }: { np: number; tls: boolean; store: StoreServer; timeoutMs: number; networkInterface?: string },
+    }: { np: number; ps: number; tls: boolean; store: StoreServer; timeoutMs: number; networkInterface?: string },
   ): Promise<Nodes> {
     try {
       const { nodes, nodeRank, host, port } = options;
@@ -85,11 +89,11 @@ export class Nodes {
           const gone: Ended = { code: 1, text: 'its tsrun is gone' };
           if (from >= LAUNCHER_RANK - nodes && !store.has(key)) store.put(key, Buffer.from(JSON.stringify(gone)));
         };
-        await store.listen({ jobId, key, tls, host: at, port, size: np + nodes, onLeft });
+        await store.listen({ jobId, key, tls, host: at, port, size: np + ps + nodes, onLeft });
       }
       const identity = { jobId, key, tls, generation: 0, rank: LAUNCHER_RANK - 1 - nodeRank };
       const client = await connectStore({ identity, host: at, port, timeoutMs, server: 'node 0' });
-      const hostnames = await agree(client, options, { version, nodes, np }, timeoutMs);
+      const hostnames = await agree(client, options, { version, nodes, np, ps }, timeoutMs);
       const own = networkInterface === undefined ? client.localAddress : chooseAddress(localInterfaces(), networkInterface)!;
       return new Nodes(options, jobId, key, client, own, hostnames);
     } catch (error) {
@@ -110,18 +114,23 @@ export class Nodes {
     for (const [node, end] of this.ends.entries()) {
       if (node === this.options.nodeRank) continue;
       void end.then((ended) => {
-        if (this.isLeaving || ended?.code === 0) return;
+        if (this.isLeaving || ended?.code === 0 || ended?.keepsGoing) return;
         const who = `node ${node} (host ${this.hostnames[node]})`;
         act(ended ? `${who} has failed: ${ended.text}` : `the tsrun of node 0 (host ${this.hostnames[0]}) is gone`, ended?.code ?? 1);
       });
     }
   }
 
+  /** Calls back when all others have ended, whatever with. */
+  onOthersThrough(act: () => void): void {
+    void Promise.all(this.ends.filter((_, node) => node !== this.options.nodeRank)).then(act);
+  }
+
   /** This host is through with the job. Node 0 waits for the others, as they need its store. */
-  async leave(code: number, text: string): Promise<void> {
+  async leave(ended: Ended): Promise<void> {
     this.isLeaving = true;
     try {
-      await this.client.set(endedKey(this.options.nodeRank), Buffer.from(JSON.stringify({ code, text })));
+      await this.client.set(endedKey(this.options.nodeRank), Buffer.from(JSON.stringify(ended)));
     } catch {
       return; // node 0 is gone: there is nobody to be told
     }
@@ -129,7 +138,7 @@ export class Nodes {
       const all = Promise.all(this.ends);
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise((resolve) => {
-        if (code !== 0) timer = setTimeout(resolve, LEAVE_MS);
+        if (ended.code !== 0 && !ended.keepsGoing) timer = setTimeout(resolve, LEAVE_MS);
       });
       await Promise.race([all, late]);
       clearTimeout(timer);
@@ -164,9 +173,9 @@ async function agree(client: Store, { nodes, nodeRank, host, port }: NodesOption
     );
   const told = answers.map((answer) => JSON.parse(Buffer.from((answer as PromiseFulfilledResult<Uint8Array>).value).toString()));
   for (const [node, theirs] of told.entries()) {
-    for (const what of ['version', 'nodes', 'np'] as const) {
+    for (const what of ['version', 'nodes', 'np', 'ps'] as const) {
       if (theirs[what] === wish[what]) continue;
-      const names = { version: 'khorovod', nodes: '--nnodes', np: '-np' };
+      const names = { version: 'khorovod', nodes: '--nnodes', np: '-np', ps: '--ps' };
       throw new LaunchError(
         `node ${node} (host ${theirs.hostname}) has ${names[what]} ${theirs[what]}, this one ${wish[what]}: give all the same`,
         3,

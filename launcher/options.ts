@@ -66,9 +66,9 @@ const meaningless = (name: string, value?: string): Option =>
 
 export const options: readonly Option[] = [
   job('np', 'number of processes', { aliases: ['num-proc'], value: 'N', ...atLeast(1) }),
-  job('ps', 'number of parameter servers beside the workers', { value: 'N', ...atLeast(0), ...later }),
-  job('ps-hosts', 'where the parameter servers run', { value: 'LIST', ...later }),
-  job('strategy', 'what DistributedOptimizer does: ring, ps-sync, ps-async or ps-ssp:S', { value: 'S', ...sets('strategy'), ...later }),
+  job('ps', 'number of parameter servers beside the workers (0)', { value: 'N', ...atLeast(0) }),
+  job('ps-hosts', 'where they run, as in --hosts; slots mean nothing there (the hosts of the job, in turn)', { value: 'LIST' }),
+  job('strategy', 'what DistributedOptimizer does: ring, ps-sync, ps-async or ps-ssp:S', { value: 'S', ...sets('strategy') }),
   job('nnodes', 'one tsrun a host, without ssh: number of hosts', { value: 'N', ...atLeast(1) }),
   job('node-rank', 'one tsrun a host: which one this is', { value: 'I', ...atLeast(0) }),
   job('rdzv-endpoint', 'one tsrun a host: where they meet', { value: 'HOST:PORT' }),

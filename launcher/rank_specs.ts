@@ -1,7 +1,7 @@
 /** What the processes of one host are started with, and whether they can be. Agent process. */
 import { statSync } from 'node:fs';
 import path from 'node:path';
-import { environment, knobs } from '../src/config';
+import { environment, type Knob, knobs } from '../src/config';
 import type { khorovod } from '../src/wire/generated/messages';
 import { errorFileOf } from './key_file';
 import { jobMark, whyNotStartable } from './process';
@@ -23,7 +23,7 @@ export interface HostFacts {
 export function specsOf(job: khorovod.StartJob.$Properties, { keyFile, rendezvous, taskset }: HostFacts): RankSpec[] {
   const jobId = job.jobId ?? '';
   const part = job.part ?? '';
-  const common = { ...(job.adds ? environment() : {}), ...environmentOf(job.env) };
+  const common = withoutOurs({ ...(job.adds ? environment() : {}), ...environmentOf(job.env) });
   const cwd = job.wdir || process.cwd();
   const argv = rankArgv(commandOf(job, cwd), job.script ?? false, ownRuntime);
   return (job.ranks ?? []).map(({ label = '', env, cpus, stdin }) => {
@@ -67,6 +67,12 @@ function whyNoScript(job: khorovod.StartJob.$Properties, cwd: string): string | 
   const [file = ''] = commandOf(job, cwd);
   if (!job.script || statSync(file, { throwIfNoEntry: false })?.isFile()) return undefined;
   return `there is no script ${file} there: the script must lie at the same place on every host (--wdir says from where it is looked for)`;
+}
+
+/** What tsrun sets says who a process is: none of it may come from a job that this one was started in. */
+function withoutOurs(env: Record<string, string>): Record<string, string> {
+  const ours = new Set(Object.values<Knob>(knobs).flatMap(({ env: name, setByTsrun }) => (setByTsrun ? [name] : [])));
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !ours.has(name)));
 }
 
 function environmentOf(list: khorovod.EnvVar.$Properties[] | null | undefined): Record<string, string> {

@@ -2,10 +2,12 @@
  * Which failure ends a job, with which exit code, and what is said of it. Pure.
  *
  * First is what tsrun knew first; clocks of hosts are not compared. A rank that ended because of another one (its own record says PeerError, ShutdownError
- * or StallError) only counts when no other failure arrives within 2 s: the cause often exits later than those who noticed it. Ranks that we ended never count.
+ * or StallError) only counts when no other failure arrives within 2 s: the cause often exits later than those who noticed it. Ranks that we ended never count. A parameter server is as good
+ * as a rank here.
  */
 import os from 'node:os';
 import type { ErrorRecord } from '../src/errors';
+import { isServerLabel } from './servers';
 
 export const CAUSE_WAIT_MS = 2000;
 export const TAIL_LINES = 20;
@@ -118,8 +120,15 @@ function failureLines(first: RankEnd, ends: readonly RankEnd[], stderrTail: read
     const text = first.record.message.split('\n').slice(0, 5);
     lines.push(`tsrun: its error (${first.record.code}):`, ...text.map((line) => `  ${line}`));
   }
-  const others = ends.some(({ isEndedByUs }) => isEndedByUs) ? '; the others were ended' : '';
+  if (isConsequence(first)) lines.push(...goneBefore(first, ends).map((end) => `tsrun: ${describeEnd(end)} before that`));
+  // Servers are ended after a job that has come to its end, too.
+  const others = ends.some(({ isEndedByUs, label }) => isEndedByUs && !isServerLabel(label)) ? '; the others were ended' : '';
   return [...lines, `tsrun: ${later.length > 0 ? 'first, ' : ''}${describeEnd(first)}${others}`];
+}
+
+/** No failure of theirs, but ranks cannot do without them. */
+function goneBefore(first: RankEnd, ends: readonly RankEnd[]): RankEnd[] {
+  return ends.filter((end) => isServerLabel(end.label) && !end.isEndedByUs && !isFailure(end) && end.atMs <= first.atMs);
 }
 
 /** `tsrun: rank 0 reports imagesPerSec 812, loss 0.3`. */

@@ -16,6 +16,7 @@ import { Job } from './job';
 import { formatMap } from './map';
 import { runToEnd } from './process';
 import { reach, reachHere } from './reach';
+import { hostsOfJob, placeServers } from './servers';
 import { silenceLimitMs } from './silence';
 import { files } from './ssh/files';
 
@@ -32,17 +33,19 @@ const outside: Outside = {
 };
 
 async function run(request: RunRequest): Promise<number> {
-  const { np, command, wdir } = request;
-  const assignments = assign(np, request.hosts ?? [{ host: 'localhost', slots: np }], { oversubscribe: request.oversubscribe });
+  const { np, ps, psHosts, command, wdir } = request;
+  const listed = request.hosts ?? [{ host: 'localhost', slots: np }];
+  const assignments = assign(np, listed, { oversubscribe: request.oversubscribe });
+  const servers = placeServers(ps, listed, psHosts);
   if (request.isDryRun) {
-    process.stdout.write(`${formatMap(assignments, command)}\n`);
+    process.stdout.write(`${formatMap(assignments, servers, command)}\n`);
     return 0;
   }
-  const hosts = assignments.filter(({ localRank }) => localRank === 0);
+  const hosts = hostsOfJob(assignments, servers);
   const timeoutMs = request.startTimeoutSeconds * 1000;
   const silenceMs = silenceLimitMs(request.peerTimeoutSeconds);
   const { rsh, awaitsHosts, ssh } = request;
-  const job = new Job(request, assignments, async () => {
+  const job = new Job(request, assignments, servers, async () => {
     if (request.nodes) return reachHere(`node${request.nodes.nodeRank}`, request.nodes.nodeRank);
     return reach(hosts, { rsh, awaitsHosts, ssh, files, wdir, timeoutMs, silenceMs });
   });

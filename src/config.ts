@@ -98,6 +98,13 @@ export const knobs = {
     'which parameter server this process is, from 0; a rank is none',
   ),
   workers: byTsrun('TSRUN_WORKERS', number(0), 0, 'a number of processes', 'ranks of the job, told to its parameter servers'),
+  host: byTsrun(
+    'TSRUN_HOST',
+    text,
+    '',
+    'a name',
+    'name of this host in the host list, told to parameter servers; ranks have HOROVOD_HOSTNAME',
+  ),
   keepGoing: byTsrun('TSRUN_KEEP_GOING', flag, false, '0 or 1', 'a rank that fails does not end the job'),
   rendezvous: byTsrun('TSRUN_RENDEZVOUS', text, '', 'HOST:PORT', 'where the ranks meet'),
   jobId: byTsrun('TSRUN_JOB_ID', text, '', 'a word', 'names the job'),

@@ -12,7 +12,8 @@ import type { RunRequest } from '../args';
 import { LaunchError } from '../errors';
 import { type Assignment, assign, type HostSpec } from '../hosts';
 import { candidatesOf, chooseAddress, type HostNetworks, targetsOf } from '../networks';
-import { type Place, reachEach, sshName } from '../reach';
+import { type HostName, type Place, reachEach, sshName } from '../reach';
+import { hostsOfJob, isSameHost, placeServers, serverLabel } from '../servers';
 import { BEAT_MS, silenceLimitMs } from '../silence';
 import { files } from '../ssh/files';
 import { type Answer, type Examined, exitCodeOf, type Finding, findingsOf, type HostFacts, machineOf } from './findings';
@@ -25,6 +26,7 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** One host, and what is known of it so far. */
 interface Patient {
+  readonly name: HostName;
   readonly facts: Writable<HostFacts>;
   place?: Place;
   agent?: AgentLink;
@@ -41,25 +43,24 @@ export async function doctor(request: RunRequest, isJson: boolean): Promise<numb
   const findings: Finding[] = request.notices.map((text) => ({ host: '', check: 'options', level: 'warning', text }));
   const hosts = request.hosts ?? [{ host: 'localhost' }];
   const assignments = assigned(request, hosts, findings);
-  const patients = hosts.map((spec): Patient => {
-    const ranks = assignments.filter(({ host, user }) => host === spec.host && user === spec.user);
+  const servers = placeServers(request.ps, hosts, request.psHosts);
+  const others = hostsOfJob(assignments, servers).filter((one) => !hosts.some((listed) => isSameHost(one, listed)));
+  const patients = [...hosts, ...others].map((spec): Patient => {
+    const ranks = assignments.filter((one) => isSameHost(one, spec));
+    const serversThere = servers.filter((one) => isSameHost(one, spec)).length;
     return {
-      facts: { host: spec.host, isHere: false, sshName: sshName(spec), ranks },
+      name: spec,
+      facts: { host: spec.host, isHere: false, sshName: sshName(spec), ranks, servers: serversThere },
       over: Promise.resolve(),
       candidates: [],
       ports: [],
     };
   });
-  const asked = patients.filter(({ facts }) => facts.ranks.length > 0);
-  for (const { facts } of patients)
-    if (facts.ranks.length === 0) findings.push({ host: facts.host, check: 'slots', level: 'ok', text: 'gets no rank: not asked' });
-  if (request.outputFolder !== undefined)
-    findings.push(
-      examineOutput(
-        request.outputFolder,
-        assignments.map(({ rank }) => String(rank)),
-      ),
-    );
+  const asked = patients.filter(({ facts }) => facts.ranks.length + facts.servers > 0);
+  for (const { facts } of patients.filter((patient) => !asked.includes(patient)))
+    findings.push({ host: facts.host, check: 'slots', level: 'ok', text: 'gets no rank: not asked' });
+  const labels = [...assignments.map(({ rank }) => String(rank)), ...servers.map(({ server }) => serverLabel(server))];
+  if (request.outputFolder !== undefined) findings.push(examineOutput(request.outputFolder, labels));
   await examineAll(asked, request);
   const { wdir, portRange, pinning, rsh } = request;
   const question = { version, wdir, sshOptions: sshOptionsOf(request), rsh, portRange, pinning };
@@ -75,10 +76,12 @@ export async function doctor(request: RunRequest, isJson: boolean): Promise<numb
 }
 
 /** Too few slots are a finding; each host is then asked about as many ranks as it has slots. */
-function assigned({ np, oversubscribe }: RunRequest, hosts: readonly HostSpec[], findings: Finding[]): Assignment[] {
+function assigned({ np, ps, oversubscribe }: RunRequest, hosts: readonly HostSpec[], findings: Finding[]): Assignment[] {
   try {
     const all = assign(np, hosts.length === 1 && hosts[0]!.slots === undefined ? [{ ...hosts[0]!, slots: np }] : hosts, { oversubscribe });
-    findings.push({ host: '', check: 'slots', level: 'ok', text: `${np} processes on ${new Set(all.map(({ host }) => host)).size} hosts` });
+    const beside = ps > 0 ? `, ${ps} parameter servers` : '';
+    const text = `${np} processes on ${new Set(all.map(({ host }) => host)).size} hosts${beside}`;
+    findings.push({ host: '', check: 'slots', level: 'ok', text });
     return all;
   } catch (error) {
     if (!(error instanceof LaunchError)) throw error;
@@ -95,7 +98,7 @@ function assigned({ np, oversubscribe }: RunRequest, hosts: readonly HostSpec[],
 async function examineAll(patients: readonly Patient[], request: RunRequest): Promise<void> {
   const { rsh, awaitsHosts, ssh, wdir, networkInterface, portRange } = request;
   const timeoutMs = request.startTimeoutSeconds * 1000;
-  const names = patients.map(({ facts }) => facts.ranks[0]!);
+  const names = patients.map(({ name }) => name);
   const { attempts, close } = await reachEach(names, {
     rsh,
     awaitsHosts,

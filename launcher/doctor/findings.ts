@@ -80,6 +80,8 @@ export interface HostFacts {
   readonly sshName: string;
   /** Its ranks. */
   readonly ranks: readonly Assignment[];
+  /** How many parameter servers it has. */
+  readonly servers: number;
   readonly refusal?: { readonly message: string; readonly cause?: unknown; readonly mend?: string };
   /** How its agent ended, or that it did not answer. */
   readonly gone?: string;
@@ -214,8 +216,8 @@ function findingsOfHost(facts: HostFacts, question: Question, hosts: readonly Ho
         other === facts ||
         (other.examined && other.answer && machineOf(other.answer) === machineOf(answer!) && other.address === facts.address),
     );
-    // Where there is one host, its store listens beside the ranks.
-    const needed = names.reduce((sum, { ranks }) => sum + ranks.length, hosts.length === 1 ? 1 : 0);
+    // Where there is one host, its store listens beside ranks and servers.
+    const needed = names.reduce((sum, { ranks, servers }) => sum + ranks.length + servers, hosts.length === 1 ? 1 : 0);
     // The first to be asked saw no port that is held for another name's trial.
     const free = Math.max(...names.map(({ examined: other }) => other!.freePorts));
     const isWhole = one.triedPorts === last - first + 1;

@@ -15,7 +15,7 @@ export interface RelayOptions {
   jobId: string;
   key: Uint8Array;
   tls?: boolean;
-  /** Number of ranks that may come at the same time. */
+  /** Number of processes that may come at the same time. */
   size: number;
   portRange?: PortRange;
   /** `end`: the last of that link. */

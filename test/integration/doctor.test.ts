@@ -39,6 +39,14 @@ t.test('this machine', async (t) => {
   t.match(gpus.bad, [{ check: 'devices', level: 'error', text: /64/ }]);
 });
 
+t.test('hosts with parameter servers only are asked, others without ranks are not', async (t) => {
+  const { findings } = await doctor('-np', '1', '-H', 'localhost:1,h2:1', '--ps', '1', '--ps-hosts', '127.0.0.1', '--wdir', root);
+  const saidOf = (host: string): string[] => findings.filter((one) => one.host === host).map(({ check, text }) => `${check}: ${text}`);
+  t.match(saidOf('').join('\n'), /1 processes on 1 hosts, 1 parameter servers/);
+  t.match(saidOf('127.0.0.1').join('\n'), /^package: khorovod/m);
+  t.same(saidOf('h2'), ['slots: gets no rank: not asked']);
+});
+
 t.test('where the output is to be kept', async (t) => {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-output-'));
   t.teardown(() => rmSync(folder, { recursive: true }));

@@ -40,6 +40,31 @@ t.test('a rank that fails ends all hosts with its code, and each says where', as
   t.same(await left(jobs), []);
 });
 
+t.test('servers run on node 0, until the ranks of all hosts have ended', async (t) => {
+  const port = await freePort();
+  const last = path.join(folder, 'last');
+  const server = `while [ ! -e ${last} ]; do sleep 0.1; done; echo written down`;
+  // Node 0 has no rank left for longer than servers have to end.
+  const rank = `[ $HOROVOD_RANK != 2 ] || { sleep 6; : > ${last}; }`;
+  const command = ['sh', '-c', `if [ -n "$TSRUN_SERVER" ]; then ${server}; else ${rank}; fi`];
+  const jobs = [start(port, 0, command, ['--ps', '1']), start(port, 1, command, ['--ps', '1'])];
+  t.same(await codes(jobs), [0, 0]);
+  t.same(
+    jobs.map(({ out, err }) => out + err),
+    ['[ps0]<stdout>:written down\n', ''],
+  );
+  t.same(await left(jobs), []);
+});
+
+t.test('with --keep-going a rank that fails ends no other host', async (t) => {
+  const port = await freePort();
+  const command = ['sh', '-c', 'test $HOROVOD_RANK = 2 && exit 7; sleep 1; echo through'];
+  const jobs = [start(port, 0, command, ['--keep-going']), start(port, 1, command, ['--keep-going'])];
+  t.same(await codes(jobs), [0, 7]);
+  t.equal(jobs[0]!.out.match(/through/g)?.length, 2);
+  t.same(await left(jobs), []);
+});
+
 for (const killed of [0, 1]) {
   t.test(`the tsrun of node ${killed} is killed: nothing is left anywhere`, async (t) => {
     const port = await freePort();
@@ -55,6 +80,9 @@ for (const killed of [0, 1]) {
 
 t.test('what is wrong is said before any rank starts', async (t) => {
   const port = await freePort();
+  const served = [start(port, 0, ['echo', 'started'], ['--ps', '1']), start(port, 1, ['echo', 'started'])];
+  t.same(await codes(served), [3, 3]);
+  t.match(served[1]!.err, /node 0 .* has --ps 1, this one 0/);
   const alone = start(port, 0, ['echo', 'started'], ['--start-timeout', '3']);
   t.equal(await alone.status(), 3);
   t.match(alone.err, /after 3 s node 1 of 2 had not come .*--node-rank 1/);
@@ -83,6 +111,6 @@ t.test('what is wrong is said before any rank starts', async (t) => {
   const open = start(port, 0, ['echo', 'started']);
   t.equal(await open.status(), 3);
   t.match(open.err, /chmod 600/);
-  t.equal([alone, nobody, other, first, open].map(({ out }) => out).join(''), '');
-  t.same(await left([alone, nobody, other, first, open]), []);
+  t.equal([...served, alone, nobody, other, first, open].map(({ out }) => out).join(''), '');
+  t.same(await left([...served, alone, nobody, other, first, open]), []);
 });

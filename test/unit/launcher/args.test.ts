@@ -11,6 +11,7 @@ const files: Record<string, string> = {
   '/home/me/lab.hosts': 'h1 slots=2\nh2 slots=2\n',
   '/home/me/job.env': '# of the job\n\nA=1\nB= two words # and more \nC=\n',
   '/home/me/broken.env': 'A=1\nnot an assignment\n',
+  '/home/me/servers.yaml': 'np: 2\nps: 2\nps_hosts: s1\nkeep-going: true\n',
   '/home/me/config.yaml': 'params:\n  cycle_time_ms: 5\n  fusion_threshold_mb: 16\nstall_check:\n  enabled: false\nnp: 3\n',
 };
 const outside: Outside = {
@@ -85,6 +86,9 @@ t.test('what is wrong is refused with a line that names it', async (t) => {
     [/no script nosuch\.ts/, '-np', '2', 'nosuch.ts'],
     [/--cycle-time-ms is '-1'/, '-np', '1', '--cycle-time-ms', '-1', 'train.ts'],
     [/--log-level is 'LOUD'.*TRACE/, '-np', '1', '--log-level', 'LOUD', 'train.ts'],
+    [/--ps is '-1'.*>= 0/, '-np', '1', '--ps', '-1', 'train.ts'],
+    [/--ps-hosts is 'h1', but how many .*--ps N/, '-np', '1', '--ps-hosts', 'h1', 'train.ts'],
+    [/--ps-hosts: 'h_1!' is no host name/, '-np', '1', '--ps', '1', '--ps-hosts', 'h_1!', 'train.ts'],
     [/--strategy is 'star'/, '-np', '1', '--strategy', 'star', 'train.ts'],
     [/--port-range is '9-1'/, '-np', '1', '--port-range', '9-1', 'train.ts'],
     [/--blacklist-cooldown-range is '5 1'/, '-np', '1', '--blacklist-cooldown-range', '5', '1', 'train.ts'],
@@ -178,11 +182,20 @@ t.test('-x beats --env-file, which beats the options', async (t) => {
 });
 
 t.test('what means nothing here, and what has no effect yet, is said once', async (t) => {
-  t.same(request('-np', '1', '--gloo', '--mpi-args', '-x A', '--ps', '1', '--streams', '2', 'train.ts').notices, [
-    '--gloo, --mpi-args have no meaning in khorovod and are ignored',
-    '--ps, --streams have no effect in this version',
+  t.same(request('-np', '1', '--gloo', '--mpi-args', '-x A', '--tcp', '--streams', '2', '--autotune', 'train.ts').notices, [
+    '--gloo, --mpi-args, --tcp have no meaning in khorovod and are ignored',
+    '--streams, --autotune have no effect in this version',
   ]);
   t.same(request('-np', '1', 'train.ts').notices, []);
+});
+
+t.test('parameter servers: how many, where, and what ranks are told to do with them', async (t) => {
+  const none = request('-np', '1', 'train.ts');
+  t.same([none.ps, none.psHosts, none.keepsGoing], [0, undefined, false]);
+  const asked = request('-np', '2', '--ps', '2', '--ps-hosts', 's[1-2]:4', '--strategy', 'ps-ssp:3', '--keep-going', 'train.ts');
+  t.match(asked, { ps: 2, psHosts: [{ host: 's1' }, { host: 's2' }], keepsGoing: true, notices: [], env: { TSRUN_STRATEGY: 'ps-ssp:3' } });
+  t.same(request('-np', '1', '--ps', '0', '--ps-hosts', 's1', 'train.ts').ps, 0);
+  t.match(request('--config-file', 'servers.yaml', 'train.ts'), { ps: 2, psHosts: [{ host: 's1' }], keepsGoing: true });
 });
 
 t.test('--help, --version and --check-build need nothing else', async (t) => {
@@ -220,6 +233,8 @@ t.test('one tsrun a host: all of its options or none, and no other hosts', async
   t.same(nodes, { nodes: 2, nodeRank: 1, host: 'h1', port: 7000, keyFile: '/home/me/key', isInPod: false });
   t.same(hosts, [{ host: 'node0' }, { host: 'node1' }]);
   t.match(request('-np', '3', ...own, '--rdzv-endpoint', '[fd00::1]:7000', 'train.ts').nodes, { host: 'fd00::1', port: 7000 });
+  t.same(request('-np', '3', ...own, '--ps', '2', 'train.ts').psHosts, [{ host: 'node0' }], 'servers run where the rendezvous is served');
+  t.match(refusal('-np', '3', ...own, '--ps', '1', '--ps-hosts', 'h1', 'train.ts'), /--ps-hosts has no place beside it/);
   t.match(refusal('-np', '3', ...own.slice(0, 4), 'train.ts'), /needs all of/);
   t.match(refusal('-np', '3', ...own.slice(0, 6), 'train.ts'), /needs --key-file/);
   t.match(refusal('-np', '3', ...own, '--node-rank', '2', 'train.ts'), /--node-rank is 2, but must be 0 to 1/);

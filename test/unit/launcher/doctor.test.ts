@@ -29,7 +29,7 @@ const examined = {
   ],
 };
 const ranks = assign(2, [{ host: 'h1', slots: 2 }], { oversubscribe: false });
-const well: HostFacts = { host: 'h1', isHere: false, sshName: 'ann@h1', ranks, answer, examined, address: '10.0.0.1' };
+const well: HostFacts = { host: 'h1', isHere: false, sshName: 'ann@h1', ranks, servers: 0, answer, examined, address: '10.0.0.1' };
 const other: HostFacts = { ...well, host: 'h2', sshName: 'h2', answer: { ...answer, hostname: 'two' } };
 const refused = (cause: string, mend?: string): HostFacts => ({
   ...well,
@@ -183,6 +183,7 @@ t.test('two names of one machine share its ports', async (t) => {
   ]);
   const more = { ...second, ranks: [...ranks, ...ranks] };
   t.match(ports([first, more]), [{ level: 'error', text: /6 are needed/ }, { level: 'error' }]);
+  t.match(ports([first, { ...second, servers: 1 }]), [{ level: 'error', text: /5 are needed/ }, { level: 'error' }], 'servers listen too');
   t.match(
     ports([first, { ...more, answer: { ...answer, hostname: 'two' } }]),
     [{ level: 'ok' }, { level: 'error' }],

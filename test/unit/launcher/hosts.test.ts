@@ -102,7 +102,7 @@ t.test('local and cross ranks are Horovod’s', async (t) => {
 });
 
 t.test('the map has a row a rank with the command as a shell would read it', async (t) => {
-  const lines = formatMap(assign(2, parseHosts('h1,h2'), { oversubscribe: false }), ['train.ts', '--note', "it's me"]).split('\n');
+  const lines = formatMap(assign(2, parseHosts('h1,h2'), { oversubscribe: false }), [], ['train.ts', '--note', "it's me"]).split('\n');
   t.equal(lines.length, 3);
   t.match(lines[1], /^0 +h1 .*train\.ts --note 'it'\\''s me'$/);
 });

@@ -66,8 +66,28 @@ t.test('the verdict is the last line and names rank, host and code or signal', a
   t.same(reportLines(undefined, killed, [killed], []), ['tsrun: rank 0 on host h1 was ended by signal SIGKILL (9)']);
   t.match(reportLines(undefined, end('0', { code: 1, record: peer }), [], []).join('\n'), /ERR_HVD_PEER.*\n.*Rank 1 is gone/);
   t.same(reportLines(undefined, undefined, [end('0')], []), []);
+  const served = end('ps0', { code: 3, host: 'h2' });
+  t.same(reportLines(undefined, served, [served], []), ['tsrun: ps0 on host h2 ended with exit code 3']);
+  t.same(
+    reportLines(undefined, killed, [killed, end('1'), end('ps0', { signal: 'SIGTERM', isEndedByUs: true })], []),
+    ['tsrun: rank 0 on host h1 was ended by signal SIGKILL (9)'],
+    'servers are ended after a job that went on, too',
+  );
   t.same(reportLines({ kind: 'signal', signal: 'SIGINT' }, first, [first], ['x']), ['tsrun: ended by SIGINT']);
   t.same(reportLines({ kind: 'agent', text: 'the agent is gone' }, undefined, [], []), ['tsrun: the agent is gone']);
+});
+
+t.test('a server that left without an error is named where ranks have failed for want of it', async (t) => {
+  const lost = end('0', { code: 1, record: peer, atMs: 5 });
+  const before = end('ps0', { atMs: 4 });
+  t.same(reportLines(undefined, lost, [before, lost], []).slice(-2), [
+    'tsrun: ps0 on host h1 ended with exit code 0 before that',
+    'tsrun: rank 0 on host h1 ended with exit code 1',
+  ]);
+  for (const other of [end('ps0', { atMs: 6 }), end('1', { atMs: 4 }), end('ps0', { atMs: 4, isEndedByUs: true })])
+    t.notMatch(reportLines(undefined, lost, [other, lost], []).join('\n'), /before that/);
+  const own = end('0', { code: 7, atMs: 5 });
+  t.notMatch(reportLines(undefined, own, [before, own], []).join('\n'), /before that/, 'a failure of its own');
 });
 
 t.test('reports of ranks are one line, whatever they hold', async (t) => {

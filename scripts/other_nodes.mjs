@@ -13,7 +13,10 @@ const suitesOf = (version) => {
   const isBetween = version !== versions[0] && version !== versions.at(-1);
   const parallel = isBetween ? 'parallel/(training|collectives)' : 'parallel/';
   const only = `${parallel}|integration/life|unit/launcher/script|unit/tensorflow/(select|load)`;
-  return [['scripts/run_tests.mjs', 'unit', 'parallel', 'integration', '--np', '2', '--only', only], ...(isBetween ? [] : [['scripts/install_tfjs_node_ci.mjs']])];
+  return [
+    ['scripts/run_tests.mjs', 'unit', 'parallel', 'integration', '--np', '2', '--only', only],
+    ...(isBetween ? [] : [['scripts/install_tfjs_node_ci.mjs']]),
+  ];
 };
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'khorovod-nodes-'));
 process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }));

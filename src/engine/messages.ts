@@ -2,9 +2,9 @@
 import { STAR_MAX_BYTES } from '../collective/select';
 import type { Config } from '../config';
 import type { ErrorRecord } from '../errors';
+import type { ServerSubmission } from '../parameter_server/client';
 import type { JobIdentity } from '../schedulers/identity';
 import type { Call } from './call';
-import type { ServerSubmission } from '../parameter_server/client';
 import { MOST_FUSED_BYTES } from './fuse';
 import type { Place } from './place';
 import type { TimelineStart } from './timeline';

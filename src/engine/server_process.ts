@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { type Config, ownThread } from '../config';
-import { recordOf, RendezvousError } from '../errors';
+import { RendezvousError, recordOf } from '../errors';
 import { log } from '../log';
 import { Boundary } from './boundary';
 import { awaitServing } from './engine';

@@ -4,7 +4,7 @@
  * A rank serves from its own first optimizer on, until all workers of what it serves have left: it may leave the job before them, but not the others' training.
  */
 import type { Config } from '../config';
-import type { HvdError } from "../errors";
+import type { HvdError } from '../errors';
 import type { Kernels } from '../memory/kernels';
 import { ServerClient, type ServerSubmission } from '../parameter_server/client';
 import { ParameterServer } from '../parameter_server/server';

@@ -9,9 +9,9 @@ import { join } from '../rendezvous/join';
 import type { JobIdentity } from '../schedulers/identity';
 import { ControlLink } from '../transport/control';
 import { dial } from '../transport/dial';
+import type { Peer } from '../transport/in_link';
 import { inProcessTransports } from '../transport/in_process';
 import { Listener } from '../transport/listener';
-import type { Peer } from '../transport/in_link';
 import { TcpTransport } from '../transport/tcp';
 import type { Transport } from '../transport/transport';
 import { version } from '../version';
@@ -75,7 +75,6 @@ export interface Entered {
   readonly peers: readonly Peer[];
   hostOf(member: number): string;
 }
-
 
 /** @param member this process's number @param ranks of the job */
 export async function enter(config: Config, meeting: Meeting, member: number, ranks: number): Promise<Entered> {

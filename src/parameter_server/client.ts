@@ -112,7 +112,15 @@ export class ServerClient {
     });
     const byServer = servers.map((_, server) => pieces.filter((piece) => piece.server === server));
     const holders = byServer.filter((own) => own.length > 0).length;
-    const used: Used = { spec, buckets, pieces, byServer, pushes: [], steps: 0, open: { submission, missing: holders + (gives ? 0 : pieces.length) } };
+    const used: Used = {
+      spec,
+      buckets,
+      pieces,
+      byServer,
+      pushes: [],
+      steps: 0,
+      open: { submission, missing: holders + (gives ? 0 : pieces.length) },
+    };
     this.used.set(optimizer, used);
     this.read();
     for (const [server, own] of byServer.entries()) {
@@ -124,7 +132,11 @@ export class ServerClient {
     if (holders === 0) this.end(used, 'open');
   }
 
-  private giveValues(submission: ServerSubmission, used: Used, { optimizer, slot, steps, isLast }: ServerRequest & { kind: 'values' }): void {
+  private giveValues(
+    submission: ServerSubmission,
+    used: Used,
+    { optimizer, slot, steps, isLast }: ServerRequest & { kind: 'values' },
+  ): void {
     const sent: Array<Promise<void>> = [];
     for (const own of used.byServer)
       for (const piece of own) {
@@ -139,7 +151,11 @@ export class ServerClient {
     );
   }
 
-  private push(submission: ServerSubmission, used: Used, { optimizer, bucket, step, learningRate }: ServerRequest & { kind: 'push' }): void {
+  private push(
+    submission: ServerSubmission,
+    used: Used,
+    { optimizer, bucket, step, learningRate }: ServerRequest & { kind: 'push' },
+  ): void {
     const { byteOffset, elems, variables, halvesOffset } = used.buckets[bucket]!;
     const { compression } = used.spec;
     const flags = this.floats(byteOffset + 4 * elems, variables.length + 1);

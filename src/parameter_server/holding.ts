@@ -228,7 +228,9 @@ export class Holding {
       : this.waiting.map(({ worker }) => worker);
     if (waiters.length === 0) return undefined;
     const missing = this.isSync
-      ? active.filter(({ worker }) => this.pieces.some((piece) => piece.next + piece.received.size > 0 && !this.comeOf(piece).includes(worker)))
+      ? active.filter(({ worker }) =>
+          this.pieces.some((piece) => piece.next + piece.received.size > 0 && !this.comeOf(piece).includes(worker)),
+        )
       : active.filter(({ worker }) => !waiters.includes(worker));
     const since = Math.max(0, ...this.workers.filter(({ worker }) => waiters.includes(worker)).map(({ sinceMs }) => sinceMs));
     const why = this.isSync

@@ -196,7 +196,9 @@ export class ParameterServer {
 
 /** Says what they disagree about. */
 function mismatch(first: OptimizerSpec, other: OptimizerSpec, who: string): MismatchError {
-  const key = (Object.keys(first) as Array<keyof OptimizerSpec>).find((name) => JSON.stringify(first[name]) !== JSON.stringify(other[name]));
+  const key = (Object.keys(first) as Array<keyof OptimizerSpec>).find(
+    (name) => JSON.stringify(first[name]) !== JSON.stringify(other[name]),
+  );
   const show = (spec: OptimizerSpec): string => (key ? excerpt(JSON.stringify(spec[key])) : 'another text');
   return new MismatchError(
     `The workers of '${first.name}' differ in ${key === 'pieces' ? 'the shapes of their variables' : (key ?? 'something')}: the first has ${show(first)}, ${who} has ${show(other)}. ` +

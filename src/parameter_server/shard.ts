@@ -28,8 +28,7 @@ export function piecesOf(buckets: readonly number[], servers: number): Piece[] {
     if (elems === 0) return [];
     const count = Math.min(servers, Math.max(1, Math.floor((elems * BYTES_PER_ELEM) / LEAST_PIECE_BYTES)));
     const chosen = [...loads].sort((a, b) => a.elems - b.elems || a.server - b.server).slice(0, count);
-    const startOf = (part: number): number =>
-      part === count ? elems : Math.floor((part * elems) / count / ALIGN_ELEMS) * ALIGN_ELEMS;
+    const startOf = (part: number): number => (part === count ? elems : Math.floor((part * elems) / count / ALIGN_ELEMS) * ALIGN_ELEMS);
     return chosen.map((load, part) => {
       const piece = { server: load.server, bucket, from: startOf(part), elems: startOf(part + 1) - startOf(part) };
       load.elems += piece.elems;
@@ -48,7 +47,10 @@ export interface Part {
 }
 
 /** @param variables of the bucket, one behind the other from element 0 on */
-export function partsIn(variables: ReadonlyArray<{ readonly from: number; readonly elems: number }>, piece: Pick<Piece, 'from' | 'elems'>): Part[] {
+export function partsIn(
+  variables: ReadonlyArray<{ readonly from: number; readonly elems: number }>,
+  piece: Pick<Piece, 'from' | 'elems'>,
+): Part[] {
   const end = piece.from + piece.elems;
   return variables.flatMap(({ from, elems }, variable) => {
     const first = Math.max(from, piece.from);

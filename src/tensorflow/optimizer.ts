@@ -9,6 +9,7 @@ import { nowUs } from '../engine/clock';
 import { UsageError } from '../errors';
 import { configNow, currentEngine, isInitialized } from '../job';
 import { isLogged, log } from '../log';
+import { modeOfStrategy } from '../parameter_server/consistency';
 import { sayingWhatLacksMemory } from './backends/memory';
 import { prepareBackend } from './backends/prepare';
 import { GradientExchange } from './gradient_exchange';
@@ -24,9 +25,8 @@ import {
 } from './optimizer_options';
 import { hasMultipliedBetaPowers, restoreBetaPowers } from './optimizer_state';
 import { findsSlotsByName } from './optimizers/rule';
-import { stepLine, stepTimes } from './step_times';
-import { modeOfStrategy } from '../parameter_server/consistency';
 import { serve } from './parameter_server_optimizer';
+import { stepLine, stepTimes } from './step_times';
 import { releasing } from './tape';
 import { prepareOptimizers } from './train';
 import { type Gradients, type NamedTensor, wrappedOptimizerClass, wrappers } from './wrapped_optimizer';

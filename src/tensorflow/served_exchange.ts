@@ -6,7 +6,7 @@
  * next one could meet.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { compressionOf, type Compressor } from '../compression';
+import { type Compressor, compressionOf } from '../compression';
 import { elemsOf } from '../dtype';
 import { nowUs } from '../engine/clock';
 import type { Engine } from '../engine/engine';
@@ -144,7 +144,8 @@ export class ServedExchange {
     const rule = ruleOf(this.inner);
     const all = list ?? Object.values(this.tfjs.engine().registeredVariables);
     const variables = all.filter(({ trainable }) => trainable);
-    if (variables.length === 0) throw new UsageError(`${what}: none of the ${all.length} variables is trainable: there is nothing to train.`);
+    if (variables.length === 0)
+      throw new UsageError(`${what}: none of the ${all.length} variables is trainable: there is nothing to train.`);
     const other = variables.find(({ dtype }) => dtype !== 'float32');
     if (other) throw new UsageError(`${what}: the variable '${other.name}' is ${other.dtype}, but servers train float32.`);
     const buckets = makeBuckets(variables.map(({ shape }) => elemsOf(shape)));
@@ -174,7 +175,7 @@ export class ServedExchange {
   /** What training begins with: the variables and, of an optimizer that has stepped already, its slots. */
   private give(own: Opened): void {
     const { optimizer } = own;
-    const held = readSlots(this.tfjs, this.inner, own.variables);
+    const held = readSlots(this.inner, own.variables);
     const steps = held?.steps ?? 0;
     const parts: ReadonlyArray<ReadonlyArray<tf.Tensor | undefined>> = [own.variables, ...(held?.slots ?? [])];
     const initial = [0, ...slotsOf(ruleOf(this.inner)).map((slot) => slot.initial)];
@@ -260,7 +261,8 @@ export class ServedExchange {
   private check(list: readonly tf.Variable[] | undefined): void {
     const { variables } = this.open!;
     const gone = variables.find((variable) => variableNamed(this.tfjs, variable.name) !== variable);
-    if (gone) throw new UsageError(`${this.settings.what}: the variable '${gone.name}' of the first step was disposed of. Make a new optimizer.`);
+    if (gone)
+      throw new UsageError(`${this.settings.what}: the variable '${gone.name}' of the first step was disposed of. Make a new optimizer.`);
     const stranger = list?.find((variable) => variable.trainable && !variables.includes(variable));
     if (stranger)
       throw new UsageError(

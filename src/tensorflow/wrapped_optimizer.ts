@@ -1,8 +1,8 @@
 /** A tf.Optimizer around another: everything that describes or saves an optimizer passes to the wrapped one, so that saved models name it and load without this package. Main thread. */
 import type * as tf from '@tensorflow/tfjs-core';
+import type { Tf } from './load';
 import { applierOf, disposeOptimizer } from './mends';
 import { setLearningRate, setMomentum } from './optimizer_state';
-import type { Tf } from './load';
 
 /** As tfjs has it, without exporting it. */
 export type NamedTensor = { name: string; tensor: tf.Tensor };

@@ -10,7 +10,11 @@ t.test('training begins with worker 0’s variables', async (t) => {
   const { workers } = makeServing(sgd);
   await all(workers, (worker) => worker.open(initial));
   for (const worker of workers)
-    for (const bucket of [0, 1]) t.ok(worker.values(bucket).every((value, i) => value === Math.fround(initial(bucket, i))), `${worker.rank}, bucket ${bucket}`);
+    for (const bucket of [0, 1])
+      t.ok(
+        worker.values(bucket).every((value, i) => value === Math.fround(initial(bucket, i))),
+        `${worker.rank}, bucket ${bucket}`,
+      );
 });
 
 for (const compression of ['none', 'fp16', 'bf16'] as const)
@@ -21,25 +25,40 @@ for (const compression of ['none', 'fp16', 'bf16'] as const)
     // The average of rank + step over ranks 0, 1, 2 is 1 + step: 2 + 3 + 4 in three steps at rate 0.1.
     for (const worker of workers)
       for (const bucket of [0, 1])
-        t.ok(worker.values(bucket).every((value, i) => Math.abs(value - (initial(bucket, i) - 0.9)) < 1e-6), `${worker.rank}, bucket ${bucket}`);
+        t.ok(
+          worker.values(bucket).every((value, i) => Math.abs(value - (initial(bucket, i) - 0.9)) < 1e-6),
+          `${worker.rank}, bucket ${bucket}`,
+        );
     t.same([...workers[1]!.flags(0)], [1, 1, 0], 'all were updated, no step has failed');
   });
 
-t.test('synchronous: the rate that counts is worker 0’s; a worker without gradient counts as zeros; without any the variable is left alone', async (t) => {
-  const { workers } = makeServing({ ...sgd, rule: { kind: 'momentum', momentum: 0.9, nesterov: false }, buckets: [[4, 4, 4]] });
-  await all(workers, (worker) => worker.open(() => 1));
-  await all(workers, (worker) => worker.push(1, (_, i) => (worker.rank === 0 && i < 4 ? 0 : 3), { rate: worker.rank === 0 ? 0.5 : 99, without: worker.rank === 0 ? [0, 2] : [2] }));
-  const expected = [...Array(4).fill(1 - 0.5 * 2), ...Array(4).fill(1 - 0.5 * 3), ...Array(4).fill(1)];
-  for (const worker of workers) {
-    t.same([...worker.values(0)], expected, `values of ${worker.rank}`);
-    t.same([...worker.flags(0)], [1, 1, 0, 0], `who was ever updated, for ${worker.rank}`);
-  }
-});
+t.test(
+  'synchronous: the rate that counts is worker 0’s; a worker without gradient counts as zeros; without any the variable is left alone',
+  async (t) => {
+    const { workers } = makeServing({ ...sgd, rule: { kind: 'momentum', momentum: 0.9, nesterov: false }, buckets: [[4, 4, 4]] });
+    await all(workers, (worker) => worker.open(() => 1));
+    await all(workers, (worker) =>
+      worker.push(1, (_, i) => (worker.rank === 0 && i < 4 ? 0 : 3), {
+        rate: worker.rank === 0 ? 0.5 : 99,
+        without: worker.rank === 0 ? [0, 2] : [2],
+      }),
+    );
+    const expected = [...Array(4).fill(1 - 0.5 * 2), ...Array(4).fill(1 - 0.5 * 3), ...Array(4).fill(1)];
+    for (const worker of workers) {
+      t.same([...worker.values(0)], expected, `values of ${worker.rank}`);
+      t.same([...worker.flags(0)], [1, 1, 0, 0], `who was ever updated, for ${worker.rank}`);
+    }
+  },
+);
 
 t.test('synchronous: sums are in the order of the workers, whoever comes first', async (t) => {
   // In float32 (1e8 + 1) − 1e8 is 0 and (1e8 − 1e8) + 1 is 1.
   const gradients = [1e8, 1, -1e8];
-  for (const order of [[0, 1, 2], [2, 1, 0], [1, 2, 0]]) {
+  for (const order of [
+    [0, 1, 2],
+    [2, 1, 0],
+    [1, 2, 0],
+  ]) {
     const { workers } = makeServing({ ...sgd, servers: 1, buckets: [[16]] });
     await all(workers, (worker) => worker.open(() => 0));
     const pushes: Array<Promise<void>> = [];
@@ -56,10 +75,19 @@ t.test('synchronous: a step that one worker fails in is applied on none, and the
   const { workers } = makeServing(sgd);
   await all(workers, (worker) => worker.open(initial));
   await all(workers, (worker) => worker.push(1, () => 1, { fails: worker.rank === 2 }));
-  t.ok(workers.every((worker) => Number.isNaN(worker.flags(0)[2]!)), 'marked');
-  t.ok(workers[0]!.values(0).every((value, i) => value === Math.fround(initial(0, i))), 'nothing applied');
+  t.ok(
+    workers.every((worker) => Number.isNaN(worker.flags(0)[2]!)),
+    'marked',
+  );
+  t.ok(
+    workers[0]!.values(0).every((value, i) => value === Math.fround(initial(0, i))),
+    'nothing applied',
+  );
   await all(workers, (worker) => worker.push(2, () => 1));
-  t.ok(workers[0]!.values(0).every((value, i) => Math.abs(value - initial(0, i) + 0.1) < 1e-6), 'the next step is right');
+  t.ok(
+    workers[0]!.values(0).every((value, i) => Math.abs(value - initial(0, i) + 0.1) < 1e-6),
+    'the next step is right',
+  );
 });
 
 t.test('asynchronous: every push is applied, whoever leaves, and nobody waits', async (t) => {
@@ -103,7 +131,11 @@ t.test('slots are given, fetched, and come with the steps they have seen', async
 
 t.test('workers that disagree are told about what', async (t) => {
   const { workers } = makeServing(sgd);
-  const opened = await Promise.allSettled(workers.map((worker) => worker.open(initial, worker.rank === 1 ? { rule: { kind: 'adam', beta1: 0.9, beta2: 0.999, epsilon: 1e-7 } } : {})));
+  const opened = await Promise.allSettled(
+    workers.map((worker) =>
+      worker.open(initial, worker.rank === 1 ? { rule: { kind: 'adam', beta1: 0.9, beta2: 0.999, epsilon: 1e-7 } } : {}),
+    ),
+  );
   const refused = opened.flatMap((one) => (one.status === 'rejected' ? [one.reason as { code: string; message: string }] : []));
   t.ok(refused.length >= 2, `${refused.length} are told`);
   t.match(refused[0], { code: 'ERR_HVD_MISMATCH', message: /differ in rule: .*"sgd".*"adam"|differ in rule: .*"adam".*"sgd"/ });
@@ -116,5 +148,8 @@ t.test('synchronous: a worker that is gone ends the optimizer for the others, no
   for (let i = 0; i < 50; i += 1) await turn();
   for (const server of servers) server.depart(1);
   await t.rejects(waiting, { code: 'ERR_HVD_PEER', message: /rank 1/ });
-  await t.rejects(workers[2]!.push(1, () => 1), { code: 'ERR_HVD_PEER' });
+  await t.rejects(
+    workers[2]!.push(1, () => 1),
+    { code: 'ERR_HVD_PEER' },
+  );
 });

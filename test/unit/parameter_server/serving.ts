@@ -1,5 +1,4 @@
 /** Workers and servers in one process, over transports in memory: what tests of parameter servers train with. */
-import { elemsOf } from '../../../src/dtype';
 import type { ErrorRecord } from '../../../src/errors';
 import { Arena, createMemory } from '../../../src/memory/arena';
 import { makeKernels } from '../../../src/memory/kernels';
@@ -43,7 +42,12 @@ export class TestWorker {
         from += size;
         return variable;
       });
-      return { byteOffset: this.arena.allocate(4 * (elems + sizes.length + 1)), elems, variables, halvesOffset: this.arena.allocate(2 * elems) };
+      return {
+        byteOffset: this.arena.allocate(4 * (elems + sizes.length + 1)),
+        elems,
+        variables,
+        halvesOffset: this.arena.allocate(2 * elems),
+      };
     });
     this.client = new ServerClient({
       pushes: transports.pushes[rank]!,
@@ -87,12 +91,16 @@ export class TestWorker {
     const gives = this.rank === 0;
     await this.call({ kind: 'open', optimizer: 1, spec, buckets: this.buckets, gives });
     if (!gives) return;
-    for (const bucket of this.buckets.keys()) this.values(bucket).forEach((_, i, all) => all.fill(values(bucket, i), i, i + 1));
+    for (const bucket of this.buckets.keys()) this.values(bucket).set(Float32Array.from({ length: this.buckets[bucket]!.elems }, (_, i) => values(bucket, i)));
     await this.call({ kind: 'values', optimizer: 1, slot: 0, steps: 0, isLast: true });
   }
 
   /** One step: a gradient for each element (undefined: none for that variable), all buckets at the same time. */
-  async push(step: number, gradient: (bucket: number, i: number) => number, options: { rate?: number; without?: number[]; fails?: boolean } = {}): Promise<void> {
+  async push(
+    step: number,
+    gradient: (bucket: number, i: number) => number,
+    options: { rate?: number; without?: number[]; fails?: boolean } = {},
+  ): Promise<void> {
     const { rate = 0.1, without = [], fails = false } = options;
     await Promise.all(
       this.buckets.map(({ variables, elems }, bucket) => {
@@ -124,4 +132,3 @@ export function makeServing(settings: Settings): { workers: TestWorker[]; server
   });
   return { workers, servers };
 }
-export const elems = (sizes: ReadonlyArray<readonly number[]>): number[] => sizes.map((one) => elemsOf(one));

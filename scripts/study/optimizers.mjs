@@ -103,12 +103,10 @@ async function main() {
     );
     if (act === 'done') continue;
     const code = await train(given.ranks, { optimizer, settings, data, out, owner });
-    if (code !== 0) {
-      console.error(
-        `study: ${optimizer} ${stopping ? `was stopped by ${stopping}` : `ended with exit code ${code}`}; what is done is in ${out}, the same command goes on from there`,
-      );
-      return code;
-    }
+    if (code === 0 && !stopping) continue;
+    const how = stopping ? `was stopped by ${stopping}` : `ended with exit code ${code}`;
+    console.error(`study: ${optimizer} ${how}; what is done is in ${out}, the same command goes on from there`);
+    return code || 128 + os.constants.signals[stopping];
   }
   printTable(out);
   return 0;

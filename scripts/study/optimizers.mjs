@@ -1,9 +1,10 @@
 // Seven optimizers train one network on CIFAR-10 with equal hyper-parameters, and every epoch's losses and accuracies are recorded (docs/study.md). After `npm run build`:
 //
-//   node scripts/study/optimizers.mjs [--data DIR] [--epochs 150] [-np 2] [--batch-size 32] [--lr 0.001] [--seed 1] [--images N] [--optimizers sgd,adam,…] [--out results/study/optimizers]
+//   node scripts/study/optimizers.mjs [--data DIR] [--epochs 150] [-np 2] [--batch-size 32] [--lr 0.001] [--seed 1] [--images N] [--optimizers sgd,adam,…] [--until EPOCH] [--out results/study/optimizers]
 //   node scripts/study/optimizers.mjs --table DIR
 //
 // DIR of --data has CIFAR-10's binary files; without it labelled gratings are made. --images: only the first N to train on; --batch-size is a rank's. The same command goes on with what was stopped, by whatever;
+// --until ends each optimizer at that epoch for now, so that all can be compared before the last has begun its 150.
 // --out gets settings.json, NAME.json (for readers), NAME.checkpoint (to go on from) and owner (which of two runs may write). --table prints what a folder holds.
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -97,12 +98,12 @@ async function main() {
   };
   write(SETTINGS, `${JSON.stringify(settings, null, 1)}\n`);
   write('owner', owner);
-  for (const { optimizer, from, act } of planOf(given.optimizers, given.epochs, done)) {
+  for (const { optimizer, from, act } of planOf(given.optimizers, given.until, done)) {
     console.log(
-      `${optimizer}: ${act === 'done' ? `all ${from} epochs are there` : act === 'start' ? 'starts' : `goes on after epoch ${from}`}`,
+      `${optimizer}: ${act === 'done' ? `${from} epochs are there` : act === 'start' ? 'starts' : `goes on after epoch ${from}`}`,
     );
     if (act === 'done') continue;
-    const code = await train(given.ranks, { optimizer, settings, data, out, owner });
+    const code = await train(given.ranks, { optimizer, settings, until: given.until, data, out, owner });
     if (code === 0 && !stopping) continue;
     const how = stopping ? `was stopped by ${stopping}` : `ended with exit code ${code}`;
     console.error(`study: ${optimizer} ${how}; what is done is in ${out}, the same command goes on from there`);

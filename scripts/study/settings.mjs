@@ -10,6 +10,7 @@ export class StudyError extends Error {}
 const isCount = (value) => Number.isSafeInteger(value) && value >= 1;
 const numbers = {
   epochs: [150, isCount, 'a whole number >= 1'],
+  until: [undefined, isCount, 'a whole number >= 1'],
   np: [2, isCount, 'a whole number >= 1'],
   'batch-size': [32, isCount, 'a whole number >= 1'],
   images: [undefined, isCount, 'a whole number >= 1'],
@@ -49,6 +50,7 @@ export function readArguments(words) {
   return {
     optimizers: readOptimizers(values.optimizers),
     epochs: read.epochs,
+    until: Math.min(read.until ?? read.epochs, read.epochs),
     ranks: read.np,
     batchSize: read['batch-size'],
     images: read.images,
@@ -68,7 +70,7 @@ function readOptimizers(given) {
 }
 
 /**
- * What determines every bit of the results but the backend. `data`: {trainImages, testImages, sha256} of what is trained on; which optimizers run is no part of it.
+ * What determines every bit of the results but the backend. `data`: {trainImages, testImages, sha256} of what is trained on; which optimizers run, and until which epoch for now, are no part of it.
  * @throws StudyError there are fewer images than asked for, or fewer than one step takes
  */
 export function settingsOf({ epochs, ranks, batchSize, images, learningRate, seed }, data) {
@@ -100,10 +102,10 @@ export function checkFolder(folder, found, settings) {
     );
 }
 
-/** What is left to do, of optimizers whose number of finished epochs is known. */
-export function planOf(optimizers, epochs, done) {
+/** What is left to do until that epoch, of optimizers whose number of finished epochs is known. */
+export function planOf(optimizers, until, done) {
   return optimizers.map((optimizer) => {
     const from = done[optimizer] ?? 0;
-    return { optimizer, from, act: from >= epochs ? 'done' : from > 0 ? 'go on' : 'start' };
+    return { optimizer, from, act: from >= until ? 'done' : from > 0 ? 'go on' : 'start' };
   });
 }

@@ -14,6 +14,8 @@ import { begin, evaluate, trainEpoch } from './training';
 interface Job {
   readonly optimizer: string;
   readonly settings: Settings;
+  /** The last epoch for now. */
+  readonly until: number;
   /** Folder of CIFAR-10's files; undefined: made gratings. */
   readonly data?: string;
   readonly out: string;
@@ -33,7 +35,7 @@ const machineOf = (backend: string, device: string): Result['machine'] => ({
 
 async function main(): Promise<void> {
   const job = JSON.parse(process.argv[2]!) as Job;
-  const { optimizer: name, settings, out } = job;
+  const { optimizer: name, settings, until, out } = job;
   hvd.init();
   const isFirst = hvd.rank() === 0;
   const progress = new Progress(isFirst);
@@ -46,8 +48,8 @@ async function main(): Promise<void> {
   const { model, optimizer, epochs, done } = await begin(out, name, settings, backend);
   const result: Result = { optimizer: name, settings, machine: machineOf(backend, device), epochs };
   if (isFirst && done > 0) writeResult(out, result);
-  progress.line(`${name}: ${hvd.size()} ranks, ${device}, epochs ${done + 1} to ${settings.epochs}`);
-  for (let epoch = done + 1; epoch <= settings.epochs; epoch += 1) {
+  progress.line(`${name}: ${hvd.size()} ranks, ${device}, epochs ${done + 1} to ${until}`);
+  for (let epoch = done + 1; epoch <= until; epoch += 1) {
     const startedMs = performance.now();
     await trainEpoch(model, train, settings, epoch, progress);
     const trainSeconds = (performance.now() - startedMs) / 1000;

@@ -32,13 +32,11 @@ function start(...words: string[]) {
   child.stdout.setEncoding('utf8').on('data', (text) => (out += text));
   child.stderr.setEncoding('utf8').on('data', (text) => (err += text));
   const timer = setTimeout(() => child.kill('SIGTERM'), LIMIT_MS);
-  const ended = new Promise<{ code: number | null; out: string; err: string }>((resolve) =>
-    child.on('close', (code) => {
-      clearTimeout(timer);
-      resolve({ code, out, err });
-    }),
-  );
-  return { child, ended };
+  const endBy = (event: 'exit' | 'close') =>
+    new Promise<{ code: number | null; out: string; err: string }>((resolve) => child.on(event, (code) => resolve({ code, out, err })));
+  const [exited, ended] = [endBy('exit'), endBy('close')];
+  child.on('exit', () => clearTimeout(timer));
+  return { child, exited, ended };
 }
 const run = (...words: string[]) => start(...words).ended;
 const resultIn = (folder: string, name: string): Result => JSON.parse(readFileSync(path.join(folder, `${name}.json`), 'utf8')) as Result;
@@ -68,23 +66,22 @@ t.test('a run that is stopped twice has the numbers of one that is not', async (
   t.equal(resultIn(whole, 'adam').epochs.length, EPOCHS);
 
   const stopAfterOneMore = async (signal: 'SIGINT' | 'SIGKILL') => {
-    const file = `${parts}/adam.json`;
-    const before = existsSync(file) ? resultIn(parts, 'adam').epochs.length : 0;
-    const { child, ended } = start(...settings, '--out', parts);
-    t.ok(await until(() => existsSync(file) && resultIn(parts, 'adam').epochs.length > before, LIMIT_MS));
+    const before = existsSync(`${parts}/adam.json`) ? resultIn(parts, 'adam').epochs.length : 0;
+    const { child, ended, exited } = start(...settings, '--out', parts);
+    t.ok(await until(() => existsSync(`${parts}/adam.json`) && resultIn(parts, 'adam').epochs.length > before, LIMIT_MS));
     child.kill(signal);
-    return ended;
+    return signal === 'SIGINT' ? ended : exited;
   };
   const interrupted = await stopAfterOneMore('SIGINT');
   t.equal(interrupted.code, 130);
   t.match(interrupted.err, /study: adam was stopped by SIGINT; what is done is in .*parts, the same command goes on from there/);
   const done = resultIn(parts, 'adam').epochs.length;
   t.ok(done < EPOCHS, `${done} epochs were done`);
-  // Only the driver: its job learns that another one has taken over.
+  // Only the driver: its job may still write when the next one begins.
   await stopAfterOneMore('SIGKILL');
   const last = await run(...settings, '--out', parts);
   t.equal(last.code, 0, last.err);
-  t.match(last.out, /^adam: (goes on after epoch [2-5]|all 6 epochs are there)$/m);
+  t.match(last.out, /^adam: (goes on after epoch [2-5]|6 epochs are there)$/m);
   t.same(measured(resultIn(parts, 'adam')), measured(resultIn(whole, 'adam')));
 
   const other = await run(...settings, '--lr', '0.01', '--seed', '2', '--out', parts);
@@ -94,9 +91,37 @@ t.test('a run that is stopped twice has the numbers of one that is not', async (
     /^study: .*parts holds a run with other settings: learningRate is 0\.001 there and 0\.01 here, seed is 1 there and 2 here\./,
   );
   const again = await run(...settings, '--out', whole);
-  t.match([again.code, again.out], [0, /^adam: all 6 epochs are there$/m]);
+  t.match([again.code, again.out], [0, /^adam: 6 epochs are there$/m]);
   const table = await run('--table', whole);
   t.match([table.code, table.out], [0, /^\| 1 \| adam \| 6 \| .* \| 80 % \|$/m]);
+});
+
+t.test('for now until an epoch; a run ends when another one has taken its folder over', async (t) => {
+  const folder = t.testdir({ data: { 'data_batch_1.bin': batch(8, 1), 'test_batch.bin': batch(2, 2) } });
+  const out = `${folder}/out`;
+  const words = [
+    '--data',
+    `${folder}/data`,
+    '-np',
+    '1',
+    '--batch-size',
+    '4',
+    '--optimizers',
+    'sgd,nadam',
+    '--epochs',
+    '2000',
+    '--out',
+    out,
+  ];
+  const { code, err } = await run(...words, '--until', '2');
+  t.equal(code, 0, err);
+  t.same([resultIn(out, 'sgd').epochs.length, resultIn(out, 'nadam').epochs.length], [2, 2]);
+  const { ended } = start(...words);
+  t.ok(await until(() => resultIn(out, 'sgd').epochs.length > 2, LIMIT_MS));
+  writeFileSync(`${out}/owner`, 'another');
+  const over = await ended;
+  t.equal(over.code, 1);
+  t.match(over.err, /study: another run has taken .*out over: this one ends/);
 });
 
 t.test('what cannot be done is said before a folder is made', async (t) => {

@@ -6,6 +6,7 @@ import { optimizers } from '../../../examples/cifar10/network';
 interface Arguments {
   readonly optimizers: string[];
   readonly epochs: number;
+  readonly until: number;
   readonly ranks: number;
   readonly batchSize: number;
   readonly images?: number;
@@ -44,6 +45,7 @@ t.test('arguments and what stands for those that are not given', async (t) => {
   t.same(readArguments([]), {
     optimizers: OPTIMIZERS,
     epochs: 150,
+    until: 150,
     ranks: 2,
     batchSize: 32,
     images: undefined,
@@ -56,6 +58,7 @@ t.test('arguments and what stands for those that are not given', async (t) => {
   t.same(readArguments(words.split(' ')), {
     optimizers: ['sgd', 'nadam'],
     epochs: 3,
+    until: 3,
     ranks: 4,
     batchSize: 8,
     images: 40,
@@ -64,6 +67,8 @@ t.test('arguments and what stands for those that are not given', async (t) => {
     data: 'd',
     out: 'o',
   });
+  t.equal(readArguments(['--until', '50']).until, 50);
+  t.equal(readArguments(['--until', '50', '--epochs', '20']).until, 20);
   t.same(readArguments(['--table', 'd']), { table: 'd' });
 });
 
@@ -95,24 +100,27 @@ t.test('more images than there are, and a step of more than there are, are refus
   t.same(settingsFor('-np', '4', '--batch-size', '25'), { epochs: 150, ranks: 4, batchSize: 25, learningRate: 0.001, seed: 1, ...data });
 });
 
-t.test('a folder is gone on in with the same settings only; which optimizers run, and from where the images come, is none', async (t) => {
-  const found = settingsFor();
-  t.doesNotThrow(() => checkFolder('d', undefined, found));
-  t.doesNotThrow(() => checkFolder('d', found, settingsFor('--optimizers', 'sgd', '--data', 'elsewhere', '--out', 'd')));
-  for (const [words, message] of [
-    [
-      '--lr 0.01 --epochs 3',
-      /^d holds a run with other settings: epochs is 150 there and 3 here, learningRate is 0.001 there and 0.01 here\./,
-    ],
-    ['-np 1', /ranks is 2 there and 1 here/],
-    ['--batch-size 16', /batchSize is 32 there and 16 here/],
-    ['--seed 2', /seed is 1 there and 2 here/],
-  ] as const)
-    t.throws(() => checkFolder('d', found, settingsFor(...words.split(' '))), { message });
-  const others = settingsOf(readArguments([]), { ...data, sha256: 'def' });
-  t.throws(() => checkFolder('d', found, others), { message: /sha256 is abc there and def here/ });
-  t.throws(() => checkFolder('d', {}, found), { message: /batchSize is undefined there and 32 here/ });
-});
+t.test(
+  'a folder is gone on in with the same settings only; nothing hangs on which optimizers run, until when, and where the images lie',
+  async (t) => {
+    const found = settingsFor();
+    t.doesNotThrow(() => checkFolder('d', undefined, found));
+    t.doesNotThrow(() => checkFolder('d', found, settingsFor('--optimizers', 'sgd', '--until', '9', '--data', 'elsewhere', '--out', 'd')));
+    for (const [words, message] of [
+      [
+        '--lr 0.01 --epochs 3',
+        /^d holds a run with other settings: epochs is 150 there and 3 here, learningRate is 0.001 there and 0.01 here\./,
+      ],
+      ['-np 1', /ranks is 2 there and 1 here/],
+      ['--batch-size 16', /batchSize is 32 there and 16 here/],
+      ['--seed 2', /seed is 1 there and 2 here/],
+    ] as const)
+      t.throws(() => checkFolder('d', found, settingsFor(...words.split(' '))), { message });
+    const others = settingsOf(readArguments([]), { ...data, sha256: 'def' });
+    t.throws(() => checkFolder('d', found, others), { message: /sha256 is abc there and def here/ });
+    t.throws(() => checkFolder('d', {}, found), { message: /batchSize is undefined there and 32 here/ });
+  },
+);
 
 t.test('what is done is not done again', async (t) => {
   t.same(planOf(['sgd', 'adam', 'nadam'], 5, { sgd: 5, adam: 3, nadam: undefined }), [

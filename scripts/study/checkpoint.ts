@@ -80,7 +80,10 @@ function writeWhole(file: string, content: Uint8Array | string): void {
 
 export async function save(folder: string, result: Result, model: tf.LayersModel, optimizer: tf.Optimizer): Promise<void> {
   const weights = model.weights.map((weight) => saved({ name: weight.originalName, tensor: weight.read() }));
-  const optimizerWeights = (await optimizer.getWeights()).map(saved);
+  const state = await optimizer.getWeights();
+  const optimizerWeights = state.map(saved);
+  // The count of iterations; the others are the optimizer's own.
+  state[0]!.tensor.dispose();
   writeWhole(path.join(folder, `${result.optimizer}.checkpoint`), serialize({ ...result, weights, optimizerWeights } satisfies Saved));
   writeResult(folder, result);
 }

@@ -8,20 +8,8 @@
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import * as hvd from 'khorovod';
-import {
-  CHANNELS,
-  CLASSES,
-  DataError,
-  type DataSet,
-  IMAGE_ELEMS,
-  type Images,
-  makeGratings,
-  readCifar10,
-  SIDE,
-  seeded,
-  shardOf,
-  shuffled,
-} from './cifar10/data';
+import { batchOf } from './cifar10/batch';
+import { DataError, type DataSet, type Images, makeGratings, readCifar10, seeded, shardOf, shuffled } from './cifar10/data';
 import { cifarNetwork, optimizers } from './cifar10/network';
 import { Progress } from './cifar10/progress';
 
@@ -60,21 +48,6 @@ function readSettings(): Settings {
     seed: number('seed', 1, Number.isInteger, 'whole number'),
     data: values.data,
   };
-}
-
-/** Images of these indices as the network takes them: about −1 … 1. */
-function batchOf(images: Images, order: Int32Array, from: number, count: number): { xs: tf.Tensor4D; ys: tf.Tensor2D } {
-  const values = new Float32Array(count * IMAGE_ELEMS);
-  const labels = new Int32Array(count);
-  for (let i = 0; i < count; i += 1) {
-    const image = order[from + i]!;
-    for (let k = 0; k < IMAGE_ELEMS; k += 1) values[i * IMAGE_ELEMS + k] = images.pixels[image * IMAGE_ELEMS + k]! / 128 - 1;
-    labels[i] = images.labels[image]!;
-  }
-  return tf.tidy(() => ({
-    xs: tf.tensor4d(values, [count, SIDE, SIDE, CHANNELS]),
-    ys: tf.oneHot(tf.tensor1d(labels, 'int32'), CLASSES).toFloat() as tf.Tensor2D,
-  }));
 }
 
 /** Share of all ranks' images that are told right: each rank looks at its own part, the counts are added up. */

@@ -1,5 +1,6 @@
 /** The study's network: three 3×3 convolutions with ReLU, max pooling after each, dropout before the output. 122,570 parameters. */
 import * as tf from '@tensorflow/tfjs';
+import * as hvd from 'khorovod';
 import { CHANNELS, CLASSES, SIDE } from './data';
 
 export function cifarNetwork(seed: number): tf.Sequential {
@@ -30,4 +31,5 @@ export const optimizers: Record<string, { lr: number; make: (lr: number) => tf.O
   rmsprop: { lr: 0.001, make: (lr) => tf.train.rmsprop(lr) },
   adam: { lr: 0.001, make: (lr) => tf.train.adam(lr) },
   adagrad: { lr: 0.01, make: (lr) => tf.train.adagrad(lr) },
+  nadam: { lr: 0.001, make: (lr) => hvd.train.nadam(lr) },
 };

@@ -4,7 +4,7 @@
  * A bucket's memory is used both ways: gradients leave from it, and a server answers a piece only when it has all of it, so the variables land where the gradients lay. One loop a server reads its stream.
  * Invariants: a call ends once, when all its pieces have come or its optimizer has failed; after a failure of an optimizer nothing of it succeeds on this worker.
  */
-import { type ErrorRecord, HvdError, recordOf, WireError } from '../errors';
+import { BugError, type ErrorRecord, HvdError, recordOf, WireError } from '../errors';
 import { bytesOf } from '../memory/arena';
 import type { Kernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
@@ -73,33 +73,36 @@ export interface ClientOptions {
   fail(error: Error): void;
 }
 
+const notOpen = (optimizer: number): BugError => new BugError(`Optimizer ${optimizer} was used before it was opened. Please report it.`);
+
 export class ServerClient {
   private readonly used = new Map<number, Used>();
   private isReading = false;
+  private failure?: HvdError;
 
   constructor(private readonly options: ClientOptions) {}
 
   submit(submission: ServerSubmission): void {
     const { request } = submission;
-    if (request.kind === 'open') return this.open(submission, request);
     const used = this.used.get(request.optimizer);
-    if (!used || used.failure) return this.options.complete(submission, { error: used?.failure });
-    if (request.kind === 'values') this.giveValues(submission, used, request);
+    if (request.kind === 'open') this.open(submission, request);
+    else if (!used || used.failure) this.options.complete(submission, { error: used?.failure ?? recordOf(notOpen(request.optimizer)) });
+    else if (request.kind === 'values') this.giveValues(submission, used, request);
     else if (request.kind === 'push') this.push(submission, used, request);
     else this.fetch(submission, used, request);
   }
 
-  /** Whether this rank uses servers at all. */
-  get isUsed(): boolean {
-    return this.used.size > 0;
-  }
-
   /** Everything pending fails with that, and everything later. */
   abort(error: HvdError): void {
-    for (const number of this.used.keys()) this.failOptimizer(number, recordOf(error));
+    this.failure ??= error;
+    for (const number of this.used.keys()) this.failOptimizer(number, recordOf(this.failure));
   }
 
   private open(submission: ServerSubmission, { optimizer, spec, buckets, gives }: ServerRequest & { kind: 'open' }): void {
+    if (this.failure) {
+      this.options.complete(submission, { error: recordOf(this.failure) });
+      return;
+    }
     const { servers } = this.options;
     const counts = servers.map(() => 0);
     const pieces = piecesOf(
@@ -127,7 +130,7 @@ export class ServerClient {
       if (own.length === 0) continue;
       const full: OptimizerSpec = { ...spec, pieces: own.map(({ elems, variables }) => ({ elems, variables })) };
       const text = Buffer.from(JSON.stringify(full));
-      this.post(server, [writeHead({ kind: 'open', optimizer, textBytes: text.length }), text]);
+      void this.post(server, [writeHead({ kind: 'open', optimizer, textBytes: text.length }), text]);
     }
     if (holders === 0) this.end(used, 'open');
   }

@@ -67,13 +67,15 @@ export function readHead(bytes: Uint8Array): Head {
   if (word(0) !== MAGIC || !kind) throw new WireError('What came where a message of a parameter server was due is none.');
   const textBytes = word(6);
   if (textBytes > MOST_TEXT_BYTES) throw new WireError(`A text of ${textBytes} bytes was announced; ${MOST_TEXT_BYTES} are allowed.`);
+  const learningRate = view.getFloat64(32, true);
+  if (!Number.isFinite(learningRate)) throw new WireError(`A learning rate of ${learningRate} was sent; it must be finite.`);
   return {
     kind,
     optimizer: word(2),
     piece: word(3),
     slot: word(4),
     step: word(5),
-    learningRate: view.getFloat64(32, true),
+    learningRate,
     textBytes,
     mark: word(7) !== 0,
   };

@@ -132,7 +132,10 @@ function servedClass(tfjs: Tf): Served {
 
     override applyGradients(gradients: Gradients): void {
       prepareBackend(tfjs);
-      if (this.isOutside) return this.applyPlainly(gradients);
+      if (this.isOutside) {
+        this.applyPlainly(gradients);
+        return;
+      }
       const entries = Array.isArray(gradients) ? gradients : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor }));
       sayingWhatLacksMemory(tfjs, () => this.exchange.push(entries.map(({ name, tensor }) => ({ name, tensor: tensor ?? null }))));
       this.stepped();

@@ -43,6 +43,8 @@ interface Opened {
   readonly optimizer: number;
   readonly variables: readonly tf.Variable[];
   readonly places: readonly Place[];
+  /** As JSON. */
+  readonly rule: string;
   step: number;
 }
 
@@ -151,7 +153,7 @@ export class ServedExchange {
     const buckets = makeBuckets(variables.map(({ shape }) => elemsOf(shape)));
     const places = buckets.map((bucket) => ({ bucket, array: allocate(Float32Array, bucket.elems) }));
     const workers = this.settings.workers();
-    const own: Opened = { engine, optimizer: ++opened, variables, places, step: 0 };
+    const own: Opened = { engine, optimizer: ++opened, variables, places, rule: JSON.stringify(rule), step: 0 };
     const gives = workers[0] === engine.config.rank;
     const kind = compressionOf(compression, 'float32');
     this.call(own, {
@@ -198,6 +200,11 @@ export class ServedExchange {
 
   private begin(own: Opened): Reduction {
     this.awaitLeft();
+    const rule = JSON.stringify(ruleOf(this.inner));
+    if (rule !== own.rule)
+      throw new UsageError(
+        `${this.settings.what}: the optimizer's settings have changed from ${own.rule} to ${rule}. Servers take the learning rate with each step, all else with the first. Make a new optimizer.`,
+      );
     own.step += 1;
     const learningRate = learningRateOf(this.inner);
     const { optimizer, step, places, engine } = own;

@@ -91,7 +91,8 @@ export class TestWorker {
     const gives = this.rank === 0;
     await this.call({ kind: 'open', optimizer: 1, spec, buckets: this.buckets, gives });
     if (!gives) return;
-    for (const bucket of this.buckets.keys()) this.values(bucket).set(Float32Array.from({ length: this.buckets[bucket]!.elems }, (_, i) => values(bucket, i)));
+    for (const bucket of this.buckets.keys())
+      this.values(bucket).set(Float32Array.from({ length: this.buckets[bucket]!.elems }, (_, i) => values(bucket, i)));
     await this.call({ kind: 'values', optimizer: 1, slot: 0, steps: 0, isLast: true });
   }
 

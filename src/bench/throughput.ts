@@ -12,7 +12,11 @@ import { readConfig } from '../config';
 import { HvdError, UsageError } from '../errors';
 import * as hvd from '../index';
 import type { Tf } from '../tensorflow/load';
+import { DataError } from './data/data_error';
+import { loadDecoder } from './data/decoded';
+import { type ImageList, listImages, shardOf } from './data/image_folder';
 import { Pipeline } from './data/pipeline';
+import type { Source } from './data/source';
 import { makeNetwork } from './models/networks';
 import { type OptimizerName, readThroughputArgs, type ThroughputSettings } from './throughput_args';
 import { mean, throughputFigures } from './throughput_figures';
@@ -26,6 +30,19 @@ const makeOptimizer: Readonly<Record<OptimizerName, (tf: Tf, learningRate: numbe
   adam: (tf, rate) => tf.train.adam(rate),
 };
 const LINE_STEPS = 10;
+
+/** @throws DataError the folder is empty or damaged, has more classes than the network, or there is no decoder */
+function findImages({ data, classes }: ThroughputSettings): ImageList | undefined {
+  if (data === undefined) return undefined;
+  const list = listImages(data);
+  if (list.classes.length > classes)
+    throw new DataError(`The data folder ${data} has ${list.classes.length} classes, but --classes is ${classes}.`);
+  loadDecoder();
+  return list;
+}
+
+const sourceOf = ({ seed, classes, onCorrupt }: ThroughputSettings, list: ImageList | undefined, rank: number, ranks: number): Source =>
+  list ? { kind: 'folder', seed, rank, images: shardOf(list.images, rank, ranks), onCorrupt } : { kind: 'synthetic', seed, rank, classes };
 
 interface Step {
   ms: number;
@@ -67,17 +84,19 @@ function checkReplicas(model: LayersModel, settings: ThroughputSettings, strateg
 
 async function train(settings: ThroughputSettings): Promise<void> {
   const { network, batchSize, size, classes, seed, warmUp, iterations, isWithoutCommunication } = settings;
+  const list = findImages(settings);
   hvd.init();
   const [rank, ranks] = [hvd.rank(), hvd.size()];
   const say = (line: string): void => {
     if (rank === 0) process.stdout.write(`${line}\n`);
   };
   const pipeline = new Pipeline({
-    source: { kind: 'synthetic', seed, rank, classes },
+    source: sourceOf(settings, list, rank, ranks),
     batchSize,
     size,
     workers: settings.dataWorkers,
     processes: hvd.localSize(),
+    onSkip: (file, reason) => process.stderr.write(`throughput: the image ${file} is skipped: ${reason}\n`),
   });
   const { name: backend, device, tf } = await hvd.selectBackend();
   const model = makeNetwork(network, { size, classes, seed });
@@ -87,7 +106,7 @@ async function train(settings: ThroughputSettings): Promise<void> {
   hvd.broadcastVariables(model);
   const strategy = isWithoutCommunication ? 'none' : readConfig().strategy;
   say(
-    `${network} at ${size}×${size}, ${classes} classes, batch ${batchSize} a rank, ${settings.optimizer}; ${ranks} ranks, strategy ${strategy}, backend ${backend} (${device}), ${settings.dataWorkers} data workers a rank`,
+    `${network} at ${size}×${size}, ${classes} classes, batch ${batchSize} a rank, ${settings.optimizer}; ${ranks} ranks, strategy ${strategy}, backend ${backend} (${device}), ${settings.dataWorkers} data workers a rank, ${list ? `${list.images.length} images of ${settings.data}` : 'synthetic images'}`,
   );
 
   for (let i = 0; i < warmUp; i += 1) await trainStep(tf, model, pipeline, settings);
@@ -103,6 +122,7 @@ async function train(settings: ThroughputSettings): Promise<void> {
   const gathered = hvd.allgather(Float64Array.from(steps, ({ ms }) => ms));
   const times = Array.from({ length: ranks }, (_, i) => [...gathered.subarray(i * iterations, (i + 1) * iterations)]);
   const replicas = checkReplicas(model, settings, strategy);
+  const { skipped } = pipeline.progress();
   await pipeline.close();
   const figures = throughputFigures(times, batchSize);
   const dataWaitMs = mean(steps.map(({ waitedMs }) => waitedMs));
@@ -111,7 +131,7 @@ async function train(settings: ThroughputSettings): Promise<void> {
   );
   const { optimizer: optimizerName, dataWorkers } = settings;
   const what = { network, batchSize, size, classes, iterations, ranks, strategy, backend, optimizer: optimizerName, dataWorkers, replicas };
-  if (rank === 0) hvd.report({ ...what, ...figures, dataWaitMs, loss: steps.at(-1)!.loss });
+  if (rank === 0) hvd.report({ ...what, ...figures, dataWaitMs, skipped, loss: steps.at(-1)!.loss });
   hvd.shutdown();
 }
 

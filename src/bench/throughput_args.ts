@@ -1,6 +1,7 @@
 /** The command line of the training benchmark: options as a table, read and checked at once. Pure. */
 import { parseArgs } from 'node:util';
 import { UsageError } from '../errors';
+import type { OnCorrupt } from './data/decoded';
 import { MOST_WORKERS } from './data/memory';
 import { CLASSES, describeNetwork, findNetwork, type NetworkName } from './models/networks';
 
@@ -20,6 +21,8 @@ export interface ThroughputSettings {
   dataWorkers: number;
   /** A folder of images; undefined: synthetic ones. */
   data?: string;
+  /** Of `data`: corrupt images end the job, or others take their places. */
+  onCorrupt: OnCorrupt;
   optimizer: OptimizerName;
   learningRate: number;
   seed: number;
@@ -84,7 +87,14 @@ export const throughputOptions = {
     'threads a rank has that make its batches',
   ),
   data: option<string | undefined>('DIR', undefined, text, 'a folder', 'images, one folder a class; default: synthetic ones'),
-  optimizer: option('NAME', 'sgd', oneOf(optimizerNames), optimizerNames.join(', '), 'what updates the variables'),
+  'on-corrupt': option<OnCorrupt>(
+    'WHAT',
+    'refuse',
+    oneOf(['refuse', 'skip']),
+    'refuse or skip',
+    'what an image that cannot be decoded does',
+  ),
+  optimizer: option<OptimizerName>('NAME', 'sgd', oneOf(optimizerNames), optimizerNames.join(', '), 'what updates the variables'),
   lr: option('RATE', 0.005, positive, 'a number > 0', 'learning rate'),
   seed: option('N', 1, integer(0, 1_000_000), 'a whole number from 0 to 1000000', 'of weights and data'),
   'no-communication': { fallback: false, parse: () => true, expects: '', help: 'each rank trains alone: the control' } as Option<boolean>,
@@ -117,7 +127,8 @@ export function readThroughputArgs(words: readonly string[]): ThroughputSettings
     iterations: read('iterations'),
     dataWorkers: read('data-workers'),
     data: read('data'),
-    optimizer: read('optimizer') as OptimizerName,
+    onCorrupt: read('on-corrupt'),
+    optimizer: read('optimizer'),
     learningRate: read('lr'),
     seed: read('seed'),
     isWithoutCommunication: read('no-communication'),

@@ -16,8 +16,11 @@ export interface FillTask {
   batch: number;
   slot: number;
 }
-/** `message`: it could not be filled; `isData`: because of the data. */
-export type Filled = { batch: number } | { batch: number; message: string; isData: boolean };
+export type FromWorker =
+  | { kind: 'filled'; batch: number }
+  /** `isData`: because of the data. */
+  | { kind: 'failed'; message: string; isData: boolean }
+  | { kind: 'skipped'; file: string; reason: string };
 
 export function slotOf({ shape, images, labels }: WorkerSettings, slot: number): { images: Float32Array; labels: Int32Array } {
   const elems = shape.batchSize * shape.size * shape.size * 3;
@@ -27,17 +30,22 @@ export function slotOf({ shape, images, labels }: WorkerSettings, slot: number):
   };
 }
 
+function tell(message: FromWorker): void {
+  parentPort!.postMessage(message);
+}
+
 function serve(settings: WorkerSettings): void {
-  const filler = new BatchFiller(settings.source, settings.shape);
+  let filler: BatchFiller | undefined;
   let turn: Promise<void> = Promise.resolve();
   const fill = async ({ batch, slot }: FillTask): Promise<void> => {
     const { images, labels } = slotOf(settings, slot);
     try {
+      filler ??= new BatchFiller(settings.source, settings.shape, (file, reason) => tell({ kind: 'skipped', file, reason }));
       await filler.fill(batch, images, labels);
-      parentPort!.postMessage({ batch } satisfies Filled);
+      tell({ kind: 'filled', batch });
     } catch (error) {
       const isData = error instanceof DataError;
-      parentPort!.postMessage({ batch, isData, message: isData ? error.message : recordOf(error).message } satisfies Filled);
+      tell({ kind: 'failed', isData, message: isData ? error.message : recordOf(error).message });
     }
   };
   parentPort!.on('message', (task: FillTask) => {

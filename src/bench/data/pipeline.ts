@@ -11,10 +11,10 @@ import { Worker } from 'node:worker_threads';
 import { ownThread } from '../../config';
 import { BugError, type HvdError, UsageError } from '../../errors';
 import { DataError } from './data_error';
-import { type Filled, type FillTask, slotOf, type WorkerSettings } from './data_worker';
+import { type FillTask, type FromWorker, slotOf, type WorkerSettings } from './data_worker';
 import { type Fit, fitFor } from './image';
 import { checkMemory, planMemory } from './memory';
-import type { Source } from './source';
+import type { OnSkip, Source } from './source';
 
 export interface PipelineOptions {
   source: Source;
@@ -27,6 +27,8 @@ export interface PipelineOptions {
   fit?: Fit;
   /** Processes of this host that have such a pipeline: they share its memory. */
   processes?: number;
+  /** Told once of each corrupt image that was skipped. */
+  onSkip?: OnSkip;
 }
 export interface Batch {
   /** From 0 on. */
@@ -45,6 +47,8 @@ export interface Progress {
   taken: number;
   /** Time that `next` has waited, in ms: what data costs beside computation. */
   waitedMs: number;
+  /** Corrupt images met so far, each counted once. */
+  skipped: number;
 }
 interface Waiting {
   batch: number;
@@ -57,6 +61,8 @@ const NEXT_LIMIT_MS = 120_000;
 export class Pipeline {
   private readonly workers: readonly Worker[];
   private readonly filled = new Set<number>();
+  private readonly skipped = new Set<string>();
+  private readonly onSkip?: OnSkip;
   private readonly settings: WorkerSettings;
   private readonly slots: number;
   private failure?: HvdError;
@@ -66,11 +72,12 @@ export class Pipeline {
   private waitedMs = 0;
 
   /** @throws UsageError more workers than memory allows, or a number that cannot be */
-  constructor({ source, batchSize, size, workers, fit = fitFor(size), processes = 1 }: PipelineOptions) {
+  constructor({ source, batchSize, size, workers, fit = fitFor(size), processes = 1, onSkip }: PipelineOptions) {
     if (fit !== fitFor(size) && fit === 'crop') throw new UsageError(`Images of 256×256 pixels cannot be cropped to ${size}×${size}.`);
     const memory = planMemory({ workers, batchSize, size });
     checkMemory(memory, workers, process.availableMemory(), processes);
     this.slots = memory.slots;
+    this.onSkip = onSkip;
     this.settings = {
       source,
       shape: { batchSize, size, fit },
@@ -104,7 +111,7 @@ export class Pipeline {
   }
 
   progress(): Progress {
-    return { filled: this.filledCount, taken: this.taken, waitedMs: this.waitedMs };
+    return { filled: this.filledCount, taken: this.taken, waitedMs: this.waitedMs, skipped: this.skipped.size };
   }
 
   /** Ends the workers; later calls of `next`, and one that waits, throw DataError. */
@@ -115,7 +122,7 @@ export class Pipeline {
 
   private start(i: number): Worker {
     const worker = new Worker(path.join(__dirname, 'data_worker.js'), { ...ownThread(`khorovod data ${i}`), workerData: this.settings });
-    worker.on('message', (message: Filled) => this.take(message));
+    worker.on('message', (message: FromWorker) => this.take(message));
     worker.on('error', (error) => this.fail(new DataError(`A data worker has ended: ${error.message}.`, { cause: error })));
     worker.on('exit', (code) => this.fail(new DataError(`A data worker has ended with exit code ${code}.`)));
     worker.unref();
@@ -126,14 +133,19 @@ export class Pipeline {
     this.workers[batch % this.workers.length]!.postMessage({ batch, slot: batch % this.slots } satisfies FillTask);
   }
 
-  private take(message: Filled): void {
-    if ('message' in message) {
+  private take(message: FromWorker): void {
+    if (message.kind === 'failed') {
       this.fail(message.isData ? new DataError(message.message) : new BugError(message.message));
-      return;
+    } else if (message.kind === 'skipped') {
+      // Several workers may meet it.
+      if (this.skipped.has(message.file)) return;
+      this.skipped.add(message.file);
+      this.onSkip?.(message.file, message.reason);
+    } else {
+      this.filledCount += 1;
+      this.filled.add(message.batch);
+      if (this.waiting?.batch === message.batch) this.waiting.resolve();
     }
-    this.filledCount += 1;
-    this.filled.add(message.batch);
-    if (this.waiting?.batch === message.batch) this.waiting.resolve();
   }
 
   private fail(error: HvdError): void {

@@ -3,11 +3,14 @@
  *
  * Which images a batch holds, and what chance does to them, follows from the seed, the rank and the number of the image alone: batch k is the same whichever worker makes it.
  */
+import { FolderImages, type FolderSource } from './decoded';
 import { type Fit, placeImage, STORED_ELEMS } from './image';
 import { mixed, Random } from './random';
 import { SyntheticImages, type SyntheticSource } from './synthetic';
 
-export type Source = SyntheticSource;
+export type Source = SyntheticSource | FolderSource;
+/** Told of an image that was skipped: its file, and why. */
+export type OnSkip = (file: string, reason: string) => void;
 
 /** One image of a rank's endless sequence. */
 export interface Images {
@@ -15,7 +18,9 @@ export interface Images {
   read(index: number, pixels: Uint8Array): number | Promise<number>;
 }
 
-export const openSource = (source: Source): Images => new SyntheticImages(source);
+/** @throws DataError there is no decoder */
+const openSource = (source: Source, onSkip: OnSkip): Images =>
+  source.kind === 'synthetic' ? new SyntheticImages(source) : new FolderImages(source, onSkip);
 
 export interface BatchShape {
   batchSize: number;
@@ -24,7 +29,7 @@ export interface BatchShape {
   fit: Fit;
 }
 
-/** Fills batches from a source, in any order. */
+/** Fills batches from a source, in any order. The constructor throws DataError where there is no decoder. */
 export class BatchFiller {
   private readonly pixels = new Uint8Array(STORED_ELEMS);
   private readonly images: Images;
@@ -32,8 +37,9 @@ export class BatchFiller {
   constructor(
     private readonly source: Source,
     private readonly shape: BatchShape,
+    onSkip: OnSkip,
   ) {
-    this.images = openSource(source);
+    this.images = openSource(source, onSkip);
   }
 
   /** @param into [batch, size, size, 3] @param labels [batch] @throws DataError an image cannot be had */

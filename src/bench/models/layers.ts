@@ -3,9 +3,12 @@ import type * as Tensors from '@tensorflow/tfjs';
 import type { Tf } from '../../tensorflow/load';
 import { type Layer, layersOf, type Operation } from './graph';
 
-type Apply = { apply(x: Tensors.SymbolicTensor | Tensors.SymbolicTensor[]): unknown };
+interface TfjsLayer {
+  apply(x: Tensors.SymbolicTensor | Tensors.SymbolicTensor[]): unknown;
+  readonly weights: Array<{ originalName: string; trainable: boolean }>;
+}
 
-function tfjsLayer(tf: Tf, name: string, operation: Exclude<Operation, { kind: 'input' }>, nextSeed: () => number | undefined): Apply {
+function tfjsLayer(tf: Tf, name: string, operation: Exclude<Operation, { kind: 'input' }>, nextSeed: () => number | undefined): TfjsLayer {
   const initializer = (stddev: number) => tf.initializers.truncatedNormal({ mean: 0, stddev, seed: nextSeed() });
   switch (operation.kind) {
     case 'zeroPadding':
@@ -25,7 +28,7 @@ function tfjsLayer(tf: Tf, name: string, operation: Exclude<Operation, { kind: '
       });
     }
     case 'batchNormalization':
-      return tf.layers.batchNormalization({ name, momentum: operation.momentum, epsilon: operation.epsilon, scale: operation.hasGamma });
+      return tf.layers.batchNormalization({ name, momentum: operation.momentum, epsilon: operation.epsilon });
     case 'relu':
       return tf.layers.activation({ name, activation: 'relu' });
     case 'maxPooling':
@@ -56,8 +59,8 @@ function tfjsLayer(tf: Tf, name: string, operation: Exclude<Operation, { kind: '
 
 /** @param seed the same weights for the same seed; undefined: others each time */
 export function modelOf(tf: Tf, output: Layer, seed?: number): Tensors.LayersModel {
-  let made = 0;
-  const nextSeed = (): number | undefined => (seed === undefined ? undefined : seed * 1000 + made++);
+  let seeds = 0;
+  const nextSeed = (): number | undefined => (seed === undefined ? undefined : seed * 1000 + seeds++);
   const outputs = new Map<Layer, Tensors.SymbolicTensor>();
   let images: Tensors.SymbolicTensor | undefined;
   for (const one of layersOf(output)) {

@@ -14,13 +14,14 @@ t.test('options, and what they are without', async (t) => {
     iterations: 500,
     dataWorkers: 2,
     data: undefined,
+    onCorrupt: 'refuse',
     optimizer: 'sgd',
     learningRate: 0.005,
     seed: 1,
     isWithoutCommunication: false,
   });
   const words =
-    '--network vgg16 --batch-size 4 --image-size 64 --classes 11 --warmup 0 --iterations 3 --data-workers 20 --data pictures --optimizer adam --lr 1e-3 --seed 0 --no-communication';
+    '--network vgg16 --batch-size 4 --image-size 64 --classes 11 --warmup 0 --iterations 3 --data-workers 20 --data pictures --on-corrupt skip --optimizer adam --lr 1e-3 --seed 0 --no-communication';
   t.same(readThroughputArgs(words.split(' ')), {
     network: 'vgg16',
     batchSize: 4,
@@ -30,6 +31,7 @@ t.test('options, and what they are without', async (t) => {
     iterations: 3,
     dataWorkers: 20,
     data: 'pictures',
+    onCorrupt: 'skip',
     optimizer: 'adam',
     learningRate: 0.001,
     seed: 0,
@@ -49,6 +51,7 @@ t.test('what is wrong is said in one line', async (t) => {
     ['--network vgg16 --data-workers 21', /^--data-workers '21' is not a whole number from 1 to 20/],
     ['--network vgg16 --optimizer sdg', /^--optimizer 'sdg' is not sgd, momentum/],
     ['--network vgg16 --lr 0', /^--lr '0' is not a number > 0/],
+    ['--network vgg16 --on-corrupt mend', /^--on-corrupt 'mend' is not refuse or skip/],
     ['--network vgg16 --classes 1', /^--classes '1'/],
     ['--network vgg16 --bath-size 4', /--bath-size.*Options: --network --batch-size/],
     ['--network vgg16 extra', /extra/],

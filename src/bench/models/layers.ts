@@ -70,10 +70,11 @@ export function modelOf(tf: Tf, output: Layer, seed?: number): Tensors.LayersMod
       continue;
     }
     const inputs = one.inputs.map((input) => outputs.get(input)!);
-    outputs.set(
-      one,
-      tfjsLayer(tf, one.name, one.operation, nextSeed).apply(inputs.length === 1 ? inputs[0]! : inputs) as Tensors.SymbolicTensor,
-    );
+    const made = tfjsLayer(tf, one.name, one.operation, nextSeed);
+    outputs.set(one, made.apply(inputs.length === 1 ? inputs[0]! : inputs) as Tensors.SymbolicTensor);
+    // tfjs-layers cannot train batch normalisation that was made without γ: it has one that stays 1.
+    if (one.operation.kind === 'batchNormalization' && !one.operation.hasGamma)
+      for (const weight of made.weights) if (weight.originalName.endsWith('/gamma')) weight.trainable = false;
   }
   return tf.model({ inputs: images!, outputs: outputs.get(output)! });
 }

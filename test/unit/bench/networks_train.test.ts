@@ -31,6 +31,16 @@ for (const name of networkNames) {
       [],
       'variables that did not move',
     );
+    const gammas = model.weights.filter(({ originalName, trainable }) => originalName.endsWith('/gamma') && !trainable);
+    t.equal(gammas.length, name === 'inception_v4' ? 149 : 0, 'γ that stay');
+    t.ok(
+      gammas.every((gamma) =>
+        gamma
+          .read()
+          .dataSync<'float32'>()
+          .every((value) => value === 1),
+      ),
+    );
     tf.dispose([...before, xs, ys]);
     model.optimizer.dispose();
     model.dispose();

@@ -1,20 +1,17 @@
 /**
  * Trains a network of the study on synthetic images by SGD and prints, as one line of JSON a rank, what a step takes and what memory the process holds:
- * `trains_big_network.js resnet50|vgg16 BATCH STEPS [SIDE]`.
+ * `trains_big_network.js NETWORK BATCH STEPS [SIDE]`.
  */
 import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs';
-import { resnet50 } from '../../examples/networks/resnet50';
-import { vgg16 } from '../../examples/networks/vgg16';
+import { CLASSES, makeNetwork } from '../../src/bench/models/networks';
 import * as hvd from '../../src/index';
 
-const CLASSES = 1001;
-
 async function main(): Promise<void> {
-  const [, , name, batch = '1', steps = '2', side = '224'] = process.argv;
+  const [, , name = '', batch = '1', steps = '2', side = '224'] = process.argv;
   hvd.init();
   const { name: backend, device } = await hvd.selectBackend();
-  const model = (name === 'vgg16' ? vgg16 : resnet50)({ size: Number(side) });
+  const model = makeNetwork(name, { size: Number(side) });
   await hvd.broadcastVariables(model, 0);
   model.compile({ optimizer: hvd.DistributedOptimizer(tf.train.sgd(0.001)), loss: 'categoricalCrossentropy' });
   const xs = tf.randomUniform<tf.Rank.R4>([Number(batch), Number(side), Number(side), 3], -1, 1, 'float32', hvd.rank() + 1);

@@ -240,7 +240,7 @@ function positionOf({ title, scale = 'linear', ticks, format, min, max }: Axis):
     scale: {
       type: scale,
       ...(isLog ? {} : { zero: false }),
-      nice: min === undefined && max === undefined,
+      nice: min === undefined && max === undefined && ticks === undefined,
       domainMin: min,
       domainMax: max,
     },

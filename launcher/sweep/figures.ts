@@ -1,4 +1,5 @@
 /** The charts of a sweep: throughput against workers beside the ideal line, and scaling efficiency. Pure. */
+import path from 'node:path';
 import type { LineChart, Point } from '../../src/bench/plots';
 import type { Asked, Cell } from './plan';
 import type { Estimate } from './statistics';
@@ -23,7 +24,7 @@ export function chartsOf(asked: Asked, summary: Summary, theme: 'light' | 'dark'
   const x = { title: 'workers', scale, ticks: workers, format: 'd', ...(isLog ? {} : { min: 0 }) } as const;
   const metric = summary.metric!;
   const interval = repeats > 1 ? `mean of up to ${repeats} runs, bars: 95 % confidence` : 'one run each';
-  const subtitle = `${command.join(' ').slice(0, 70)}  ·  ${interval}`;
+  const subtitle = `${path.basename(command[0]!)}, ${interval}`;
   const seriesOf = (value: (one: CellSummary) => Estimate | undefined) =>
     groups(measured).map(({ facet, strategy, cells }) => ({
       name: strategy,

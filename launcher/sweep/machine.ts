@@ -1,10 +1,14 @@
 /** What a sweep says of the machine that it ran on. tsrun's process. */
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import os from 'node:os';
+import path from 'node:path';
 import { version } from '../../src/version';
 import type { Value } from './records';
 
 /** Of the machine of tsrun; other hosts are in the sweep's host list. */
-export function machineFacts(): Record<string, Value> {
+/** @param project where the ranks' TensorFlow.js is looked for */
+export function machineFacts(project: string): Record<string, Value> {
   const cpus = os.cpus();
   return {
     host: os.hostname(),
@@ -14,7 +18,17 @@ export function machineFacts(): Record<string, Value> {
     system: `${os.type()} ${os.release()} ${os.arch()}`,
     node: process.version,
     khorovod: version,
+    tensorflowJs: tensorflowOf(project),
   };
+}
+
+function tensorflowOf(project: string): string {
+  try {
+    const file = createRequire(path.join(project, 'package.json')).resolve('@tensorflow/tfjs/package.json');
+    return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+  } catch {
+    return 'not found';
+  }
 }
 
 /** Which facts of two sessions differ: samples of both are not of one machine. */

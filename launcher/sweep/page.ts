@@ -1,5 +1,6 @@
 /** The report of a sweep: what stands in report.html. Pure. */
 
+import path from 'node:path';
 import type { Report, Section } from '../../src/bench/report';
 import { knobs } from '../../src/config';
 import { nameOf } from './plan';
@@ -11,6 +12,7 @@ export interface DrawnFigure {
   readonly name: string;
   readonly light: string;
   readonly dark: string;
+  readonly isWide: boolean;
 }
 
 export function pageOf(
@@ -26,7 +28,7 @@ export function pageOf(
   const sections: Array<Section | undefined> = [
     figures.length === 0
       ? undefined
-      : { heading: 'Scaling', figures: figures.map(({ name, light, dark }) => ({ label: `${name} against workers`, light, dark })) },
+      : { heading: 'Scaling', figures: figures.map(({ name, ...figure }) => ({ label: `${name} against workers`, ...figure })) },
     { heading: 'All cells', text: readingOf(summary), table },
     failures.length === 0 ? undefined : failed(failures),
     { heading: 'Command', code: sessions.at(-1)?.commandLine ?? '' },
@@ -37,7 +39,7 @@ export function pageOf(
     { heading: 'Sessions', table: sessionsOf(file) },
   ];
   return {
-    title: asked.command.join(' '),
+    title: [path.basename(asked.command[0]!), ...asked.command.slice(1)].join(' '),
     subtitle: `tsrun sweep: ${asked.workers.length} worker counts, ${asked.strategies.join(', ')}, ${asked.repeats} repeats; ${runs.length - failures.length} runs went well, ${failures.length} failed, ${open} are still to be run.`,
     warnings,
     cards: cardsOf(summary),

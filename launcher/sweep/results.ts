@@ -23,7 +23,12 @@ export async function writeResults(
   for (const name of ['throughput', 'efficiency'] as const) {
     const [day, night] = [light?.[name], dark?.[name]];
     if (!day || !night) continue;
-    const figure = { name, light: await lineChart(day), dark: await lineChart(night) };
+    const figure = {
+      name,
+      light: await lineChart(day),
+      dark: await lineChart(night),
+      isWide: new Set(day.series.map(({ facet }) => facet)).size > 1,
+    };
     store.write(`${name}.svg`, figure.light);
     store.write(`${name}.png`, await toPng(figure.light));
     figures.push(figure);

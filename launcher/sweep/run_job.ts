@@ -65,7 +65,9 @@ function tail(file: string): string[] {
 
 /** The one sentence of how it ended, and the error or last word of the rank that failed first. */
 export function causeOf({ exitCode, lines }: Pick<JobEnd, 'exitCode' | 'lines'>): string {
-  const verdict = (lines.at(-1) ?? '').replace(/^tsrun: (first, )?/, '') || `tsrun ended with exit code ${exitCode}`;
+  const verdict =
+    (lines.at(-1) ?? '').replace(/^tsrun: (first, )?/, '').replace(/; the others were ended$/, '') ||
+    `tsrun ended with exit code ${exitCode}`;
   const after = (head: RegExp): string[] => {
     const at = lines.findIndex((line) => head.test(line));
     const rest = at < 0 ? [] : lines.slice(at + 1);

@@ -19,15 +19,16 @@ export const LOGS = 'logs';
 
 /** What a sweep does with a folder that holds these files. @returns why it is refused, or undefined @param text of sweep.json, if there is one */
 export function whyNotThere(folder: string, names: readonly string[], text: string | undefined, asked: Asked): string | undefined {
-  const other = 'name another folder with --out, or remove this one';
   if (text === undefined) {
     const strange = names.filter((name) => name !== LOCK && name !== LOGS);
-    return strange.length > 0 ? `the folder ${folder} holds '${strange[0]}', and no sweep: ${other}` : undefined;
+    return strange.length > 0 ? `the folder ${folder} holds '${strange[0]}', and no sweep: name another folder with --out` : undefined;
   }
   const was = parsed(text);
-  if (!was) return `${path.join(folder, FILE)} was not written by this version of tsrun sweep: ${other}`;
+  if (!was) return `${path.join(folder, FILE)} was not written by this version of tsrun sweep: name another folder with --out`;
   const found = differences(was.asked, asked);
-  return found.length > 0 ? `the folder ${folder} holds another sweep: ${found.join('; ')}. To start anew, ${other}` : undefined;
+  return found.length > 0
+    ? `the folder ${folder} holds another sweep: ${found.join('; ')}. To start anew, name another folder with --out, or remove this one`
+    : undefined;
 }
 
 function parsed(text: string): SweepFile | undefined {

@@ -50,20 +50,15 @@ class Sweep {
     private readonly store: SweepFolder,
     found: SweepFile | undefined,
   ) {
-    const { asked, commandLine, cwd } = request;
-    const machine = machineFacts();
-    const before = found?.sessions.at(-1);
-    const changes = before ? changesOf(before.machine, machine) : [];
-    if (changes.length > 0) this.warnings.push(`not all runs are of one machine: ${changes.join('; ')}`);
-    const session = { startedAt: new Date().toISOString(), commandLine, cwd, machine };
-    this.file = { format: 'khorovod sweep 1', asked, sessions: [...(found?.sessions ?? []), session], runs: found?.runs ?? [] };
+    this.file = found ?? { format: 'khorovod sweep 1', asked: request.asked, sessions: [], runs: [] };
   }
 
   async run(plan: readonly Planned[]): Promise<number> {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => this.stop(signal));
-    for (const warning of this.warnings) writeLine(`tsrun: warning: ${warning}`);
     const open = openRuns(plan, this.file.runs, this.request.runsFailedAgain);
     if (open.length < plan.length) say(`${plan.length - open.length} of ${plan.length} runs are done already\n`);
+    if (open.length > 0) this.begin();
+    for (const warning of this.warnings) writeLine(`tsrun: warning: ${warning}`);
     for (const planned of open) {
       if (this.stoppedBy) break;
       await this.runOne(planned, plan.length);
@@ -71,6 +66,18 @@ class Sweep {
     await this.conclude(plan.length);
     if (this.stoppedBy) return 128 + signalNumber(this.stoppedBy);
     return this.file.runs.some(({ isFailed }) => isFailed) ? 1 : 0;
+  }
+
+  /** From here on the folder is this sweep's. */
+  private begin(): void {
+    const { commandLine, cwd } = this.request;
+    const { sessions } = this.file;
+    const machine = machineFacts(cwd);
+    const before = sessions.at(-1);
+    const changes = before ? changesOf(before.machine, machine) : [];
+    if (changes.length > 0) this.warnings.push(`not all runs are of one machine: ${changes.join('; ')}`);
+    this.file = { ...this.file, sessions: [...sessions, { startedAt: new Date().toISOString(), commandLine, cwd, machine }] };
+    this.store.save(this.file);
   }
 
   private async runOne(planned: Planned, all: number): Promise<void> {

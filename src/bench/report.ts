@@ -8,6 +8,8 @@ export interface Figure {
   readonly label: string;
   readonly light: string;
   readonly dark: string;
+  /** It takes the whole width of the page. */
+  readonly isWide?: boolean;
   /** Beneath it. */
   readonly note?: string;
 }
@@ -59,7 +61,8 @@ p{margin:0 0 12px;color:var(--soft);max-width:90ch}
 .warning{background:var(--warnpaper);color:var(--warn);border-radius:10px;padding:10px 16px;margin:12px 0}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(480px,100%),1fr));gap:16px}
 figure{margin:0;padding:6px;overflow:hidden}
-figure svg{display:block;width:100%;height:auto}
+figure svg{display:block;max-width:100%;height:auto;margin:0 auto}
+figure.wide{grid-column:1/-1}
 figcaption{color:var(--soft);font-size:13px;padding:2px 14px 12px}
 .dark{display:none}
 @media (prefers-color-scheme:dark){.dark{display:block}.light{display:none}}
@@ -70,7 +73,8 @@ th{font-size:12.5px;font-weight:600;color:var(--soft);white-space:nowrap}
 tr:last-child td{border-bottom:0}
 td.n,th.n{text-align:right;white-space:nowrap}
 tr.marked td{color:var(--warn)}
-td{overflow-wrap:anywhere;min-width:4em}
+td{overflow-wrap:anywhere;min-width:6em}
+td.n{min-width:0}
 .facts{display:grid;grid-template-columns:max-content 1fr;gap:0 24px;margin:0;padding:10px 18px}
 .facts dt{color:var(--soft);padding:4px 0}
 .facts dd{margin:0;padding:4px 0;overflow-wrap:anywhere}
@@ -118,9 +122,9 @@ function sectionOf({ heading, text, figures, table, facts, code }: Section): str
   return `<section>\n${parts.filter((part) => part !== '').join('\n')}\n</section>`;
 }
 
-function figureOf({ label, light, dark, note }: Figure): string {
+function figureOf({ label, light, dark, isWide, note }: Figure): string {
   const themed = (svg: string, theme: string): string => `<div class="${theme}" role="img" aria-label="${escaped(label)}">${svg}</div>`;
-  return `<figure>${themed(light, 'light')}${themed(dark, 'dark')}${note === undefined ? '' : `<figcaption>${escaped(note)}</figcaption>`}</figure>`;
+  return `<figure${isWide ? ' class="wide"' : ''}>${themed(light, 'light')}${themed(dark, 'dark')}${note === undefined ? '' : `<figcaption>${escaped(note)}</figcaption>`}</figure>`;
 }
 
 function tableOf({ heads, rows, numeric = [], marked = [] }: Table): string {

@@ -136,12 +136,17 @@ function factsOf(job: RunRequest, { isStrategyGiven, strategies }: Asked, outsid
     strategies: isStrategyGiven ? strategies : [String(config.strategy)],
     knobs: Object.fromEntries(values),
     hosts: (job.hosts ?? []).map(({ host, slots }) => (slots === undefined ? host : `${host}:${slots}`)),
-    scriptSha256: job.isScript
-      ? createHash('sha256')
-          .update(outside.readText(path.resolve(job.wdir, job.command[0]!)))
-          .digest('hex')
-      : '',
+    scriptSha256: job.isScript ? textHash(path.resolve(job.wdir, job.command[0]!), outside) : '',
   };
+}
+
+/** @throws LaunchError it cannot be read */
+function textHash(script: string, outside: Outside): string {
+  try {
+    return createHash('sha256').update(outside.readText(script)).digest('hex');
+  } catch (error) {
+    throw new LaunchError(`the script ${script} cannot be read: ${(error as Error).message}`);
+  }
 }
 
 function workersOf(text: string | undefined): number[] {

@@ -86,6 +86,7 @@ const DASHES = [
 ];
 /** A line without a marker. */
 const NO_MARKER = 'stroke';
+const IDEAL = 'ideal';
 /** Longer curves get so many markers, and a band instead of bars. */
 const MARKERS = 10;
 
@@ -103,7 +104,7 @@ interface Row {
 
 /** @throws UsageError nothing to draw, a number that is not finite, or one that is not above 0 on a logarithmic axis */
 export function chartSpec(chart: LineChart): Record<string, unknown> {
-  const { series, ideal = [], idealName = 'ideal' } = chart;
+  const { series, ideal = [], idealName = IDEAL } = chart;
   if (!series.some(({ points }) => points.length > 0)) throw new UsageError(`The chart '${chart.title}' has no point to draw.`);
   const rows = [
     ...series.flatMap((one, i) => rowsOf(one, i, chart)),
@@ -204,6 +205,12 @@ function looksOf({ series, theme = 'light' }: LineChart, idealName: string | und
     ...[...companions].map(([name, of]) => ({ name, colour: colourOf(of), shape: NO_MARKER, dash: [5, 3] })),
     ...(idealName === undefined ? [] : [{ name: idealName, colour: soft, shape: NO_MARKER, dash: [2, 3] }]),
   ];
+}
+
+/** The dash of a legend's symbols, as Vega's expression: what has a marker gets it with a whole outline. Vega-Lite would dash that as the line. */
+export function legendDash(chart: LineChart): string {
+  const companions = chart.series.filter(({ companionOf }) => companionOf !== undefined).map(({ name }) => name);
+  return `indexof(${JSON.stringify([...companions, chart.idealName ?? IDEAL])}, datum.value) < 0 ? [1, 0] : [3, 3]`;
 }
 
 function layersOf(chart: LineChart, idealName: string | undefined, size: Size): unknown[] {

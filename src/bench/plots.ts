@@ -6,7 +6,7 @@
  * characters that the reduced font lacks (Chinese, say) are the system's fonts looked through besides.
  */
 import path from 'node:path';
-import { chartSpec, type LineChart } from './chart_spec';
+import { chartSpec, type LineChart, legendDash } from './chart_spec';
 
 export type { Axis, LineChart, Point, Series } from './chart_spec';
 
@@ -18,7 +18,10 @@ const BEYOND_FONT = /[^\x00-\u017f\u0370-\u045f\u2010-\u22ff\u25a0-\u25cf]/;
 export async function lineChart(chart: LineChart): Promise<string> {
   const spec = chartSpec(chart);
   const [vega, lite] = await Promise.all([import('vega'), import('vega-lite')]);
-  const view = new vega.View(vega.parse(lite.compile(spec as never).spec), { renderer: 'none', loader: nothing });
+  const compiled = lite.compile(spec as never).spec;
+  const dash = { symbols: { update: { strokeDash: { signal: legendDash(chart) } } } };
+  const legends = (compiled.legends ?? []).map((legend) => ({ ...legend, encode: { ...legend.encode, ...dash } }));
+  const view = new vega.View(vega.parse({ ...compiled, legends }), { renderer: 'none', loader: nothing });
   try {
     return await view.toSVG();
   } finally {

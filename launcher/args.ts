@@ -16,11 +16,14 @@ import { LaunchError } from './errors';
 import { type HostSpec, parseHostfile, parseHosts } from './hosts';
 import { type InstallRequest, parseInstall } from './install_tfjs_node/request';
 import type { NodesOptions } from './nodes';
-import { type Option, type Spelling, spellings } from './options';
+import { type Option, spellings } from './options';
 import type { PinningOptions } from './pinning';
 import type { ReachOptions } from './reach';
 import { hostsOfMpiOperator } from './schedulers/kubernetes';
 import { hostsOfAllocation, srunCommand } from './schedulers/slurm';
+import { parseSweep, type SweepRequest } from './sweep/args';
+import { RUN_OF_SWEEP } from './sweep/messages';
+import { dashed, splitWords } from './words';
 
 /** What the parser sees of the world. */
 export interface Outside {
@@ -74,8 +77,12 @@ export interface RunRequest {
 }
 
 export type CommandLine =
-  | { readonly kind: 'help' | 'version' | 'check-build' }
-  | { readonly kind: 'run'; readonly request: RunRequest }
+  | { readonly kind: 'version' | 'check-build' }
+  /** Of a subcommand that has options of its own. */
+  | { readonly kind: 'help'; readonly text?: string }
+  /** `isOfSweep`: the process that started this one is told what ranks report, and how it ends. */
+  | { readonly kind: 'run'; readonly request: RunRequest; readonly isOfSweep: boolean }
+  | { readonly kind: 'sweep'; readonly request: SweepRequest }
   /** A program of ours that runs as the job. */
   | { readonly kind: 'bench'; readonly request: RunRequest }
   /** Would a job with these options start? */
@@ -84,7 +91,7 @@ export type CommandLine =
   | { readonly kind: 'install-tfjs-node'; readonly request: InstallRequest };
 
 const scriptKinds = ['.ts', '.mts', '.cts', '.tsx', '.js', '.mjs', '.cjs'];
-const laterCommands = ['sweep', 'analyze'];
+const laterCommands = ['analyze'];
 /** `tsrun bench allreduce`'s own options; false: a switch. */
 const benchOptions: Readonly<Record<string, boolean>> = { sizes: true, iterations: true, json: true, compression: true, tensors: false };
 
@@ -93,6 +100,8 @@ export function parseCommandLine(words: readonly string[], outside: Outside, ben
   const [first] = words;
   if (first !== undefined && laterCommands.includes(first) && !outside.isFile(path.resolve(outside.cwd, first)))
     throw new LaunchError(`tsrun ${first} comes with a later version of khorovod`);
+  if (first === 'sweep') return parseSweep(words.slice(1), outside, (job) => runRequestOf(job, outside));
+  if (first === RUN_OF_SWEEP) return { kind: 'run', request: runRequestOf(words.slice(1), outside), isOfSweep: true };
   if (first === 'bench') return parseBench(words.slice(1), outside, benchScript);
   if (first === 'doctor') return parseDoctor(words.slice(1), outside);
   if (first === 'install-tfjs-node') {
@@ -106,12 +115,19 @@ function parseRun(words: readonly string[], outside: Outside): CommandLine {
   const { own, command, isAny } = splitWords(words);
   const given = parseOwn(own);
   for (const kind of ['help', 'version', 'check-build'] as const) if (given.get(optionOf(kind))?.at(-1) === 'true') return { kind };
+  return { kind: 'run', request: jobOf(given, command, isAny, outside), isOfSweep: false };
+}
+
+/** A job alone: what asks for help or the version has no meaning there. */
+function runRequestOf(words: readonly string[], outside: Outside): RunRequest {
+  const { own, command, isAny } = splitWords(words);
+  return jobOf(parseOwn(own), command, isAny, outside);
+}
+
+function jobOf(given: ReadonlyMap<Option, string[]>, command: readonly string[], isAny: boolean, outside: Outside): RunRequest {
   const settings = checkedSettings(given, outside);
   const wdir = path.resolve(outside.cwd, settings.text('wdir') ?? '.');
-  return {
-    kind: 'run',
-    request: requestOf(settings, { command, isScript: isScript(command, isAny, wdir, outside), isOwn: false, wdir }, outside),
-  };
+  return requestOf(settings, { command, isScript: isScript(command, isAny, wdir, outside), isOwn: false, wdir }, outside);
 }
 
 /** The benchmark's options may stand among tsrun's. Rank 0 alone prints: no prefixes. */
@@ -153,46 +169,13 @@ function parseDoctor(words: readonly string[], outside: Outside): CommandLine {
   return { kind: 'doctor', request: requestOf(settings, what, outside), isJson: words.includes('--json') };
 }
 
-// ───── words ─────
-
-/** Which option a word names, and the value written behind `=`. */
-function spelled(word: string): { spelling?: Spelling; inline?: string; name: string } {
-  const equals = word.indexOf('=');
-  const name = (equals < 0 ? word : word.slice(0, equals)).replace(/^--?/, '');
-  return { spelling: spellings.get(name), inline: equals < 0 ? undefined : word.slice(equals + 1), name };
-}
-
-/** tsrun's own words, each with its value behind `=`, and the command. `isAny`: it stood behind `--`. */
-function splitWords(words: readonly string[]): { own: string[]; command: string[]; isAny: boolean } {
-  const own: string[] = [];
-  for (let i = 0; i < words.length; i += 1) {
-    const word = words[i]!;
-    if (word === '--') return { own, command: words.slice(i + 1), isAny: true };
-    if (!word.startsWith('-') || word === '-') return { own, command: words.slice(i), isAny: false };
-    const { spelling, inline, name } = spelled(word);
-    const dashes = name.length > 1 ? '--' : '-';
-    // As in mpirun, long names may stand behind one dash.
-    if (!spelling || (word.startsWith('--') && name.length === 1 && name !== 'x')) own.push(word);
-    else if (spelling.option.value === undefined || inline !== undefined)
-      own.push(`${dashes}${name}${inline === undefined ? '' : `=${inline}`}`);
-    else {
-      const count = spelling.option.words ?? 1;
-      const values = words.slice(i + 1, i + 1 + count);
-      if (values.length < count) throw new LaunchError(`${word} needs a value: ${spelling.option.expects}`);
-      own.push(`${dashes}${name}=${values.join(' ')}`);
-      i += count;
-    }
-  }
-  return { own, command: [], isAny: false };
-}
-
-const dashed = (name: string): string => (name.length === 1 ? `-${name}` : `--${name}`);
+// ───── what yargs makes of tsrun's own words ─────
 
 function parser() {
   const made = yargs([])
     .scriptName('tsrun')
     .usage(
-      'tsrun -np N [options] script.ts [arguments of the script]\ntsrun -np N [options] -- any command\ntsrun bench allreduce -np N [--sizes 1K..64M] [--compression fp16]\ntsrun doctor [-H hosts] [options] [--json]\ntsrun install-tfjs-node [--gpu] [--from official|FILE|URL] [--tensorflow VERSION] [--index-url URL] [--sha256 HEX] [--force]',
+      'tsrun -np N [options] script.ts [arguments of the script]\ntsrun -np N [options] -- any command\ntsrun sweep -np 1,2,4 [--strategy S,T] [--vary NAME=V,W] [--repeats 5] [--out DIR] script.ts (tsrun sweep --help)\ntsrun bench allreduce -np N [--sizes 1K..64M] [--compression fp16]\ntsrun doctor [-H hosts] [options] [--json]\ntsrun install-tfjs-node [--gpu] [--from official|FILE|URL] [--tensorflow VERSION] [--index-url URL] [--sha256 HEX] [--force]',
     )
     .exitProcess(false)
     .help(false)

@@ -50,6 +50,13 @@ const TELL_MS = 500;
 /** Ranks of one host meet there. */
 const LOOPBACK = '127.0.0.1';
 
+/** Who started this tsrun, where that one wants to know. */
+export interface JobObserver {
+  onReport(rank: number, json: string): void;
+  /** @param lines what is said of the end, none where all went well */
+  onEnd(exitCode: number, lines: readonly string[]): Promise<void>;
+}
+
 export type EndSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
 export class Job {
@@ -65,7 +72,10 @@ export class Job {
   private readonly ends: RankEnd[] = [];
   private reached?: Reached;
   private nodes?: Nodes;
-  private readonly store = new StoreServer((rank, json) => this.display.say(reportLine(rank, json)));
+  private readonly store = new StoreServer((rank, json) => {
+    this.display.say(reportLine(rank, json));
+    this.observer?.onReport(rank, json);
+  });
   private readonly storeLinks = new Map<AgentLink, StoreLinks>();
   private hasStarted = false;
   private isEnding = false;
@@ -85,6 +95,7 @@ export class Job {
     private readonly servers: readonly ServerPlace[],
     /** Reaches the hosts. */
     private readonly reach: () => Promise<Reached>,
+    private readonly observer?: JobObserver,
   ) {
     for (const { rank, host } of assignments) this.hostOf.set(String(rank), host);
     for (const { server, host } of servers) this.hostOf.set(serverLabel(server), host);
@@ -196,6 +207,12 @@ export class Job {
     this.lastSignalMs = nowMs;
     if (this.isOver) this.display.abandon();
     this.endBy({ kind: 'signal', signal: name }, this.ending?.kind === 'signal' ? 0 : GRACE_MS);
+  }
+
+  /** Who started it is gone: nobody waits for a grace any more. */
+  abandon(): void {
+    this.display.abandon();
+    this.endBy({ kind: 'signal', signal: 'SIGHUP' }, 0);
   }
 
   forward(signal: 'SIGUSR1' | 'SIGUSR2' | 'SIGTSTP' | 'SIGCONT'): void {
@@ -328,14 +345,15 @@ export class Job {
     if (this.ending?.kind === 'signal') this.after(GRACE_MS, () => this.display.abandon());
     await this.display.flushed();
     const first = blamed(this.ending, firstFailure(this.ends));
-    for (const line of reportLines(this.ending, first, this.ends, first ? this.display.stderrTail(first.label) : []))
-      this.display.say(line);
+    const lines = reportLines(this.ending, first, this.ends, first ? this.display.stderrTail(first.label) : []);
+    for (const line of lines) this.display.say(line);
     await this.display.flushed();
     const code = jobExitCode(this.ending, first, this.display.hasLostOutput);
     const text = first ? describeEnd(first) : `it ended with exit code ${code}`;
     const isWhole = this.ending === undefined && courseOf(this.ends, this.running, performance.now())?.kind !== 'failure';
     await this.nodes?.leave({ code, text, keepsGoing: this.request.keepsGoing && isWhole });
     await this.store.close(TELL_MS);
+    await this.observer?.onEnd(code, lines);
     return code;
   }
 

@@ -21,15 +21,19 @@ export interface ProcessSpec {
   cwd?: string;
   /** 'null': reads end of file, writes go nowhere. */
   stdin: 'pipe' | 'null';
-  stdout: 'pipe' | 'null';
-  stderr: 'pipe' | 'null';
+  /** A number: an open file. */
+  stdout: 'pipe' | 'null' | number;
+  stderr: 'pipe' | 'null' | number;
+  /** It is a Node program that talks to this one over Node's channel. */
+  hasChannel?: boolean;
 }
 
 /** Starts it as leader of a session and a process group of its own (its pid names the group). Failure comes as the 'error' event. */
-export function startProcess({ argv, env, cwd, stdin, stdout, stderr }: ProcessSpec): ChildProcess {
+export function startProcess({ argv, env, cwd, stdin, stdout, stderr, hasChannel }: ProcessSpec): ChildProcess {
   const [command, ...args] = argv;
-  const kind = (end: 'pipe' | 'null'): 'pipe' | 'ignore' => (end === 'pipe' ? 'pipe' : 'ignore');
-  return spawn(command!, args, { env, cwd, detached: true, stdio: [kind(stdin), kind(stdout), kind(stderr)] });
+  const kind = (end: 'pipe' | 'null' | number) => (end === 'null' ? 'ignore' : end);
+  const channel = hasChannel ? (['ipc'] as const) : [];
+  return spawn(command!, args, { env, cwd, detached: true, stdio: [kind(stdin), kind(stdout), kind(stderr), ...channel] });
 }
 
 /**

@@ -33,6 +33,12 @@ function stat(pid: number): { state: string; group: number } | undefined {
   return { state, group: Number(group) };
 }
 
+/** When it started, in the kernel's ticks: with the number, what tells a process from a later one. undefined: it is gone, or there is no /proc. */
+export function startTimeOf(pid: number): string | undefined {
+  const text = read(pid, 'stat');
+  return text === '' ? undefined : text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
+}
+
 const isGone = (state: string): boolean => state === 'Z' || state === 'X';
 const hasTable = (): boolean => read('self', 'stat') !== '';
 

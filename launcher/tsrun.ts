@@ -19,6 +19,7 @@ import { reach, reachHere } from './reach';
 import { hostsOfJob, placeServers } from './servers';
 import { silenceLimitMs } from './silence';
 import { files } from './ssh/files';
+import { onceSweepIsGone, toSweep } from './sweep/child';
 
 const CHECK_BUILD_MS = 60_000;
 /** So that the agents hear of a Ctrl-Z before tsrun itself stops. */
@@ -32,7 +33,7 @@ const outside: Outside = {
   isFile: (file) => statSync(file, { throwIfNoEntry: false })?.isFile() ?? false,
 };
 
-async function run(request: RunRequest): Promise<number> {
+async function run(request: RunRequest, isOfSweep = false): Promise<number> {
   const { np, ps, psHosts, command, wdir } = request;
   const listed = request.hosts ?? [{ host: 'localhost', slots: np }];
   const assignments = assign(np, listed, { oversubscribe: request.oversubscribe });
@@ -45,10 +46,12 @@ async function run(request: RunRequest): Promise<number> {
   const timeoutMs = request.startTimeoutSeconds * 1000;
   const silenceMs = silenceLimitMs(request.peerTimeoutSeconds);
   const { rsh, awaitsHosts, ssh } = request;
-  const job = new Job(request, assignments, servers, async () => {
+  const reachAll = async () => {
     if (request.nodes) return reachHere(`node${request.nodes.nodeRank}`, request.nodes.nodeRank);
     return reach(hosts, { rsh, awaitsHosts, ssh, files, wdir, timeoutMs, silenceMs });
-  });
+  };
+  const job = new Job(request, assignments, servers, reachAll, isOfSweep ? toSweep : undefined);
+  if (isOfSweep) onceSweepIsGone(() => job.abandon());
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => job.signal(signal));
   for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => job.forward(signal));
   // Ctrl-Z stops the job, `fg` goes on with it.
@@ -67,7 +70,7 @@ async function main(): Promise<number> {
       process.stdout.write(`khorovod ${version}\n`);
       return 0;
     case 'help':
-      process.stdout.write(`${await helpText()}\n`);
+      process.stdout.write(`${line.text ?? (await helpText())}\n`);
       return 0;
     case 'check-build': {
       const { isOk, out, err } = await runToEnd([process.execPath, ownFile('src', 'check_build.js')], environment(), CHECK_BUILD_MS);
@@ -76,8 +79,14 @@ async function main(): Promise<number> {
       return isOk ? 0 : 1;
     }
     case 'run':
+      return run(line.request, line.isOfSweep);
     case 'bench':
       return run(line.request);
+    case 'sweep': {
+      // Loaded only here, as its plots are.
+      const { sweep } = require('./sweep/sweep') as typeof import('./sweep/sweep');
+      return sweep(line.request);
+    }
     case 'doctor':
       return doctor(line.request, line.isJson);
     case 'install-tfjs-node': {

@@ -40,9 +40,11 @@ if (newest(path.join(root, js)) <= newest(path.join(root, proto))) {
   );
 }
 run(bin('tsc'), '-p', '.');
-// tsc does not copy hand-placed JavaScript.
+// tsc does not copy hand-placed JavaScript, nor the fonts of the plots.
 fs.mkdirSync(path.join(root, 'dist', generated), { recursive: true });
 for (const file of [js, types]) fs.copyFileSync(path.join(root, file), path.join(root, 'dist', file));
+
+fs.cpSync(path.join(root, 'src/bench/fonts'), path.join(root, 'dist/src/bench/fonts'), { recursive: true });
 
 // A rank loads one file a thread instead of some hundred and fifty: 64 ranks on two cores reach their first barrier a fifth sooner.
 const { metafile } = await build({

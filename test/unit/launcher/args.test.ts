@@ -97,7 +97,7 @@ t.test('what is wrong is refused with a line that names it', async (t) => {
     [/-x '1A=b'/, '-np', '1', '-x', '1A=b', 'train.ts'],
     [/broken\.env, line 2/, '-np', '1', '--env-file', 'broken.env', 'train.ts'],
     [/--stall-check and --no-stall-check contradict/, '-np', '1', '--stall-check', '--no-stall-check', 'train.ts'],
-    [/sweep comes with a later version/, 'sweep', '-np', '1', 'train.ts'],
+    [/analyze comes with a later version/, 'analyze', 'logs'],
     [/bench 'foo'/, 'bench', 'foo'],
     [/'train\.ts' is no option of it/, 'bench', 'allreduce', 'train.ts'],
   ];

@@ -29,7 +29,13 @@ export interface ParameterServerOptimizerOptions {
    * `'sync'`: a step ends when all workers have pushed, the average is applied once. `'async'`: each push is applied as it comes, nobody waits. `{ staleness: s }`: as `'async'`, but a worker starts step k
    * only when the slowest has finished step k − 1 − s; 0 is `'sync'`. Default `'sync'`.
    */
-  mode?: 'sync' | 'async' | { staleness: number };
+  mode?:
+    | 'sync'
+    | 'async'
+    | {
+        /** Steps that a worker may be ahead of the slowest, beyond the one it works on. >= 0. */
+        staleness: number;
+      };
   /** In what form gradients travel; variables travel as they are. Default: Compression.none. */
   compression?: Compressor;
 }

@@ -113,12 +113,7 @@ export function readStudyArguments(words: readonly string[]): StudyCommand {
   const benchmark = ofBenchmark.flatMap((name) => (given.has(name) ? [`--${name}=${given.get(name)}`] : []));
   // Before anything starts: what the benchmark would refuse for its words, of each network.
   const [first] = networks.map((network) => readThroughputArgs(['--network', network, ...benchmark]));
-  const { iterations, batchSize, emulate, slowDown } = first as unknown as {
-    iterations: number;
-    batchSize: number;
-    emulate?: string;
-    slowDown?: number;
-  };
+  const { iterations, batchSize, emulate, slowDown } = first!;
   const settings: StudySettings = {
     networks,
     strategies: ['no-communication', 'no-computation', ...listOf(given, 'strategies', DEFAULT_STRATEGIES)].map(strategyOf),
@@ -130,7 +125,7 @@ export function readStudyArguments(words: readonly string[]): StudyCommand {
     iterations,
     batchSize,
     emulate,
-    slowDown: slowDown ?? 1,
+    slowDown,
     memoryBytes: gibibytes(given, 'memory'),
     memoryPerHostBytes: gibibytes(given, 'memory-per-host'),
     linkGbit: given.has('link-gbit') ? positive('--link-gbit', given.get('link-gbit')!) : undefined,

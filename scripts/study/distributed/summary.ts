@@ -125,14 +125,24 @@ export function studySummary({ asked, runs }: Pick<SweepFile, 'asked' | 'runs'>,
       ...base,
       state: 'measured',
       imagesPerSec,
-      efficiency:
-        alone?.found && cell.strategy !== 'no-computation' ? ratio(imagesPerSec, alone.found, cell.workers / alone.workers) : undefined,
+      efficiency: efficiencyOf(cell, imagesPerSec, alone),
       ofControl: control && isCounted ? ratio(imagesPerSec, control, 1) : undefined,
       roofline,
       ofRoofline: roofline === undefined ? undefined : imagesPerSec.mean / roofline,
     };
   });
   return { rows, links };
+}
+
+interface Base {
+  readonly workers: number;
+  readonly found?: Estimate;
+}
+function efficiencyOf({ strategy, workers }: Cell, imagesPerSec: Estimate, alone: Base | undefined): Estimate | undefined {
+  if (!alone?.found || strategy === 'no-computation') return undefined;
+  // By itself it is 1, whatever its steps say.
+  if (strategy === 'no-communication' && workers === alone.workers) return { n: alone.found.n, mean: 1 };
+  return ratio(imagesPerSec, alone.found, workers / alone.workers);
 }
 
 /** As given, or as the ring without computation reached it with the most workers. */

@@ -72,7 +72,7 @@ export function markdownOf({ asked, runs }: Pick<SweepFile, 'asked' | 'runs'>, {
         : []),
       ...missing.map(
         ({ strategy, workers, state, why }, i) =>
-          `${i === 0 ? '\n' : ''}- ${strategy} on ${workers} workers ${state === 'failed' ? 'failed' : 'was left out'}: ${why}`,
+          `${i === 0 ? '\n' : ''}- ${strategy} on ${workers} worker${workers === 1 ? '' : 's'} ${state === 'failed' ? 'failed' : 'was left out'}: ${why}`,
       ),
       '',
     ];

@@ -1,5 +1,6 @@
 /** The charts of the distributed study: images per second against workers beside the ideal line, and efficiency; networks side by side, strategies as lines. Pure. */
 
+import path from 'node:path';
 import type { Asked } from '../../../launcher/sweep/plan';
 import type { Estimate } from '../../../launcher/sweep/statistics';
 import { findNetwork, type NetworkName } from '../../../src/bench/models/networks';
@@ -7,10 +8,11 @@ import type { LineChart, Point } from '../../../src/bench/plots';
 import type { Facts, Row, StudySummary } from './summary';
 
 /** Said wherever something is shown; undefined: computation is real. */
-export const emulationOf = ({ emulated, slowDown }: Facts): string | undefined =>
-  emulated === undefined
-    ? undefined
-    : `computation (${emulated === 'k80' ? 'K80' : emulated}${slowDown === 1 ? '' : `, slowed ${slowDown}×`})`;
+export function emulationOf({ emulated, slowDown }: Facts): string | undefined {
+  if (emulated === undefined) return undefined;
+  const name = emulated === 'k80' ? 'K80' : path.basename(emulated, '.json');
+  return `computation (${name}${slowDown === 1 ? '' : `, slowed ${slowDown}×`})`;
+}
 
 const isDrawn = ({ strategy, state }: Row): boolean => state === 'measured' && strategy !== 'no-computation';
 

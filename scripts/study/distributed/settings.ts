@@ -2,6 +2,7 @@
 
 import { splitWords } from '../../../launcher/words';
 import { type NetworkName, networkNames } from '../../../src/bench/models/networks';
+import { computeOf } from '../../../src/bench/profiles';
 import { readThroughputArgs } from '../../../src/bench/throughput_args';
 import { UsageError } from '../../../src/errors';
 import { type Strategy, strategyOf } from './strategies';
@@ -112,7 +113,11 @@ export function readStudyArguments(words: readonly string[]): StudyCommand {
   const networks = listOf(given, 'networks', networkNames) as NetworkName[];
   const benchmark = ofBenchmark.flatMap((name) => (given.has(name) ? [`--${name}=${given.get(name)}`] : []));
   // Before anything starts: what the benchmark would refuse for its words, of each network.
-  const [first] = networks.map((network) => readThroughputArgs(['--network', network, ...benchmark]));
+  const [first] = networks.map((network) => {
+    const read = readThroughputArgs(['--network', network, ...benchmark]);
+    if (read.emulate !== undefined) computeOf(read.emulate, network, { ...read, imageSize: read.size });
+    return read;
+  });
   const { iterations, batchSize, emulate, slowDown } = first!;
   const settings: StudySettings = {
     networks,

@@ -46,6 +46,7 @@ t.test('what is wrong is refused, and named', async (t) => {
     ['--workers 1,two', /--workers is 'two'/],
     ['--iterations 0', /--iterations '0' is not a whole number/],
     ['--image-size 31 --networks vgg16', /at least 32×32/],
+    ['--emulate-compute k81', /no profile 'k81'/],
     ['--memory none', /--memory is 'none', but must be a number > 0/],
     ['-np 2', /no --np: worker counts are named by --workers/],
     ['--ps 1', /no --ps: .*ps-sync@2/],

@@ -11,7 +11,7 @@ import { type SweepKind, sweep } from '../../../launcher/sweep/sweep';
 import { readThroughputArgs } from '../../../src/bench/throughput_args';
 import { environment } from '../../../src/config';
 import { HvdError, UsageError } from '../../../src/errors';
-import { bytesByHost, whyNotFits } from './memory';
+import { bytesByHost, whyNotFits, whyNotHeld } from './memory';
 import { writeStudy } from './results';
 import { readStudyArguments, type StudySettings, studyHelp } from './settings';
 import { benchmarkWords, type Hosts, launchWords, type Placement, placementOf, strategyOf } from './strategies';
@@ -64,7 +64,8 @@ function kindOf(asked: Asked, settings: StudySettings, hosts: Hosts): SweepKind 
       optimizer,
     } = readThroughputArgs([`--network=${cell.values.network}`, ...benchmark]);
     const run = { network, batchSize, imageSize, classes, dataWorkers, optimizer, isEmulated: emulate !== undefined };
-    return whyNotFits(bytesByHost(run, strategyOf(cell.strategy), place), memory);
+    const strategy = strategyOf(cell.strategy);
+    return whyNotHeld(run, strategy, place) ?? whyNotFits(bytesByHost(run, strategy, place), memory);
   };
   const leftOut = plan.flatMap(({ cell, place }) => {
     const why = whyNot(cell, place);

@@ -44,22 +44,44 @@ export function rankBytes(run: RunMemory): number {
   return PROCESS_BYTES + TENSORFLOW_BYTES + TRANSPORT_BYTES + (COPIES + slots[optimizer]) * variables + 2 * activations + data;
 }
 
-/** Of one of `servers`. */
-export function serverBytes({ network, imageSize: size, classes, optimizer }: RunMemory, servers: number, isSync: boolean): number {
-  const variables = 4 * parameterCount(shapesOf(network, { size, classes }));
-  return PROCESS_BYTES + SERVER_SPARE_BYTES + ((1 + slots[optimizer] + (isSync ? 1 : 0)) * variables) / servers;
+/** What one of `servers` has in its WebAssembly memory: its part of the variables, their slots, the sum of a synchronous step, and gradients that are on their way in. */
+export function holdingBytes(
+  { network, imageSize: size, classes, optimizer }: RunMemory,
+  servers: number,
+  workers: number,
+  isSync: boolean,
+): number {
+  const shapes = shapesOf(network, { size, classes });
+  const part = (4 * parameterCount(shapes)) / servers;
+  const largest = (4 * Math.max(...shapes.map(({ shape }) => product(shape)))) / servers;
+  // A synchronous one lets gradients wait on the wire; an asynchronous one takes in those of all workers at once, each at most its largest piece.
+  const incoming = isSync ? Math.max(largest, SERVER_SPARE_BYTES) : workers * largest;
+  return (1 + slots[optimizer] + (isSync ? 1 : 0)) * part + incoming;
 }
+
+const isSynchronous = (strategy: string): boolean => strategy === 'ps-sync' || strategy === 'ps-ssp:0';
 
 /** By host. */
 export function bytesByHost(run: RunMemory, { kind, strategy }: Strategy, { ranks, servers }: Placement): Map<string, number> {
   const isEmulated = run.isEmulated || kind === 'no-computation';
   const ofRank = rankBytes({ ...run, isEmulated });
-  const isSync = strategy === 'ps-sync' || strategy === 'ps-ssp:0';
+  const holding = servers.length === 0 ? 0 : holdingBytes(run, servers.length, ranks.length, isSynchronous(strategy));
   const found = new Map<string, number>();
   const add = (host: string, bytes: number): void => void found.set(host, (found.get(host) ?? 0) + bytes);
   for (const host of ranks) add(host, ofRank);
-  for (const host of servers) add(host, serverBytes(run, servers.length, isSync));
+  for (const host of servers) add(host, PROCESS_BYTES + holding);
   return found;
+}
+
+/** Of a server's memory, which has 4 GiB: more would leave no room for gaps between its blocks. */
+const MOST_HOLDING_BYTES = 3.5 * 2 ** 30;
+/** @returns why no server can hold it; undefined: it can */
+export function whyNotHeld(run: RunMemory, { strategy }: Strategy, { ranks, servers }: Placement): string | undefined {
+  if (servers.length === 0) return undefined;
+  const bytes = holdingBytes(run, servers.length, ranks.length, isSynchronous(strategy));
+  return bytes > MOST_HOLDING_BYTES
+    ? `a server would hold up to ${gib(bytes)}, and should not have more than ${gib(MOST_HOLDING_BYTES)}`
+    : undefined;
 }
 
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;

@@ -4,7 +4,7 @@ import { parseHosts } from '../../../launcher/hosts';
 import { type Asked, type Cell, cellsOf } from '../../../launcher/sweep/plan';
 import type { RunRecord } from '../../../launcher/sweep/records';
 import { studyCharts } from '../../../scripts/study/distributed/figures';
-import { bytesByHost, rankBytes, serverBytes, whyNotFits } from '../../../scripts/study/distributed/memory';
+import { bytesByHost, holdingBytes, rankBytes, whyNotFits, whyNotHeld } from '../../../scripts/study/distributed/memory';
 import { readStudyArguments, type StudySettings } from '../../../scripts/study/distributed/settings';
 import { benchmarkWords, launchWords, placementOf, strategyOf } from '../../../scripts/study/distributed/strategies';
 import { type Facts, leastStepMs, loadOf, studySummary } from '../../../scripts/study/distributed/summary';
@@ -97,19 +97,25 @@ t.test('memory', async (t) => {
   // Outputs of VGG-16's convolutions alone are 13.5 million numbers an image.
   t.ok(real > 4 * gradients + 2 * 32 * 4 * 13.5e6, 'real: several copies, and what the backward pass needs');
   t.equal(rankBytes({ ...run, optimizer: 'adam', isEmulated: false }) - real, 2 * gradients);
-  t.equal(serverBytes(run, 1, true) - serverBytes(run, 1, false), gradients, 'synchronous: a sum');
-  t.equal(serverBytes(run, 1, false) - serverBytes(run, 2, false), gradients / 2, 'two servers share');
+  const largest = 4 * 25_088 * 4096;
+  t.equal(holdingBytes(run, 1, 8, true), 2 * gradients + largest, 'synchronous: variables and a sum, one gradient after the other');
+  t.equal(holdingBytes(run, 1, 8, false), gradients + 8 * largest, 'asynchronous: those of all workers at once');
+  t.equal(holdingBytes(run, 4, 8, false), holdingBytes(run, 1, 8, false) / 4, 'servers share');
   const place = { ranks: ['h1', 'h2'], servers: ['h2'] };
   const needed = bytesByHost(run, strategyOf('ps-sync@1'), place);
   t.same(
     [...needed],
     [
       ['h1', emulated],
-      ['h2', emulated + serverBytes(run, 1, true)],
+      ['h2', emulated + 2 ** 27 + holdingBytes(run, 1, 2, true)],
     ],
   );
   t.equal(bytesByHost({ ...run, isEmulated: false }, strategyOf('no-computation'), place).get('h1'), emulated, 'nothing is computed there');
   const sum = [...needed.values()].reduce((all, bytes) => all + bytes);
+  const eight = { ranks: Array(8).fill('h1'), servers: ['h2'] };
+  t.match(whyNotHeld(run, strategyOf('ps-async@1'), eight), /a server would hold up to 3\.6 GiB/, 'of the 4 GiB that a server has');
+  t.equal(whyNotHeld(run, strategyOf('ps-sync@1'), eight), undefined);
+  t.equal(whyNotHeld(run, strategyOf('ring'), { ...eight, servers: [] }), undefined);
   t.equal(whyNotFits(needed, {}), undefined);
   t.equal(whyNotFits(needed, { all: sum, each: needed.get('h2')! }), undefined);
   t.match(whyNotFits(needed, { all: sum - 1 }), /it needs about [\d.]+ GiB of memory, there are/);

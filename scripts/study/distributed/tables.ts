@@ -24,14 +24,17 @@ const meanOf = (values: readonly number[]): number | undefined =>
   values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length;
 const figure = (value: number | undefined): string => (value === undefined ? NONE : shown(value));
 
-function cellsOfRow({ strategy, workers, samples, imagesPerSec, efficiency, ofControl, roofline, ofRoofline }: Row): string[] {
+function cellsOfRow(row: Row, slowDown: number): string[] {
+  const { strategy, workers, samples, imagesPerSec, efficiency, ofControl, roofline, ofRoofline } = row;
   const of = (name: string): number | undefined => meanOf(samples.map((numbers) => numbers[name]).filter((value) => value !== undefined));
+  const exposedMs = of('exposedMs');
   return [
     strategy,
     String(workers),
     withInterval(imagesPerSec),
     figure(of('imagesPerSecSd')),
-    figure(of('exposedMs')),
+    // Reported as it was waited for.
+    figure(exposedMs === undefined ? undefined : exposedMs / slowDown),
     percent(efficiency),
     percent(ofControl),
     figure(roofline),
@@ -62,7 +65,7 @@ export function markdownOf({ asked, runs }: Pick<SweepFile, 'asked' | 'runs'>, {
       `### ${findNetwork(network).title}${emulation === undefined ? '' : `, emulated ${emulation}`}`,
       ...(measured.length === 0
         ? ['Nothing was measured.']
-        : [lineOf(heads), lineOf(heads.map(() => '---')), ...measured.map((row) => lineOf(cellsOfRow(row)))]),
+        : [lineOf(heads), lineOf(heads.map(() => '---')), ...measured.map((row) => lineOf(cellsOfRow(row, facts.slowDown)))]),
       ...wireLines(own),
       ...(link
         ? [

@@ -50,6 +50,8 @@ export interface SweepFile {
   readonly asked: Asked;
   readonly sessions: readonly Session[];
   readonly runs: readonly RunRecord[];
+  /** Of a kind of sweep of its own: what its results need besides the runs. */
+  readonly facts?: unknown;
   /** What figures and tables show; made from the runs. */
   readonly summary?: unknown;
 }

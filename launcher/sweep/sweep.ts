@@ -8,7 +8,7 @@ import { writeLine } from '../../src/log';
 import { signalNumber } from '../report';
 import type { SweepRequest } from './args';
 import { changesOf, machineFacts } from './machine';
-import { fileNameOf, jobWords, nameOf, openRuns, type Planned, planOf } from './plan';
+import { type Asked, type Cell, fileNameOf, jobWords, nameOf, openRuns, type Planned, planOf } from './plan';
 import { chosenMetric, numbersOf, type RunRecord, type SweepFile } from './records';
 import { writeResults } from './results';
 import { causeOf, type JobEnd, SweptJob } from './run_job';
@@ -21,18 +21,34 @@ const SAME_SIGNAL_MS = 150;
 
 const say = (text: string): void => void process.stdout.write(text);
 
+/** What one kind of sweep does in its own way. */
+export interface SweepKind {
+  /** The words behind `tsrun` that run the cell alone. */
+  readonly wordsOf: (asked: Asked, cell: Cell) => readonly string[];
+  /** Cells that are not run, and why. */
+  readonly leftOut: ReadonlyArray<{ readonly cell: Cell; readonly why: string }>;
+  /** What its results need besides the runs: kept in sweep.json, of the last start. */
+  readonly facts?: unknown;
+  readonly writeResults: typeof writeResults;
+  /** In the folder: what is to be read first. */
+  readonly resultFile: string;
+}
+const plainSweep: SweepKind = { wordsOf: jobWords, leftOut: [], writeResults, resultFile: 'report.html' };
+
 /** @returns the exit code of tsrun @throws LaunchError (exit 2) the folder is no place for this sweep */
-export async function sweep(request: SweepRequest): Promise<number> {
-  const plan = planOf(request.asked);
+export async function sweep(request: SweepRequest, kind: SweepKind = plainSweep): Promise<number> {
+  const without = new Set(kind.leftOut.map(({ cell }) => nameOf(cell)));
+  const plan = planOf(request.asked).filter(({ cell }) => !without.has(nameOf(cell)));
   if (request.isDryRun) {
-    say(plan.map((run) => `${labelOf(run)}: tsrun ${jobWords(request.asked, run.cell).join(' ')}\n`).join(''));
+    say(plan.map((run) => `${labelOf(run)}: tsrun ${kind.wordsOf(request.asked, run.cell).join(' ')}\n`).join(''));
+    say(kind.leftOut.map(({ cell, why }) => `${nameOf(cell)}: left out: ${why}\n`).join(''));
     return 0;
   }
   // Who reads along may leave: the sweep goes on.
   process.stdout.on('error', () => {});
   const { store, found } = SweepFolder.open(request.folder, request.asked);
   try {
-    return await new Sweep(request, store, found).run(plan);
+    return await new Sweep(request, kind, store, found).run(plan);
   } finally {
     store.unlock();
   }
@@ -47,6 +63,7 @@ class Sweep {
 
   constructor(
     private readonly request: SweepRequest,
+    private readonly kind: SweepKind,
     private readonly store: SweepFolder,
     found: SweepFile | undefined,
   ) {
@@ -57,6 +74,7 @@ class Sweep {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => this.stop(signal));
     const open = openRuns(plan, this.file.runs, this.request.runsFailedAgain);
     if (open.length < plan.length) say(`${plan.length - open.length} of ${plan.length} runs are done already\n`);
+    for (const { cell, why } of this.kind.leftOut) say(`${nameOf(cell)} is left out: ${why}\n`);
     if (open.length > 0) this.begin();
     for (const warning of this.warnings) writeLine(`tsrun: warning: ${warning}`);
     for (const planned of open) {
@@ -76,7 +94,11 @@ class Sweep {
     const before = sessions.at(-1);
     const changes = before ? changesOf(before.machine, machine) : [];
     if (changes.length > 0) this.warnings.push(`not all runs are of one machine: ${changes.join('; ')}`);
-    this.file = { ...this.file, sessions: [...sessions, { startedAt: new Date().toISOString(), commandLine, cwd, machine }] };
+    this.file = {
+      ...this.file,
+      ...(this.kind.facts === undefined ? {} : { facts: this.kind.facts }),
+      sessions: [...sessions, { startedAt: new Date().toISOString(), commandLine, cwd, machine }],
+    };
     this.store.save(this.file);
   }
 
@@ -87,7 +109,7 @@ class Sweep {
     const others = this.file.runs.filter(({ cell, repeat }) => nameOf(cell) !== nameOf(planned.cell) || repeat !== planned.repeat);
     say(`[${String(others.length + 1).padStart(String(all).length)}/${all}] ${labelOf(planned)}: `);
     const [startedAt, from] = [new Date().toISOString(), performance.now()];
-    const end = await this.job.run(jobWords(asked, planned.cell), this.store.path(log));
+    const end = await this.job.run(this.kind.wordsOf(asked, planned.cell), this.store.path(log));
     if (this.stoppedBy) {
       say('stopped, does not count\n');
       return;
@@ -117,7 +139,7 @@ class Sweep {
   }
 
   private async conclude(all: number): Promise<void> {
-    const { file, text } = await writeResults(this.store, this.file, this.request.metric, this.warnings);
+    const { file, text } = await this.kind.writeResults(this.store, this.file, this.request.metric, this.warnings);
     this.file = file;
     say(`\n${text}\n\n`);
     const { runs } = this.file;
@@ -125,7 +147,7 @@ class Sweep {
     if (left > 0) say(`${runs.length} of ${all} runs are kept; the same command goes on with the other ${left}\n`);
     const failed = runs.filter(({ isFailed }) => isFailed).length;
     if (failed > 0) say(`${failed} failed: the causes are in the report; --again-failed runs them once more\n`);
-    say(`${this.store.path('report.html')}\n`);
+    say(`${this.store.path(this.kind.resultFile)}\n`);
   }
 }
 

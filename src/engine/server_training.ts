@@ -34,9 +34,11 @@ export class ServerTraining {
       servers,
       memory,
       kernels,
-      complete({ id, slot }, { error, steps }) {
+      complete({ id, slot, request }, { error, steps }) {
         if (error || steps !== undefined) tell({ kind: 'record', id, error, steps });
         boundary.complete(slot, error || steps !== undefined ? 'told' : 'done');
+        // Nobody waits for it.
+        if (request.kind === 'close') tell({ kind: 'done', ids: [id] });
       },
       // When the job is over its links close.
       fail: (error) => (this.failure ? undefined : fail(error)),

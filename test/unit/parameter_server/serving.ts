@@ -2,8 +2,9 @@
 import type { ErrorRecord } from '../../../src/errors';
 import { Arena, createMemory } from '../../../src/memory/arena';
 import { makeKernels } from '../../../src/memory/kernels';
-import { type BucketPlace, ServerClient, type ServerRequest } from '../../../src/parameter_server/client';
+import { ServerClient, type ServerRequest } from '../../../src/parameter_server/client';
 import type { Mode } from '../../../src/parameter_server/consistency';
+import type { BucketPlace } from '../../../src/parameter_server/layout';
 import type { RuleSpec } from '../../../src/parameter_server/rules';
 import { ParameterServer } from '../../../src/parameter_server/server';
 import { inProcessTransports } from '../../../src/transport/in_process';
@@ -115,6 +116,9 @@ export class TestWorker {
         return this.call({ kind: 'push', optimizer: 1, bucket, step, learningRate: rate });
       }),
     );
+  }
+  close(): Promise<number> {
+    return this.call({ kind: 'close', optimizer: 1 });
   }
   fetch(slot: number): Promise<number> {
     return this.call({ kind: 'fetch', optimizer: 1, slot });

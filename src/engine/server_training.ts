@@ -4,7 +4,7 @@
  * A rank serves from its own first optimizer on, until all workers of what it serves have left: it may leave the job before them, but not the others' training.
  */
 import type { Config } from '../config';
-import type { HvdError } from '../errors';
+import { type HvdError, ShutdownError } from '../errors';
 import type { Kernels } from '../memory/kernels';
 import { ServerClient, type ServerSubmission } from '../parameter_server/client';
 import { ParameterServer } from '../parameter_server/server';
@@ -25,7 +25,7 @@ export class ServerTraining {
     kernels: Kernels,
     boundary: Boundary,
     tell: (message: FromThread) => void,
-    fail: (error: Error) => void,
+    private readonly whenFailed: (error: Error) => void,
   ) {
     const { pushes, pulls, servers } = session.servers;
     this.client = new ServerClient({
@@ -40,8 +40,7 @@ export class ServerTraining {
         // Nobody waits for it.
         if (request.kind === 'close') tell({ kind: 'done', ids: [id] });
       },
-      // When the job is over its links close.
-      fail: (error) => (this.failure ? undefined : fail(error)),
+      fail: (error) => this.fail(error),
     });
   }
 
@@ -83,6 +82,11 @@ export class ServerTraining {
       });
   }
 
+  private fail(error: Error): void {
+    // When the job is over its links close.
+    if (!this.failure && !(error instanceof ShutdownError)) this.whenFailed(error);
+  }
+
   private serve(workers: readonly number[]): void {
     const { pushes, pulls } = this.session.servers;
     const { stallCheckDisable, stallWarningSeconds, stallShutdownSeconds } = this.config;
@@ -92,6 +96,7 @@ export class ServerTraining {
       nameOf: (worker) => `rank ${worker} on host ${this.session.hostOf(worker)}`,
       stallWarningMs: stallCheckDisable ? 0 : stallWarningSeconds * 1000,
       stallFailMs: stallCheckDisable ? 0 : stallShutdownSeconds * 1000,
+      lose: (_worker, error) => this.fail(error),
     });
     for (const worker of workers) this.server.attach(worker);
     for (const worker of this.session.control.departed) this.server.depart(worker);

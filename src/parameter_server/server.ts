@@ -22,6 +22,8 @@ export interface ServerOptions {
   readonly stallWarningMs: number;
   /** 0: never. */
   readonly stallFailMs: number;
+  /** What this worker sends cannot be taken, or its stream has failed: nothing of it is read any more. */
+  lose(worker: number, error: HvdError): void;
 }
 
 /** What one worker has opened, by its own numbers. */
@@ -222,7 +224,9 @@ export class ParameterServer {
 
   private lose(worker: number, error: Error): void {
     if (this.gone.has(worker)) return;
-    this.depart(worker, error instanceof HvdError ? error : new HvdError(`The server failed: ${error.stack ?? error.message}.`));
+    const reason = error instanceof HvdError ? error : new HvdError(`The server failed: ${error.stack ?? error.message}.`);
+    this.depart(worker, reason);
+    this.options.lose(worker, reason);
   }
 
   private consequence(holding: Holding, worker: number, cause: HvdError): HvdError {

@@ -204,8 +204,10 @@ export class ServedExchange {
       throw new UsageError(
         `${this.settings.what}: the optimizer's settings have changed from ${own.rule} to ${rule}. Servers take the learning rate with each step, all else with the first. Make a new optimizer.`,
       );
-    own.step += 1;
     const learningRate = learningRateOf(this.inner);
+    if (!Number.isFinite(learningRate))
+      throw new UsageError(`${this.settings.what}: the learning rate is ${learningRate}; servers take a finite number with each step.`);
+    own.step += 1;
     const { optimizer, step, buckets, engine } = own;
     const launch = (bucket: number): Array<Handle<number>> => [this.call(own, { kind: 'push', optimizer, bucket, step, learningRate })];
     return new Reduction(

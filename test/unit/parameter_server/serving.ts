@@ -1,5 +1,5 @@
 /** Workers and servers in one process, over transports in memory: what tests of parameter servers train with. */
-import type { ErrorRecord } from '../../../src/errors';
+import type { ErrorRecord, HvdError } from '../../../src/errors';
 import { Arena, createMemory } from '../../../src/memory/arena';
 import { makeKernels } from '../../../src/memory/kernels';
 import { ServerClient, type ServerRequest } from '../../../src/parameter_server/client';
@@ -125,15 +125,29 @@ export class TestWorker {
   }
 }
 
-export function makeServing(settings: Settings): { workers: TestWorker[]; servers: ParameterServer[] } {
+export interface Serving {
+  readonly workers: TestWorker[];
+  readonly servers: ParameterServer[];
+  /** Of whom a server could take no more. */
+  readonly lost: Array<{ worker: number; error: HvdError }>;
+}
+
+export function makeServing(settings: Settings, patience = { stallWarningMs: 0, stallFailMs: 0 }): Serving {
+  const lost: Serving['lost'] = [];
   const total = settings.workers + settings.servers;
   const transports = { pushes: inProcessTransports(total, { lazy: true }), pulls: inProcessTransports(total, { lazy: true }) };
   const workers = Array.from({ length: settings.workers }, (_, rank) => new TestWorker(rank, settings, transports));
   const servers = Array.from({ length: settings.servers }, (_, i) => {
     const [pushes, pulls] = [transports.pushes[settings.workers + i]!, transports.pulls[settings.workers + i]!];
-    const server = new ParameterServer({ pushes, pulls, nameOf: (worker) => `rank ${worker}`, stallWarningMs: 0, stallFailMs: 0 });
+    const server = new ParameterServer({
+      pushes,
+      pulls,
+      nameOf: (worker) => `rank ${worker}`,
+      ...patience,
+      lose: (worker, error) => void lost.push({ worker, error }),
+    });
     for (const worker of workers) server.attach(worker.rank);
     return server;
   });
-  return { workers, servers };
+  return { workers, servers, lost };
 }

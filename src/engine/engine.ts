@@ -138,10 +138,11 @@ export class Engine {
   }
 
   /** @throws the engine's first failure; with --keep-going a lost rank is none to those who train by servers */
-  submitToServers(name: string, request: ServerRequest): Pending {
+  submitToServers(name: string, request: ServerRequest, copyingSinceUs?: number): Pending {
     if (this.hasLeft) throw new ShutdownError(`'${name}' came after shutdown().`);
     if (!this.isServed) throw this.firstFailure!;
     const pending = this.begin({ name, processSet: 0, kind: request.kind }, true);
+    if (copyingSinceUs !== undefined) this.timeline?.submitted(pending.id, copyingSinceUs, nowUs());
     this.tell({ kind: 'serve', submission: { id: pending.id, slot: pending.slot, request } });
     return pending;
   }

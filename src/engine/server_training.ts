@@ -11,11 +11,13 @@ import { ParameterServer } from '../parameter_server/server';
 import type { Boundary } from './boundary';
 import type { FromThread } from './messages';
 import type { Session } from './session';
+import type { TimelineRecorder } from './timeline_recorder';
 
 export class ServerTraining {
   private readonly client: ServerClient;
   private server?: ParameterServer;
   private failure?: HvdError;
+  private timeline?: TimelineRecorder;
   private onServed?: () => void;
 
   constructor(
@@ -34,7 +36,8 @@ export class ServerTraining {
       servers,
       memory,
       kernels,
-      complete({ id, slot, request }, { error, steps }) {
+      complete: ({ id, slot, request }, { error, steps }) => {
+        this.timeline?.answered(id);
         if (error || steps !== undefined) tell({ kind: 'record', id, error, steps });
         boundary.complete(slot, error || steps !== undefined ? 'told' : 'done');
         // Nobody waits for it.
@@ -44,7 +47,13 @@ export class ServerTraining {
     });
   }
 
+  /** From now on; undefined: no longer. */
+  record(timeline: TimelineRecorder | undefined): void {
+    this.timeline = timeline;
+  }
+
   submit(submission: ServerSubmission): void {
+    this.timeline?.served(submission.id);
     const { request } = submission;
     if (this.session.servers.isColocated && request.kind === 'open') this.serve(request.spec.workers);
     this.client.submit(submission);

@@ -209,7 +209,9 @@ export class ServedExchange {
       throw new UsageError(`${this.settings.what}: the learning rate is ${learningRate}; servers take a finite number with each step.`);
     own.step += 1;
     const { optimizer, step, buckets, engine } = own;
-    const launch = (bucket: number): Array<Handle<number>> => [this.call(own, { kind: 'push', optimizer, bucket, step, learningRate })];
+    const launch = (bucket: number, copyingSinceUs: number): Array<Handle<number>> => [
+      this.call(own, { kind: 'push', optimizer, bucket, step, learningRate }, copyingSinceUs),
+    ];
     return new Reduction(
       buckets.places,
       own.variables.map(({ shape }) => shape),
@@ -275,9 +277,9 @@ export class ServedExchange {
   }
 
   /** Ends with when it was done; a fetch with the steps that the slots have seen. */
-  private call<R extends number>({ engine }: Pick<Opened, 'engine'>, request: ServerRequest): PendingHandle<R> {
+  private call<R extends number>({ engine }: Pick<Opened, 'engine'>, request: ServerRequest, copyingSinceUs?: number): PendingHandle<R> {
     const name = this.settings.name();
-    return new PendingHandle<R>(name, engine, engine.submitToServers(name, request), ({ error, doneAtUs, steps }) => {
+    return new PendingHandle<R>(name, engine, engine.submitToServers(name, request, copyingSinceUs), ({ error, doneAtUs, steps }) => {
       if (error) throw error;
       return () => (steps ?? doneAtUs) as R;
     });

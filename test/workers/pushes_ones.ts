@@ -16,8 +16,7 @@ const [folder = '', stepsText = '1', ...words] = process.argv.slice(2);
 const steps = Number(stepsText);
 /** More than two servers' least pieces: a row in the middle lies on both. */
 const COLUMNS = 40_000;
-const wordOf = (name: string): string | undefined => words.find((word) => word.startsWith(`${name}=`))?.slice(name.length + 1);
-const isMeant = (name: string, step?: number): boolean => wordOf(name) === (step === undefined ? `${rank}` : `${rank}:${step}`);
+const isMeant = (name: string, step?: number): boolean => words.includes(`${name}=${rank}${step === undefined ? '' : `:${step}`}`);
 const sleep = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 const awaitFile = (name: string): void => {
   while (!existsSync(path.join(folder, name))) sleep(10);

@@ -32,7 +32,10 @@ let isReady = false;
 let isLeaving = false;
 let beats: NodeJS.Timeout | undefined;
 const recordings = new Recordings(
-  (recorder) => conductor.record(recorder),
+  (recorder) => {
+    conductor.record(recorder);
+    training?.record(recorder);
+  },
   (number) => boundary.endTimeline(number),
   (message) => log('WARNING', message),
 );

@@ -132,12 +132,17 @@ export class Engine {
     return pending;
   }
 
+  /** Who trains by servers may go on; with --keep-going also without a rank that was lost. */
+  get isServed(): boolean {
+    return !this.hasLeft && (this.config.keepGoing || !this.firstFailure);
+  }
+
   /** @throws the engine's first failure; with --keep-going a lost rank is none to those who train by servers */
-  submitToServers(name: string, request: ServerRequest): Pending {
+  submitToServers(name: string, request: ServerRequest, copyingSinceUs?: number): Pending {
     if (this.hasLeft) throw new ShutdownError(`'${name}' came after shutdown().`);
-    const failure = this.config.keepGoing ? undefined : this.firstFailure;
-    if (failure) throw failure;
+    if (!this.isServed) throw this.firstFailure!;
     const pending = this.begin({ name, processSet: 0, kind: request.kind }, true);
+    if (copyingSinceUs !== undefined) this.timeline?.submitted(pending.id, copyingSinceUs, nowUs());
     this.tell({ kind: 'serve', submission: { id: pending.id, slot: pending.slot, request } });
     return pending;
   }

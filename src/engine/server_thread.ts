@@ -58,6 +58,7 @@ async function serve(): Promise<void> {
     nameOf,
     stallWarningMs: config.stallCheckDisable ? 0 : config.stallWarningSeconds * 1000,
     stallFailMs: config.stallCheckDisable ? 0 : config.stallShutdownSeconds * 1000,
+    lose: (worker, error) => lose(worker, error),
   });
   const left = new Set<number>();
   const control = new ControlPlane(member, hostOf, config.peerTimeoutSeconds * 1000, {

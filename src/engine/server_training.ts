@@ -4,18 +4,20 @@
  * A rank serves from its own first optimizer on, until all workers of what it serves have left: it may leave the job before them, but not the others' training.
  */
 import type { Config } from '../config';
-import type { HvdError } from '../errors';
+import { type HvdError, ShutdownError } from '../errors';
 import type { Kernels } from '../memory/kernels';
 import { ServerClient, type ServerSubmission } from '../parameter_server/client';
 import { ParameterServer } from '../parameter_server/server';
 import type { Boundary } from './boundary';
 import type { FromThread } from './messages';
 import type { Session } from './session';
+import type { TimelineRecorder } from './timeline_recorder';
 
 export class ServerTraining {
   private readonly client: ServerClient;
   private server?: ParameterServer;
   private failure?: HvdError;
+  private timeline?: TimelineRecorder;
   private onServed?: () => void;
 
   constructor(
@@ -25,7 +27,7 @@ export class ServerTraining {
     kernels: Kernels,
     boundary: Boundary,
     tell: (message: FromThread) => void,
-    fail: (error: Error) => void,
+    private readonly whenFailed: (error: Error) => void,
   ) {
     const { pushes, pulls, servers } = session.servers;
     this.client = new ServerClient({
@@ -34,16 +36,24 @@ export class ServerTraining {
       servers,
       memory,
       kernels,
-      complete({ id, slot }, { error, steps }) {
+      complete: ({ id, slot, request }, { error, steps }) => {
+        this.timeline?.answered(id);
         if (error || steps !== undefined) tell({ kind: 'record', id, error, steps });
         boundary.complete(slot, error || steps !== undefined ? 'told' : 'done');
+        // Nobody waits for it.
+        if (request.kind === 'close') tell({ kind: 'done', ids: [id] });
       },
-      // When the job is over its links close.
-      fail: (error) => (this.failure ? undefined : fail(error)),
+      fail: (error) => this.fail(error),
     });
   }
 
+  /** From now on; undefined: no longer. */
+  record(timeline: TimelineRecorder | undefined): void {
+    this.timeline = timeline;
+  }
+
   submit(submission: ServerSubmission): void {
+    this.timeline?.served(submission.id);
     const { request } = submission;
     if (this.session.servers.isColocated && request.kind === 'open') this.serve(request.spec.workers);
     this.client.submit(submission);
@@ -81,6 +91,11 @@ export class ServerTraining {
       });
   }
 
+  private fail(error: Error): void {
+    // When the job is over its links close.
+    if (!this.failure && !(error instanceof ShutdownError)) this.whenFailed(error);
+  }
+
   private serve(workers: readonly number[]): void {
     const { pushes, pulls } = this.session.servers;
     const { stallCheckDisable, stallWarningSeconds, stallShutdownSeconds } = this.config;
@@ -90,6 +105,7 @@ export class ServerTraining {
       nameOf: (worker) => `rank ${worker} on host ${this.session.hostOf(worker)}`,
       stallWarningMs: stallCheckDisable ? 0 : stallWarningSeconds * 1000,
       stallFailMs: stallCheckDisable ? 0 : stallShutdownSeconds * 1000,
+      lose: (_worker, error) => this.fail(error),
     });
     for (const worker of workers) this.server.attach(worker);
     for (const worker of this.session.control.departed) this.server.depart(worker);

@@ -60,6 +60,8 @@ export class Timeline {
   private readonly operations = new Map<string, Operation>();
   /** By id, until the main thread has the result. */
   private readonly calls = new Map<number, Operation>();
+  /** To parameter servers, by id. */
+  private readonly requests = new Set<number>();
   private lastId: number;
   private completed = 0;
   private steps = 0;
@@ -93,6 +95,19 @@ export class Timeline {
     operation.call = call;
     this.lastId = id;
     this.calls.set(id, operation);
+  }
+
+  /** A request to parameter servers: no operation of the ranks, but communication that is waited for, or hidden. */
+  served(id: number, us: number): void {
+    this.lastId = id;
+    this.requests.add(id);
+    this.overlap.submit(us);
+  }
+  /** Of one that began before the timeline: nothing. */
+  answered(id: number, us: number): void {
+    if (!this.requests.delete(id)) return;
+    this.completed += 1;
+    this.overlap.complete(us);
   }
 
   /** The coordinator knows that this rank is ready; elsewhere: it is being told. */

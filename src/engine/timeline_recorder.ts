@@ -34,6 +34,14 @@ export class TimelineRecorder {
   submitted({ id, call }: Submission): void {
     this.timeline.submitted(id, call, this.now());
   }
+  served(id: number): void {
+    this.timeline.served(id, this.now());
+  }
+  answered(id: number): void {
+    // As with what the ranks do.
+    this.drain();
+    this.timeline.answered(id, this.now());
+  }
   ticked(rank: number, call: Call): void {
     this.timeline.ticked(rank, call, this.now());
   }

@@ -8,17 +8,8 @@ import { BugError, type ErrorRecord, HvdError, recordOf, WireError } from '../er
 import { bytesOf } from '../memory/arena';
 import type { Kernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
-import { HEAD_BYTES, type Head, type OptimizerSpec, type PieceSpec, readHead, writeHead } from './protocol';
-import { partsIn, piecesOf } from './shard';
-
-/** Where a bucket lies: values, one variable behind the other, then a float a variable (0: no gradient; afterwards: it was never updated), then one that is NaN when a step has failed. */
-export interface BucketPlace {
-  readonly byteOffset: number;
-  readonly elems: number;
-  readonly variables: ReadonlyArray<{ readonly from: number; readonly elems: number }>;
-  /** Room for its gradients in 16 bits, when they travel so. */
-  readonly halvesOffset?: number;
-}
+import { type BucketPlace, type Layout, layOut, type OwnPiece } from './layout';
+import { HEAD_BYTES, type Head, type OptimizerSpec, readHead, writeHead } from './protocol';
 
 export type ServerRequest =
   /** `gives`: this worker's variables are what training begins with; the others' call ends when those have come. */
@@ -27,35 +18,27 @@ export type ServerRequest =
   | { kind: 'values'; optimizer: number; slot: number; steps: number; isLast: boolean }
   | { kind: 'push'; optimizer: number; bucket: number; step: number; learningRate: number }
   /** Into all buckets. */
-  | { kind: 'fetch'; optimizer: number; slot: number };
+  | { kind: 'fetch'; optimizer: number; slot: number }
+  /** Ends when nothing is written into the buckets any more. */
+  | { kind: 'close'; optimizer: number };
 export interface ServerSubmission {
   readonly id: number;
   readonly slot: number;
   readonly request: ServerRequest;
 }
 
-interface OwnPiece extends PieceSpec {
-  readonly server: number;
-  readonly bucket: number;
-  /** Number among those of its server. */
-  readonly number: number;
-  readonly from: number;
-  /** By part: the variable's index in the bucket. */
-  readonly owners: readonly number[];
-}
 interface Call {
   readonly submission: ServerSubmission;
   missing: number;
 }
-interface Used {
+interface Used extends Layout {
   readonly spec: Omit<OptimizerSpec, 'pieces'>;
   readonly buckets: readonly BucketPlace[];
-  readonly pieces: readonly OwnPiece[];
-  readonly byServer: ReadonlyArray<readonly OwnPiece[]>;
   open?: Call;
   /** By bucket. */
   readonly pushes: Array<Call | undefined>;
   fetch?: Call;
+  close?: Call;
   steps: number;
   failure?: ErrorRecord;
 }
@@ -86,16 +69,22 @@ export class ServerClient {
     const { request } = submission;
     const used = this.used.get(request.optimizer);
     if (request.kind === 'open') this.open(submission, request);
-    else if (!used || used.failure) this.options.complete(submission, { error: used?.failure ?? recordOf(notOpen(request.optimizer)) });
+    else if (!used || (used.failure && request.kind !== 'close'))
+      this.options.complete(submission, { error: used?.failure ?? recordOf(this.failure ?? notOpen(request.optimizer)) });
     else if (request.kind === 'values') this.giveValues(submission, used, request);
     else if (request.kind === 'push') this.push(submission, used, request);
-    else this.fetch(submission, used, request);
+    else if (request.kind === 'fetch') this.fetch(submission, used, request);
+    else this.close(submission, used, request.optimizer);
   }
 
   /** Everything pending fails with that, and everything later. */
   abort(error: HvdError): void {
     this.failure ??= error;
-    for (const number of this.used.keys()) this.failOptimizer(number, recordOf(this.failure));
+    for (const [number, used] of this.used) {
+      this.failOptimizer(number, recordOf(this.failure));
+      if (used.close) this.options.complete(used.close.submission, { error: recordOf(this.failure) });
+      used.close = undefined;
+    }
   }
 
   private open(submission: ServerSubmission, { optimizer, spec, buckets, gives }: ServerRequest & { kind: 'open' }): void {
@@ -104,29 +93,19 @@ export class ServerClient {
       return;
     }
     const { servers } = this.options;
-    const counts = servers.map(() => 0);
-    const pieces = piecesOf(
-      buckets.map(({ elems }) => elems),
-      servers.length,
-    ).map(({ server, bucket, from, elems }): OwnPiece => {
-      const parts = partsIn(buckets[bucket]!.variables, { from, elems });
-      const variables = parts.map((part) => ({ from: part.from, elems: part.elems }));
-      return { server, bucket, from, elems, number: counts[server]!++, variables, owners: parts.map(({ variable }) => variable) };
-    });
-    const byServer = servers.map((_, server) => pieces.filter((piece) => piece.server === server));
-    const holders = byServer.filter((own) => own.length > 0).length;
+    const layout = layOut(buckets, servers.length);
+    const holders = layout.byServer.filter((own) => own.length > 0).length;
     const used: Used = {
+      ...layout,
       spec,
       buckets,
-      pieces,
-      byServer,
       pushes: [],
       steps: 0,
-      open: { submission, missing: holders + (gives ? 0 : pieces.length) },
+      open: { submission, missing: holders + (gives ? 0 : layout.pieces.length) },
     };
     this.used.set(optimizer, used);
     this.read();
-    for (const [server, own] of byServer.entries()) {
+    for (const [server, own] of layout.byServer.entries()) {
       if (own.length === 0) continue;
       const full: OptimizerSpec = { ...spec, pieces: own.map(({ elems, variables }) => ({ elems, variables })) };
       const text = Buffer.from(JSON.stringify(full));
@@ -187,6 +166,17 @@ export class ServerClient {
     if (used.pieces.length === 0) this.end(used, 'fetch');
   }
 
+  private close(submission: ServerSubmission, used: Used, optimizer: number): void {
+    if (this.failure) {
+      this.options.complete(submission, { error: recordOf(this.failure) });
+      return;
+    }
+    const holders = used.byServer.flatMap((own, server) => (own.length > 0 ? [server] : []));
+    used.close = { submission, missing: holders.length };
+    for (const server of holders) void this.post(server, [writeHead({ kind: 'close', optimizer })]);
+    if (holders.length === 0) this.endClose(used, optimizer);
+  }
+
   // ───── what servers say ─────
 
   private read(): void {
@@ -206,7 +196,9 @@ export class ServerClient {
       if (!used) throw new WireError(`Server ${server} spoke of optimizer ${head.optimizer}, which this worker has not opened.`);
       if (head.kind === 'opened') this.count(used, used.open, 'open');
       else if (head.kind === 'values') await this.takeValues(server, used, head);
-      else if (head.kind === 'failed') {
+      else if (head.kind === 'closed') {
+        if (used.close && --used.close.missing === 0) this.endClose(used, head.optimizer);
+      } else if (head.kind === 'failed') {
         const text = new Uint8Array(head.textBytes);
         await pulls.recv(from, 0, text);
         this.failOptimizer(head.optimizer, JSON.parse(Buffer.from(text).toString()) as ErrorRecord);
@@ -246,6 +238,11 @@ export class ServerClient {
     const { submission } = used.pushes[bucket]!;
     used.pushes[bucket] = undefined;
     this.options.complete(submission, {});
+  }
+
+  private endClose(used: Used, optimizer: number): void {
+    this.used.delete(optimizer);
+    this.options.complete(used.close!.submission, {});
   }
 
   private failOptimizer(number: number, record: ErrorRecord): void {

@@ -1,29 +1,19 @@
 /**
- * What one server holds of one optimizer: its pieces of the variables, their slots, and what has come of the steps under way. A server's communication thread; no sockets.
+ * What one server holds of one optimizer, and what has come of the steps under way: whose gradient is applied when, and who may go on. A server's communication thread; no sockets.
  *
- * Synchronous: the gradients of a piece are added up in the order of the workers, never in that of arrival, so the same job gives the same bits; when all are there their average is applied once. A
- * gradient whose turn has not come waits in memory while there is some to spare, then on the wire. Otherwise: each gradient is applied as it comes.
+ * Synchronous: the gradients of a piece are added up in the order of the workers, never in that of arrival (round.ts), so the same job gives the same bits. A gradient whose turn has not come waits in
+ * memory while there is some to spare, then on the wire. Otherwise: each gradient is applied as it comes.
  *
  * Invariants: a piece is answered once for each push; nothing is changed by a push that is marked as failed; a worker that is no longer there holds nobody up unless the mode is synchronous, in which
- * the holding fails.
+ * the next step (or the one under way) fails the holding; what it holds can be asked for until then.
  */
 import { type HvdError, StallError, WireError } from '../errors';
-import { Arena, createMemory } from '../memory/arena';
-import { type Kernels, makeKernels } from '../memory/kernels';
 import { mayBeginNext, type Progress } from './consistency';
-import { makeOptimizer, type Optimizer } from './optimizers';
-import type { OptimizerSpec, PieceSpec } from './protocol';
-import { slotsOf } from './rules';
-
-/** The memory of all holdings of a server; like the workers' it may grow to 4 GiB. */
-export class ServerMemory {
-  readonly memory = createMemory();
-  /** Nothing lies at address 0: kernels are never given a null pointer. */
-  readonly arena = new Arena(this.memory, 64);
-  readonly kernels: Kernels = makeKernels(this.memory);
-  /** What synchronous pushes may take that wait for their turn. */
-  spareBytes = 256 << 20;
-}
+import { HeldPiece } from './held_piece';
+import { makeOptimizer } from './optimizers';
+import type { OptimizerSpec } from './protocol';
+import { type Push, Round } from './round';
+import type { Room, ServerMemory } from './server_memory';
 
 export interface Answer {
   readonly worker: number;
@@ -31,43 +21,10 @@ export interface Answer {
   /** Another worker's step has failed. */
   readonly isFailed: boolean;
 }
-export interface Push {
-  readonly worker: number;
-  readonly piece: number;
-  readonly step: number;
-  readonly learningRate: number;
-  /** A byte a variable. */
-  readonly flags: Uint8Array;
-  readonly isFailed: boolean;
-}
-/** Where a gradient is to be received. */
-export interface Room {
-  readonly byteOffset: number;
-  readonly bytes: number;
-  readonly isSum: boolean;
-  readonly isSpare: boolean;
-}
-
-interface HeldPiece {
-  readonly spec: PieceSpec;
-  readonly values: number;
-  /** One a slot of the rule. */
-  readonly slots: readonly number[];
-  /** A byte a variable: it was ever updated. */
-  readonly touched: Uint8Array;
-  /** Gradients applied so far. */
-  applied: number;
-  /** Values, then slots, that have come of what training begins with. */
-  begun: number;
-  /** Synchronous: of the step under way. */
-  readonly sum: number;
-  /** Whose turn it is, by place among the workers. */
-  next: number;
-  flags: Uint8Array;
-  isFailed: boolean;
-  learningRate: number;
-  readonly received: Map<number, { push: Push; room: Room }>;
-  readonly turns: Map<number, () => void>;
+/** Somebody waits. */
+export interface Stalled {
+  readonly forMs: number;
+  readonly why: string;
 }
 
 interface Worker extends Progress {
@@ -81,48 +38,30 @@ interface Worker extends Progress {
 
 export class Holding {
   failure?: HvdError;
-  private readonly pieces: HeldPiece[];
-  private readonly workers: Worker[];
-  private readonly optimizer: Optimizer;
+  private readonly rounds: readonly Round[];
+  private readonly workers: readonly Worker[];
   private waiting: Array<Answer & { readonly step: number }> = [];
   private hasBegun = false;
+  /** Synchronous: why no step can be completed any more. */
+  private absence?: HvdError;
+  /** Rooms that somebody may write into. */
+  private rooms = 0;
 
   /** @throws HvdError the memory is full */
   constructor(
     readonly spec: OptimizerSpec,
     private readonly shared: ServerMemory,
   ) {
-    const { arena, memory } = shared;
-    this.optimizer = makeOptimizer(spec.rule, memory);
-    const slots = slotsOf(spec.rule);
-    const block = (elems: number, value: number): number => {
-      const at = arena.allocate(4 * elems);
-      (arena.view('float32', at, elems) as Float32Array).fill(value);
-      return at;
-    };
-    this.pieces = spec.pieces.map((piece) => ({
-      spec: piece,
-      values: block(piece.elems, 0),
-      slots: slots.map(({ initial }) => block(piece.elems, initial)),
-      touched: new Uint8Array(piece.variables.length),
-      applied: 0,
-      begun: 0,
-      sum: this.isSync ? arena.allocate(4 * piece.elems) : 0,
-      next: 0,
-      flags: new Uint8Array(piece.variables.length),
-      isFailed: false,
-      learningRate: 0,
-      received: new Map(),
-      turns: new Map(),
-    }));
-    this.workers = spec.workers.map((worker) => ({
-      worker,
-      finished: 0,
-      isActive: true,
-      hasOpened: false,
-      piecesDone: 0,
-      sinceMs: 0,
-    }));
+    const update = makeOptimizer(spec.rule, shared.memory);
+    const pieces: HeldPiece[] = [];
+    try {
+      for (const piece of spec.pieces) pieces.push(new HeldPiece(piece, spec, update, shared));
+    } catch (error) {
+      for (const piece of pieces) piece.free();
+      throw error;
+    }
+    this.rounds = pieces.map((piece) => new Round(piece, spec.workers.length));
+    this.workers = spec.workers.map((worker) => ({ worker, finished: 0, isActive: true, hasOpened: false, piecesDone: 0, sinceMs: 0 }));
   }
 
   get isSync(): boolean {
@@ -138,187 +77,140 @@ export class Holding {
   get giver(): number {
     return this.spec.workers[0]!;
   }
+  /** Nobody can want anything of it any more: it can be freed. */
+  get isOver(): boolean {
+    return this.rooms === 0 && this.workers.every(({ isActive }) => !isActive);
+  }
 
   open(worker: number): void {
-    this.workerOf(worker).hasOpened = true;
+    const found = this.workerOf(worker);
+    found.hasOpened = true;
+    found.sinceMs = performance.now();
   }
 
   /** The bytes of a piece: of the variables (slot 0), or of a slot. @throws WireError there is no such piece or slot */
   bytesOf(piece: number, slot = 0): Uint8Array {
-    const { spec, values, slots } = this.pieceOf(piece);
-    const at = slot === 0 ? values : slots[slot - 1];
-    if (at === undefined) throw new WireError(`A worker asked for slot ${slot}; the rule '${this.spec.rule.kind}' has ${slots.length}.`);
-    return this.shared.arena.bytes(at, 4 * spec.elems);
+    return this.roundOf(piece).piece.bytesOf(slot);
   }
   touchedOf(piece: number): Uint8Array {
-    return this.pieceOf(piece).touched;
-  }
-  variablesOf(piece: number): number {
-    return this.pieceOf(piece).spec.variables.length;
+    return this.roundOf(piece).piece.touched;
   }
 
   /** The last of what training begins with has come. */
   begin(steps: number): void {
-    for (const piece of this.pieces) piece.applied = steps;
+    for (const { piece } of this.rounds) piece.applied = steps;
     this.hasBegun = true;
   }
 
   /** Steps that the slots have seen. */
   get steps(): number {
-    return Math.max(0, ...this.pieces.map(({ applied }) => applied));
+    return Math.max(0, ...this.rounds.map(({ piece }) => piece.applied));
+  }
+
+  free(): void {
+    for (const round of this.rounds) {
+      round.drop((room) => this.shared.release(room));
+      round.piece.free();
+    }
   }
 
   // ───── a push ─────
 
-  /** Resolves when the gradient may be received: at once, unless the mode is synchronous and there is no memory to spare for those before their turn. */
-  async room(worker: number, piece: number): Promise<Room> {
-    const held = this.pieceOf(piece);
-    const { arena } = this.shared;
-    const isHalf = this.spec.compression !== 'none';
-    const bytes = (isHalf ? 2 : 4) * held.spec.elems;
+  /** Resolves when the gradient may be received: at once, unless the mode is synchronous and there is no memory to spare for those before their turn. `take` or `abandon` follows. */
+  async room(worker: number, index: number): Promise<Room> {
+    const round = this.roundOf(index);
+    const { piece } = round;
+    this.workerOf(worker).sinceMs = performance.now();
+    if (this.absence) this.fail(this.absence);
     const place = this.spec.workers.indexOf(worker);
-    const isTurn = (): boolean => !this.isSync || held.next === place;
-    if (!isTurn() && this.shared.spareBytes < bytes) await new Promise<void>((resolve) => held.turns.set(place, resolve));
-    if (this.isSync && place === 0 && isTurn() && !isHalf) return { byteOffset: held.sum, bytes, isSum: true, isSpare: false };
-    const isSpare = !isTurn();
-    if (isSpare) this.shared.spareBytes -= bytes;
-    return { byteOffset: arena.allocate(bytes), bytes, isSum: false, isSpare };
+    const isTurn = (): boolean => !this.isSync || round.isTurnOf(place);
+    if (!isTurn() && !this.failure && this.shared.spareBytes < piece.gradientBytes) await round.awaitTurn(place);
+    const ofSum = place === 0 && isTurn() && !this.failure ? piece.roomOfSum : undefined;
+    const room = ofSum ?? this.shared.room(piece.gradientBytes, !isTurn());
+    this.rooms += 1;
+    return room;
   }
 
   /** The gradient is in its room. @returns who can be answered now */
   take(push: Push, room: Room): Answer[] {
-    const piece = this.pieceOf(push.piece);
+    this.rooms -= 1;
+    const round = this.roundOf(push.piece);
     const worker = this.workerOf(push.worker);
     worker.sinceMs = performance.now();
     if (!this.isSync) {
-      if (!push.isFailed) this.apply(piece, this.decoded(piece, room), push.flags, push.learningRate, 1);
-      this.release(room);
-      this.waiting.push({ worker: push.worker, piece: push.piece, isFailed: false, step: push.step });
+      if (!push.isFailed) round.piece.applyRoom(room, push.flags, push.learningRate);
+      this.shared.release(room);
+      if (worker.isActive) this.waiting.push({ worker: push.worker, piece: push.piece, isFailed: false, step: push.step });
       this.countPiece(worker, push.step);
       return this.due();
     }
-    piece.received.set(this.spec.workers.indexOf(push.worker), { push, room });
-    for (let next = piece.received.get(piece.next); next; next = piece.received.get(piece.next)) {
-      piece.received.delete(piece.next);
-      this.add(piece, next.push, next.room);
-      piece.next += 1;
-      piece.turns.get(piece.next)?.();
-      piece.turns.delete(piece.next);
-    }
-    return piece.next === this.spec.workers.length ? this.complete(piece, push.piece) : [];
+    const complete = round.take(this.spec.workers.indexOf(push.worker), push, room);
+    if (!complete) return [];
+    for (const one of this.workers) this.countPiece(one, one.finished + 1);
+    return this.spec.workers.map((one) => ({ worker: one, piece: push.piece, ...complete }));
+  }
+
+  /** The gradient has not come, or is of no use any more. */
+  abandon(room: Room): void {
+    this.rooms -= 1;
+    this.shared.release(room);
   }
 
   // ───── who is there ─────
 
-  /** @returns who can be answered now that this worker is no longer waited for. @param error of a worker that has failed or was lost */
+  /** @returns who can be answered now that this worker is no longer waited for. @param error what its going means to the others, if they cannot do without */
   depart(worker: number, error: HvdError): Answer[] {
     const found = this.workers.find((one) => one.worker === worker);
     if (!found?.isActive) return [];
     found.isActive = false;
     this.waiting = this.waiting.filter((answer) => answer.worker !== worker);
-    if (this.isSync || (!this.hasBegun && worker === this.giver)) this.failure ??= error;
+    if (this.isSync) this.absence ??= error;
+    const isUnderWay = this.rounds.some((round) => round.isUnderWay);
+    if ((this.isSync && isUnderWay) || (!this.hasBegun && worker === this.giver)) this.fail(error);
     return this.failure ? [] : this.due();
   }
 
-  /** For the stall check: those who have been waited for since then, and who waits. Undefined: nobody waits. */
-  stalled(nowMs: number): { forMs: number; missing: number[]; why: string } | undefined {
-    const active = this.workers.filter(({ isActive }) => isActive);
-    const waiters = this.isSync
-      ? [...new Set(this.pieces.flatMap((piece) => (piece.next > 0 || piece.received.size > 0 ? this.comeOf(piece) : [])))]
-      : this.waiting.map(({ worker }) => worker);
-    if (waiters.length === 0) return undefined;
-    const missing = this.isSync
-      ? active.filter(({ worker }) =>
-          this.pieces.some((piece) => piece.next + piece.received.size > 0 && !this.comeOf(piece).includes(worker)),
-        )
-      : active.filter(({ worker }) => !waiters.includes(worker));
-    const since = Math.max(0, ...this.workers.filter(({ worker }) => waiters.includes(worker)).map(({ sinceMs }) => sinceMs));
-    const why = this.isSync
-      ? `a step of '${this.spec.name}' waits for the push of worker ${missing.map(({ worker }) => worker).join(', ')}`
-      : mayBeginNext(this.spec.mode, this.waiting[0]!.step, this.workers).why;
-    return { forMs: nowMs - since, missing: missing.map(({ worker }) => worker), why };
+  /** The first failure wins. */
+  fail(error: HvdError): void {
+    this.failure ??= error;
+    for (const round of this.rounds) round.wakeAll();
   }
 
-  stall(seconds: number, why: string): HvdError {
-    this.failure ??= new StallError(
-      `After ${seconds.toFixed(0)} s ${why}. Let every worker take the same number of steps, or raise --stall-check-shutdown-time-seconds.`,
+  /** For the stall check. Undefined: nobody waits. */
+  stalled(nowMs: number): Stalled | undefined {
+    const [waiters, why] = this.hasBegun ? (this.isSync ? this.waitersOfStep() : this.waitersOfBound()) : this.waitersOfBeginning();
+    if (waiters.length === 0) return undefined;
+    return { forMs: nowMs - Math.max(...waiters.map(({ sinceMs }) => sinceMs)), why: why() };
+  }
+
+  stall({ forMs, why }: Stalled): void {
+    this.fail(
+      new StallError(
+        `After ${(forMs / 1000).toFixed(0)} s ${why}. Let every worker take the same number of steps, or raise --stall-check-shutdown-time-seconds.`,
+      ),
     );
-    return this.failure;
   }
 
   // ───── inside ─────
 
-  private comeOf(piece: HeldPiece): number[] {
-    return this.spec.workers.filter((_, place) => place < piece.next || piece.received.has(place));
+  private waitersOfBeginning(): [Worker[], () => string] {
+    const waiters = this.workers.filter(({ worker, hasOpened, isActive }) => hasOpened && isActive && worker !== this.giver);
+    return [waiters, () => `'${this.spec.name}' waits for the variables of worker ${this.giver}, which training begins with`];
   }
-
-  private add(piece: HeldPiece, push: Push, room: Room): void {
-    const { kernels } = this.shared;
-    const { compression } = this.spec;
-    const { elems } = piece.spec;
-    if (piece.next === 0) {
-      piece.flags.fill(0);
-      piece.isFailed = false;
-      piece.learningRate = push.learningRate;
-    }
-    for (const [i, flag] of push.flags.entries()) piece.flags[i]! |= flag;
-    piece.isFailed ||= push.isFailed;
-    if (room.isSum) return;
-    if (compression === 'none') kernels.reduce('float32', 'sum', piece.sum, room.byteOffset, elems);
-    else if (piece.next === 0) kernels.half(compression, 'float32').decode(piece.sum, room.byteOffset, elems);
-    else kernels.half(compression, 'float32').reduce('sum', piece.sum, room.byteOffset, elems);
-    this.release(room);
+  private waitersOfStep(): [Worker[], () => string] {
+    const begun = this.rounds.filter((round) => round.isUnderWay);
+    const waiters = this.workers.filter((_, place) => begun.some((round) => round.hasCome(place)));
+    const missing = this.workers.filter((_, place) => begun.some((round) => !round.hasCome(place)));
+    return [waiters, () => `a step of '${this.spec.name}' waits for the push of worker ${missing.map(({ worker }) => worker).join(', ')}`];
   }
-
-  private complete(piece: HeldPiece, index: number): Answer[] {
-    piece.next = 0;
-    if (!piece.isFailed) this.apply(piece, piece.sum, piece.flags, piece.learningRate, 1 / this.spec.workers.length);
-    const first = piece.turns.get(0);
-    piece.turns.delete(0);
-    first?.();
-    for (const worker of this.workers) this.countPiece(worker, worker.finished + 1);
-    return this.spec.workers.map((worker) => ({ worker, piece: index, isFailed: piece.isFailed }));
-  }
-
-  private decoded(piece: HeldPiece, room: Room): number {
-    const { compression } = this.spec;
-    if (compression === 'none') return room.byteOffset;
-    const { arena, kernels } = this.shared;
-    const floats = arena.allocate(4 * piece.spec.elems);
-    kernels.half(compression, 'float32').decode(floats, room.byteOffset, piece.spec.elems);
-    arena.release(floats);
-    // Nothing is allocated before it is applied.
-    return floats;
-  }
-
-  /** Neighbouring variables that have a gradient go as one. */
-  private apply(piece: HeldPiece, gradient: number, flags: Uint8Array, learningRate: number, scale: number): void {
-    piece.applied += 1;
-    const { variables } = piece.spec;
-    for (let i = 0; i < variables.length; ) {
-      if (!flags[i]) {
-        i += 1;
-        continue;
-      }
-      const { from } = variables[i]!;
-      let end = from;
-      for (; i < variables.length && flags[i]; i += 1) {
-        end = variables[i]!.from + variables[i]!.elems;
-        piece.touched[i] = 1;
-      }
-      const at = (byteOffset: number): number => byteOffset + 4 * from;
-      this.optimizer.apply(
-        { variable: at(piece.values), gradient: at(gradient), slots: piece.slots.map(at), elems: end - from },
-        piece.applied,
-        learningRate,
-        scale,
-      );
-    }
+  private waitersOfBound(): [Worker[], () => string] {
+    const waiters = this.workers.filter((one) => this.waiting.some(({ worker }) => worker === one.worker));
+    return [waiters, () => mayBeginNext(this.spec.mode, this.waiting[0]!.step, this.workers).why];
   }
 
   private countPiece(worker: Worker, step: number): void {
     worker.piecesDone += 1;
-    if (worker.piecesDone < this.pieces.length) return;
+    if (worker.piecesDone < this.rounds.length) return;
     worker.piecesDone = 0;
     worker.finished = step;
   }
@@ -331,15 +223,10 @@ export class Holding {
     return answers;
   }
 
-  private release(room: Room): void {
-    if (room.isSpare) this.shared.spareBytes += room.bytes;
-    if (!room.isSum) this.shared.arena.release(room.byteOffset);
-  }
-
-  private pieceOf(index: number): HeldPiece {
-    const piece = this.pieces[index];
-    if (!piece) throw new WireError(`A worker named piece ${index} of '${this.spec.name}', which has ${this.pieces.length} here.`);
-    return piece;
+  private roundOf(index: number): Round {
+    const round = this.rounds[index];
+    if (!round) throw new WireError(`A worker named piece ${index} of '${this.spec.name}', which has ${this.rounds.length} here.`);
+    return round;
   }
   private workerOf(worker: number): Worker {
     const found = this.workers.find((one) => one.worker === worker);

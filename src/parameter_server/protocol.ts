@@ -10,12 +10,14 @@
  * | values | one piece of the variables (slot 0) or of a slot (from 1 on), float32: what training begins with |
  * | push | a byte a variable of the piece (1: it has a gradient), then the gradients, float32 or in 16 bits |
  * | fetch | nothing: asks for one piece of a slot |
+ * | close | nothing: this worker is done with the optimizer |
  *
  * | server → worker | behind the head |
  * | --- | --- |
  * | opened | nothing |
  * | values | a byte a variable of the piece (1: it was ever updated), then the piece, float32 |
- * | failed | an ErrorRecord as JSON: nothing more comes for this optimizer |
+ * | failed | an ErrorRecord as JSON: no push of this optimizer is answered any more |
+ * | closed | nothing: nothing more comes for this optimizer |
  *
  * Pieces are numbered by their place in the spec of the server that holds them.
  */
@@ -29,7 +31,7 @@ export const HEAD_BYTES = 64;
 export const MOST_TEXT_BYTES = 16 << 20;
 const MAGIC = 0x50534831;
 
-export const kinds = ['open', 'values', 'push', 'fetch', 'opened', 'failed'] as const;
+export const kinds = ['open', 'values', 'push', 'fetch', 'close', 'opened', 'failed', 'closed'] as const;
 export type HeadKind = (typeof kinds)[number];
 
 export interface Head {

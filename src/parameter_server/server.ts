@@ -2,14 +2,15 @@
  * A parameter server: takes pushes from the workers, has them applied, answers with variables. Communication thread, of a process of its own or of a worker that serves a share.
  *
  * One loop a worker reads its stream; what it announces is read into the holding of its optimizer (holding.ts decides), and answers go to whoever may go on. Invariants: an answer carries what the
- * variables are when it is sent (in asynchronous modes a push that is applied meanwhile may show in a part of it; an element is always whole); a worker that is gone is served no longer and, unless the
- * mode is synchronous, missed by nobody; a failure of one optimizer is told to its workers and to nobody else.
+ * variables are while it is sent: the same for all workers in synchronous mode; otherwise a push that is applied meanwhile shows in what has not left yet, which may be the second half of an element. A
+ * worker that is gone is served no longer and, unless the mode is synchronous, missed by nobody; a failure of one optimizer is told to its workers and to nobody else; what nobody can ask for is freed.
  */
 import { type ErrorRecord, HvdError, MismatchError, PeerError, recordOf, WireError } from '../errors';
 import { log } from '../log';
 import type { Transport } from '../transport/transport';
-import { type Answer, Holding, ServerMemory } from './holding';
+import { type Answer, Holding } from './holding';
 import { HEAD_BYTES, type Head, type OptimizerSpec, readHead, readSpec, writeHead } from './protocol';
+import { ServerMemory } from './server_memory';
 
 export interface ServerOptions {
   /** Workers' pushes come over it. */
@@ -21,6 +22,8 @@ export interface ServerOptions {
   readonly stallWarningMs: number;
   /** 0: never. */
   readonly stallFailMs: number;
+  /** What this worker sends cannot be taken, or its stream has failed: nothing of it is read any more. */
+  lose(worker: number, error: HvdError): void;
 }
 
 /** What one worker has opened, by its own numbers. */
@@ -53,12 +56,12 @@ export class ParameterServer {
     const reason = error ?? new PeerError(`Worker ${this.options.nameOf(worker)} has left the job.`, { peer: worker });
     this.gone.set(worker, reason);
     this.opened.delete(worker);
-    for (const { holding } of this.holdings.values()) {
-      if (!holding.spec.workers.includes(worker)) continue;
-      const answers = holding.depart(worker, this.consequence(holding, worker, reason));
-      if (holding.failure) this.tellFailure(holding);
-      else this.answer(holding, answers);
-    }
+    for (const { holding } of this.holdings.values()) if (holding.spec.workers.includes(worker)) this.part(worker, holding, reason);
+  }
+
+  /** What nobody holds any more is gone. */
+  get usedBytes(): number {
+    return this.memory.arena.usedBytes;
   }
 
   /** Once a beat: who waits for whom, for how long. */
@@ -68,7 +71,7 @@ export class ParameterServer {
       const stalled = holding.failure ? undefined : holding.stalled(nowMs);
       if (!stalled) continue;
       if (stallFailMs > 0 && stalled.forMs > stallFailMs) {
-        holding.stall(stalled.forMs / 1000, stalled.why);
+        holding.stall(stalled);
         this.tellFailure(holding);
       } else if (stallWarningMs > 0 && stalled.forMs > stallWarningMs && nowMs - this.warnedMs > stallWarningMs) {
         this.warnedMs = nowMs;
@@ -93,6 +96,7 @@ export class ParameterServer {
         if (head.kind === 'values') await this.takeValues(worker, holding, head);
         else if (head.kind === 'push') await this.takePush(worker, holding, head);
         else if (head.kind === 'fetch') this.send(worker, holding, head.piece, { slot: head.slot, step: holding.steps });
+        else if (head.kind === 'close') this.close(worker, holding, head);
         else throw new WireError(`A worker sent '${head.kind}', which only servers send.`);
       }
     }
@@ -112,12 +116,16 @@ export class ParameterServer {
     }
     if (!known) this.holdings.set(spec.name, { holding, text });
     this.opened.get(worker)?.set(head.optimizer, holding);
-    if (known && known.text !== text) holding.failure ??= mismatch(holding.spec, spec, this.options.nameOf(worker));
-    const absent = spec.workers.find((one) => this.gone.has(one) && (holding.isSync || (one === holding.giver && !holding.isReady)));
-    if (absent !== undefined) holding.failure ??= this.consequence(holding, absent, this.gone.get(absent)!);
-    for (const one of spec.workers) if (this.gone.has(one)) holding.depart(one, this.gone.get(one)!);
+    if (known && known.text !== text) holding.fail(mismatch(holding.spec, spec, this.options.nameOf(worker)));
+    else holding.open(worker);
+    for (const [one, reason] of this.gone) {
+      if (!spec.workers.includes(one)) continue;
+      const consequence = this.consequence(holding, one, reason);
+      holding.depart(one, consequence);
+      // Who begins now waits for all.
+      if (holding.isSync) holding.fail(consequence);
+    }
     if (holding.failure) return this.tellFailure(holding);
-    holding.open(worker);
     this.post(worker, [writeHead({ kind: 'opened', optimizer: head.optimizer })]);
     if (holding.isReady && worker !== holding.giver) this.sendAll(worker, holding);
   }
@@ -133,12 +141,44 @@ export class ParameterServer {
 
   private async takePush(worker: number, holding: Holding, { piece, step, learningRate, mark }: Head): Promise<void> {
     const { pushes } = this.options;
-    const flags = new Uint8Array(holding.variablesOf(piece));
+    const flags = new Uint8Array(holding.touchedOf(piece).length);
     await pushes.recv(worker, 0, flags);
+    const isKnownToHaveFailed = holding.failure !== undefined;
     const room = await holding.room(worker, piece);
-    await pushes.recv(worker, 0, this.memory.arena.bytes(room.byteOffset, room.bytes));
-    if (holding.failure) return;
-    this.answer(holding, holding.take({ worker, piece, step, learningRate, flags, isFailed: mark }, room));
+    try {
+      await pushes.recv(worker, 0, this.memory.bytesOf(room));
+    } catch (error) {
+      holding.abandon(room);
+      this.tidy(holding);
+      throw error;
+    }
+    if (!holding.failure) this.answer(holding, holding.take({ worker, piece, step, learningRate, flags, isFailed: mark }, room));
+    else {
+      holding.abandon(room);
+      if (!isKnownToHaveFailed) this.tellFailure(holding);
+    }
+    this.tidy(holding);
+  }
+
+  /** Nothing of it goes to this worker afterwards. */
+  private close(worker: number, holding: Holding, { optimizer }: Head): void {
+    this.opened.get(worker)?.delete(optimizer);
+    this.part(worker, holding, new PeerError(`Worker ${this.options.nameOf(worker)} has disposed of its optimizer.`, { peer: worker }));
+    this.post(worker, [writeHead({ kind: 'closed', optimizer })]);
+  }
+
+  private part(worker: number, holding: Holding, reason: HvdError): void {
+    const answers = holding.depart(worker, this.consequence(holding, worker, reason));
+    if (holding.failure) this.tellFailure(holding);
+    else this.answer(holding, answers);
+    this.tidy(holding);
+  }
+
+  private tidy(holding: Holding): void {
+    const { name } = holding.spec;
+    if (!holding.isOver || this.holdings.get(name)?.holding !== holding) return;
+    this.holdings.delete(name);
+    holding.free();
   }
 
   // ───── what it is told ─────
@@ -158,9 +198,10 @@ export class ParameterServer {
     this.post(worker, [head, holding.touchedOf(piece).slice(), holding.bytesOf(piece, fields.slot)]);
   }
 
+  /** To all that have opened it, by whatever description. */
   private tellFailure(holding: Holding): void {
     const record = recordOf(holding.failure);
-    for (const worker of holding.spec.workers) {
+    for (const worker of this.opened.keys()) {
       const optimizer = this.numberOf(worker, holding);
       if (optimizer !== undefined) this.sendFailure(worker, optimizer, record);
     }
@@ -183,7 +224,9 @@ export class ParameterServer {
 
   private lose(worker: number, error: Error): void {
     if (this.gone.has(worker)) return;
-    this.depart(worker, error instanceof HvdError ? error : new HvdError(`The server failed: ${error.stack ?? error.message}.`));
+    const reason = error instanceof HvdError ? error : new HvdError(`The server failed: ${error.stack ?? error.message}.`);
+    this.depart(worker, reason);
+    this.options.lose(worker, reason);
   }
 
   private consequence(holding: Holding, worker: number, cause: HvdError): HvdError {

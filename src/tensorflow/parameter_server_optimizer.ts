@@ -159,10 +159,10 @@ function servedClass(tfjs: Tf): Served {
     }
     override async setWeights(weights: Parameters<tf.Optimizer['setWeights']>[0]): Promise<void> {
       await super.setWeights(weights);
-      this.exchange.restart();
+      this.exchange.close();
     }
     override dispose(): void {
-      this.exchange.dispose();
+      this.exchange.close();
       super.dispose();
     }
   }

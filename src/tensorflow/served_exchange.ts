@@ -2,28 +2,26 @@
  * One optimizer's training through parameter servers: its variables and slots live there, gradients leave for them and variables come back into the same memory. Main thread.
  *
  * Buckets are those of DistributedOptimizer (buckets.ts), and they leave as soon as they are full, while backpropagation still runs (reduction.ts): what comes back is not the average of the gradients, but
- * the variables. Invariants: the list of variables is that of the first step; in every process the variables are those that the servers sent last; a step that fails here leaves nothing in flight that the
- * next one could meet.
+ * the variables. Invariants: the list of variables is that of the first step; when a step begins the variables are those that the servers sent last, also after one that has failed, of which nothing is in
+ * flight then.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { type Compressor, compressionOf } from '../compression';
-import { elemsOf } from '../dtype';
 import { nowUs } from '../engine/clock';
 import type { Engine } from '../engine/engine';
 import { StepError, UsageError } from '../errors';
 import { type Handle, PendingHandle } from '../handle';
-import { allocate, poll, release, synchronize } from '../hvd';
+import { synchronize } from '../hvd';
 import { currentEngine } from '../job';
 import type { ServerRequest } from '../parameter_server/client';
 import type { Mode } from '../parameter_server/consistency';
 import { slotsOf } from '../parameter_server/rules';
-import { type Bucket, makeBuckets } from './buckets';
 import type { Differentiated } from './gradient_exchange';
 import type { Tf } from './load';
-import { type Place, Reduction } from './reduction';
+import { Reduction } from './reduction';
+import { ServedBuckets } from './served_buckets';
 import { learningRateOf, readSlots, ruleOf, writeSlots } from './served_rule';
 import { localGradients, NO_CONNECTION, watched } from './tape';
-import { copyTensorsInto, tensorFrom } from './tensors';
 import { variableNamed } from './variables';
 
 export interface ServedSettings {
@@ -42,19 +40,29 @@ interface Opened {
   readonly engine: Engine;
   readonly optimizer: number;
   readonly variables: readonly tf.Variable[];
-  readonly places: readonly Place[];
+  readonly buckets: ServedBuckets;
   /** As JSON. */
   readonly rule: string;
   step: number;
 }
 
 let opened = 0;
+/** By job and name: how many optimizers this process has opened. */
+const openings = new WeakMap<Engine, Map<string, number>>();
+
+/** Under which the servers know it: whoever opens an optimizer of that name for the n-th time meets those who do so, too. */
+function openedName(engine: Engine, name: string): string {
+  const counts = openings.get(engine) ?? new Map<string, number>();
+  openings.set(engine, counts);
+  const count = counts.get(name) ?? 0;
+  counts.set(name, count + 1);
+  return count === 0 ? name : `${name}.${count}`;
+}
 
 export class ServedExchange {
   private open?: Opened;
   /** Of a step that has failed here. */
   private left: Array<Handle<number>> = [];
-  private era = 0;
 
   constructor(
     private readonly tfjs: Tf,
@@ -73,7 +81,7 @@ export class ServedExchange {
     const { variables } = own;
     const step = this.begin(own);
     let computedUs = begunUs;
-    const { value, grads } = this.trying(step, () => {
+    const { value, grads } = this.trying(own, step, () => {
       const loss = this.settings.overlap ? watched(this.tfjs, f, variables, (i, gradient) => step.take(i, gradient)) : f;
       const found = localGradients(this.tfjs, loss, variables);
       computedUs = nowUs();
@@ -107,6 +115,7 @@ export class ServedExchange {
     const engine = currentEngine(this.settings.what);
     if (this.open?.engine === engine) {
       this.check(list);
+      this.awaitLeft(this.open);
       return this.open;
     }
     return this.openAt(engine, list);
@@ -116,27 +125,21 @@ export class ServedExchange {
   pullSlots(): void {
     const own = this.open;
     if (!own || own.engine !== currentEngine(this.settings.what)) return;
-    this.awaitLeft();
+    this.awaitLeft(own);
     let steps = 0;
     const slots = slotsOf(ruleOf(this.inner)).map((_, i) => {
       steps = this.call<number>(own, { kind: 'fetch', optimizer: own.optimizer, slot: i + 1 }).synchronize();
-      return this.tensorsOf(own);
+      return own.buckets.tensors();
     });
     if (slots.length > 0) writeSlots(this.tfjs, this.inner, own.variables, steps, slots);
   }
 
-  /** The next step begins with the wrapped optimizer's slots and the variables as they are. Every worker does so. */
-  restart(): void {
-    if (this.open) this.era += 1;
-    this.dispose();
-  }
-
-  dispose(): void {
+  /** The servers drop what they hold: the next step begins with the wrapped optimizer's slots and the variables as they are. Every worker does so. */
+  close(): void {
     const { open } = this;
     this.open = undefined;
-    // Memory of what is under way stays the thread's.
-    if (open && this.left.every((handle) => poll(handle)) && open.engine.isUsable) for (const { array } of open.places) release(array);
     this.left = [];
+    if (open) this.retire(open);
   }
 
   // ───── inside ─────
@@ -150,67 +153,67 @@ export class ServedExchange {
       throw new UsageError(`${what}: none of the ${all.length} variables is trainable: there is nothing to train.`);
     const other = variables.find(({ dtype }) => dtype !== 'float32');
     if (other) throw new UsageError(`${what}: the variable '${other.name}' is ${other.dtype}, but servers train float32.`);
-    const buckets = makeBuckets(variables.map(({ shape }) => elemsOf(shape)));
-    const places = buckets.map((bucket) => ({ bucket, array: allocate(Float32Array, bucket.elems) }));
-    const workers = this.settings.workers();
-    const own: Opened = { engine, optimizer: ++opened, variables, places, rule: JSON.stringify(rule), step: 0 };
-    const gives = workers[0] === engine.config.rank;
     const kind = compressionOf(compression, 'float32');
-    this.call(own, {
-      kind: 'open',
-      optimizer: own.optimizer,
-      spec: { name: this.era > 0 ? `${name()}.${this.era}` : name(), mode, workers, rule, compression: kind },
-      buckets: places.map(({ bucket, array }) => ({
-        byteOffset: array.byteOffset,
-        elems: valuesOf(bucket),
-        variables: bucket.slots.map(({ from, elems }) => ({ from, elems })),
-        halvesOffset: kind === 'none' ? undefined : allocate(Uint16Array, valuesOf(bucket)).byteOffset,
-      })),
-      gives,
-    }).synchronize();
-    if (gives) this.give(own);
-    else this.assign(own, this.tensorsOf(own));
+    const buckets = new ServedBuckets(
+      variables.map(({ shape }) => shape),
+      kind,
+    );
+    const workers = this.settings.workers();
+    const own: Opened = { engine, optimizer: ++opened, variables, buckets, rule: JSON.stringify(rule), step: 0 };
+    const gives = workers[0] === engine.config.rank;
+    const spec = { name: openedName(engine, name()), mode, workers, rule, compression: kind };
+    try {
+      this.call(own, { kind: 'open', optimizer: own.optimizer, spec, buckets: buckets.forThread, gives }).synchronize();
+      if (gives) this.give(own);
+      else this.assign(own, buckets.tensors());
+    } catch (error) {
+      this.retire(own);
+      throw error;
+    }
     this.open = own;
     return own;
   }
 
   /** What training begins with: the variables and, of an optimizer that has stepped already, its slots. */
   private give(own: Opened): void {
-    const { optimizer } = own;
+    const { optimizer, buckets } = own;
     const held = readSlots(this.inner, own.variables);
     const steps = held?.steps ?? 0;
     const parts: ReadonlyArray<ReadonlyArray<tf.Tensor | undefined>> = [own.variables, ...(held?.slots ?? [])];
     const initial = [0, ...slotsOf(ruleOf(this.inner)).map((slot) => slot.initial)];
     for (const [slot, tensors] of parts.entries()) {
-      for (const { bucket, array } of own.places) {
-        const found = bucket.slots.flatMap(({ variable, from, elems }) => {
-          const tensor = tensors[variable];
-          const target = array.subarray(from, from + elems);
-          if (!tensor) target.fill(initial[slot]!);
-          return tensor ? [{ tensor, target }] : [];
-        });
-        copyTensorsInto(
-          found.map(({ tensor }) => tensor),
-          found.map(({ target }) => target),
-        );
-      }
+      buckets.fill(tensors, initial[slot]!);
       this.call(own, { kind: 'values', optimizer, slot, steps, isLast: slot === parts.length - 1 }).synchronize();
     }
   }
 
+  /** Its memory is free when the servers have said that nothing more comes. */
+  private retire({ engine, optimizer, buckets }: Opened): void {
+    // With a job that is over its memory goes.
+    if (!engine.isServed) return;
+    const name = this.settings.name();
+    new PendingHandle<void>(name, engine, engine.submitToServers(name, { kind: 'close', optimizer }), ({ error }) => {
+      if (!error && engine.isServed) buckets.release();
+      return () => {};
+    });
+  }
+
   private begin(own: Opened): Reduction {
-    this.awaitLeft();
     const rule = JSON.stringify(ruleOf(this.inner));
     if (rule !== own.rule)
       throw new UsageError(
         `${this.settings.what}: the optimizer's settings have changed from ${own.rule} to ${rule}. Servers take the learning rate with each step, all else with the first. Make a new optimizer.`,
       );
-    own.step += 1;
     const learningRate = learningRateOf(this.inner);
-    const { optimizer, step, places, engine } = own;
-    const launch = (bucket: number): Array<Handle<number>> => [this.call(own, { kind: 'push', optimizer, bucket, step, learningRate })];
+    if (!Number.isFinite(learningRate))
+      throw new UsageError(`${this.settings.what}: the learning rate is ${learningRate}; servers take a finite number with each step.`);
+    own.step += 1;
+    const { optimizer, step, buckets, engine } = own;
+    const launch = (bucket: number, copyingSinceUs: number): Array<Handle<number>> => [
+      this.call(own, { kind: 'push', optimizer, bucket, step, learningRate }, copyingSinceUs),
+    ];
     return new Reduction(
-      places,
+      buckets.places,
       own.variables.map(({ shape }) => shape),
       launch,
       false,
@@ -219,7 +222,7 @@ export class ServedExchange {
   }
 
   private finish(own: Opened, step: Reduction, gradients: Readonly<Record<string, tf.Tensor | null | undefined>>): void {
-    const { tensors } = this.trying(step, () =>
+    const { tensors } = this.trying(own, step, () =>
       step.finish(
         own.variables.map(({ name }) => gradients[name] ?? null),
         false,
@@ -229,23 +232,28 @@ export class ServedExchange {
     this.assign(own, tensors);
   }
 
-  private trying<R>(step: Reduction, act: () => R): R {
+  private trying<R>(own: Opened, step: Reduction, act: () => R): R {
     try {
       return act();
     } catch (error) {
-      if (error instanceof StepError)
+      if (error instanceof StepError) {
+        this.assign(own, own.buckets.tensors());
         throw new StepError(
           'Another worker failed in the middle of a step: what it had pushed before is applied, the rest is not. See its own error; the next step of all workers goes on from here.',
         );
+      }
       if (!step.isLost) this.left = step.fail();
       throw error;
     }
   }
 
-  private awaitLeft(): void {
+  /** What a failed step has brought. */
+  private awaitLeft(own: Opened): void {
     const { left } = this;
+    if (left.length === 0) return;
     this.left = [];
     for (const handle of left) synchronize(handle);
+    this.assign(own, own.buckets.tensors());
   }
 
   /** Takes the tensors. */
@@ -254,15 +262,6 @@ export class ServedExchange {
       if (tensor) variables[i]!.assign(tensor);
       tensor?.dispose();
     }
-  }
-
-  /** What lies in the buckets. */
-  private tensorsOf({ variables, places }: Opened): tf.Tensor[] {
-    const tensors: tf.Tensor[] = [];
-    for (const { bucket, array } of places)
-      for (const { variable, from, elems } of bucket.slots)
-        tensors[variable] = tensorFrom(array.subarray(from, from + elems), [...variables[variable]!.shape], 'float32');
-    return tensors;
   }
 
   private check(list: readonly tf.Variable[] | undefined): void {
@@ -278,13 +277,11 @@ export class ServedExchange {
   }
 
   /** Ends with when it was done; a fetch with the steps that the slots have seen. */
-  private call<R extends number>({ engine }: Pick<Opened, 'engine'>, request: ServerRequest): PendingHandle<R> {
+  private call<R extends number>({ engine }: Pick<Opened, 'engine'>, request: ServerRequest, copyingSinceUs?: number): PendingHandle<R> {
     const name = this.settings.name();
-    return new PendingHandle<R>(name, engine, engine.submitToServers(name, request), ({ error, doneAtUs, steps }) => {
+    return new PendingHandle<R>(name, engine, engine.submitToServers(name, request, copyingSinceUs), ({ error, doneAtUs, steps }) => {
       if (error) throw error;
       return () => (steps ?? doneAtUs) as R;
     });
   }
 }
-
-const valuesOf = (bucket: Bucket): number => bucket.news - bucket.slots.length;

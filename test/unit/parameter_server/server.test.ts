@@ -153,3 +153,122 @@ t.test('synchronous: a worker that is gone ends the optimizer for the others, no
     { code: 'ERR_HVD_PEER' },
   );
 });
+
+t.test('what is closed by all, or left behind, is freed; the name can be used again', async (t) => {
+  for (const kind of ['sync', 'async'] as const) {
+    const { workers, servers } = makeServing({ ...sgd, rule: { kind: 'momentum', momentum: 0.5, nesterov: false }, mode: { kind } });
+    const before = servers.map(({ usedBytes }) => usedBytes);
+    for (let round = 0; round < 3; round += 1) {
+      await all(workers, (worker) => worker.open(initial));
+      await all(workers, (worker) => worker.push(1, () => 1, { rate: 0.5 }));
+      t.ok(
+        workers[0]!.values(0).every((value, i) => value < initial(0, i)),
+        'trained anew',
+      );
+      t.ok(servers.every(({ usedBytes }, i) => usedBytes > before[i]!));
+      await all(workers, (worker) => worker.close());
+      t.same(
+        servers.map(({ usedBytes }) => usedBytes),
+        before,
+        `${kind}: nothing is held after round ${round}`,
+      );
+    }
+    await all(workers, (worker) => worker.open(initial));
+    for (const server of servers) for (const worker of workers) server.depart(worker.rank);
+    t.same(
+      servers.map(({ usedBytes }) => usedBytes),
+      before,
+      `${kind}: nor when all have left`,
+    );
+  }
+});
+
+t.test('synchronous: an optimizer that one worker closes cannot go on, and can still be closed by the others', async (t) => {
+  const { workers, servers } = makeServing(sgd);
+  await all(workers, (worker) => worker.open(initial));
+  await workers[1]!.close();
+  await t.rejects(
+    workers[0]!.push(1, () => 1),
+    { code: 'ERR_HVD_PEER', message: /rank 1 has disposed of its optimizer/ },
+  );
+  await workers[0]!.close();
+  await workers[2]!.close();
+  t.same(
+    servers.map(({ usedBytes }) => usedBytes),
+    [0, 0],
+  );
+});
+
+t.test('synchronous: what is held can be fetched after a worker has left, until somebody pushes', async (t) => {
+  const { workers, servers } = makeServing({ ...sgd, rule: { kind: 'momentum', momentum: 0.5, nesterov: false } });
+  await all(workers, (worker) => worker.open(initial));
+  await all(workers, (worker) => worker.push(1, () => 2));
+  for (const server of servers) server.depart(1);
+  t.equal(await workers[0]!.fetch(1), 1);
+  t.ok(workers[0]!.values(0).every((value) => value === 2));
+  await t.rejects(
+    workers[0]!.push(2, () => 1),
+    { code: 'ERR_HVD_PEER', message: /rank 1/ },
+  );
+});
+
+t.test(
+  'a worker that does not come is named by the stall check: to the first step, to what training begins with, to the bound',
+  async (t) => {
+    const patience = { stallWarningMs: 0, stallFailMs: 1000 };
+    const later = performance.now() + 5000;
+    const stall = (servers: ReturnType<typeof makeServing>['servers']) => {
+      for (const server of servers) server.inspectStalls(later);
+    };
+    const sync = makeServing(sgd, patience);
+    await all(sync.workers, (worker) => worker.open(initial));
+    const pushed = [0, 2].map((rank) => sync.workers[rank]!.push(1, () => 1));
+    for (let i = 0; i < 100; i += 1) await turn();
+    stall(sync.servers);
+    for (const push of pushed) await t.rejects(push, { code: 'ERR_HVD_STALL', message: /push of worker 1\./ });
+    const beginning = makeServing(sgd, patience);
+    const opened = [1, 2].map((rank) => beginning.workers[rank]!.open(initial));
+    for (let i = 0; i < 100; i += 1) await turn();
+    stall(beginning.servers);
+    for (const open of opened) await t.rejects(open, { code: 'ERR_HVD_STALL', message: /variables of worker 0/ });
+    const bounded = makeServing({ ...sgd, mode: { kind: 'ssp', staleness: 1 } }, patience);
+    await all(bounded.workers, (worker) => worker.open(initial));
+    await all(bounded.workers.slice(0, 2), (worker) => worker.push(1, () => 1));
+    const ahead = bounded.workers[0]!.push(2, () => 1);
+    for (let i = 0; i < 100; i += 1) await turn();
+    stall(bounded.servers);
+    await t.rejects(ahead, { code: 'ERR_HVD_STALL', message: /worker 2 \(0 finished\)/ });
+  },
+);
+
+t.test('synchronous pushes that wait on the wire for memory are let go when the step fails', async (t) => {
+  const { workers, servers } = makeServing({ ...sgd, servers: 1 });
+  (servers[0] as unknown as { memory: { spareBytes: number } }).memory.spareBytes = 0;
+  await all(workers, (worker) => worker.open(initial));
+  const waiting = workers[2]!.push(1, () => 1);
+  for (let i = 0; i < 100; i += 1) await turn();
+  servers[0]!.depart(1);
+  await t.rejects(waiting, { code: 'ERR_HVD_PEER', message: /rank 1/ });
+  // Its stream is read again.
+  await workers[2]!.close();
+  await workers[0]!.close();
+  t.equal(servers[0]!.usedBytes, 0);
+});
+
+t.test('with no memory to spare steps are right all the same', async (t) => {
+  const { workers, servers } = makeServing({ ...sgd, servers: 1 });
+  (servers[0] as unknown as { memory: { spareBytes: number } }).memory.spareBytes = 0;
+  await all(workers, (worker) => worker.open(() => 0));
+  for (const step of [1, 2, 3]) await all([...workers].reverse(), (worker) => worker.push(step, () => worker.rank));
+  t.ok(workers[1]!.values(0).every((value) => Math.abs(value + 0.3) < 1e-6));
+});
+
+t.test('a worker that speaks nonsense is given up, and named to its server’s owner', async (t) => {
+  const { workers, lost } = makeServing({ ...sgd, servers: 1, mode: { kind: 'async' } });
+  await all(workers, (worker) => worker.open(initial));
+  void workers[1]!.push(1, () => 1, { rate: Number.NaN });
+  for (let i = 0; i < 100; i += 1) await turn();
+  t.match(lost, [{ worker: 1, error: { code: 'ERR_HVD_WIRE' } }]);
+  await workers[0]!.push(1, () => 1);
+  t.pass('the others go on');
+});

@@ -1,9 +1,10 @@
 /** Workers and servers in one process, over transports in memory: what tests of parameter servers train with. */
-import type { ErrorRecord } from '../../../src/errors';
+import type { ErrorRecord, HvdError } from '../../../src/errors';
 import { Arena, createMemory } from '../../../src/memory/arena';
 import { makeKernels } from '../../../src/memory/kernels';
-import { type BucketPlace, ServerClient, type ServerRequest } from '../../../src/parameter_server/client';
+import { ServerClient, type ServerRequest } from '../../../src/parameter_server/client';
 import type { Mode } from '../../../src/parameter_server/consistency';
+import type { BucketPlace } from '../../../src/parameter_server/layout';
 import type { RuleSpec } from '../../../src/parameter_server/rules';
 import { ParameterServer } from '../../../src/parameter_server/server';
 import { inProcessTransports } from '../../../src/transport/in_process';
@@ -116,20 +117,37 @@ export class TestWorker {
       }),
     );
   }
+  close(): Promise<number> {
+    return this.call({ kind: 'close', optimizer: 1 });
+  }
   fetch(slot: number): Promise<number> {
     return this.call({ kind: 'fetch', optimizer: 1, slot });
   }
 }
 
-export function makeServing(settings: Settings): { workers: TestWorker[]; servers: ParameterServer[] } {
+export interface Serving {
+  readonly workers: TestWorker[];
+  readonly servers: ParameterServer[];
+  /** Of whom a server could take no more. */
+  readonly lost: Array<{ worker: number; error: HvdError }>;
+}
+
+export function makeServing(settings: Settings, patience = { stallWarningMs: 0, stallFailMs: 0 }): Serving {
+  const lost: Serving['lost'] = [];
   const total = settings.workers + settings.servers;
   const transports = { pushes: inProcessTransports(total, { lazy: true }), pulls: inProcessTransports(total, { lazy: true }) };
   const workers = Array.from({ length: settings.workers }, (_, rank) => new TestWorker(rank, settings, transports));
   const servers = Array.from({ length: settings.servers }, (_, i) => {
     const [pushes, pulls] = [transports.pushes[settings.workers + i]!, transports.pulls[settings.workers + i]!];
-    const server = new ParameterServer({ pushes, pulls, nameOf: (worker) => `rank ${worker}`, stallWarningMs: 0, stallFailMs: 0 });
+    const server = new ParameterServer({
+      pushes,
+      pulls,
+      nameOf: (worker) => `rank ${worker}`,
+      ...patience,
+      lose: (worker, error) => void lost.push({ worker, error }),
+    });
     for (const worker of workers) server.attach(worker.rank);
     return server;
   });
-  return { workers, servers };
+  return { workers, servers, lost };
 }

@@ -10,8 +10,9 @@ import type { Engine } from '../engine/engine';
 import { HvdError } from '../errors';
 import { allocate, groupedAllreduceAsync, synchronize } from '../hvd';
 import { currentEngine } from '../job';
-import type { BucketPlace, ServerRequest } from '../parameter_server/client';
+import type { ServerRequest } from '../parameter_server/client';
 import type { Mode } from '../parameter_server/consistency';
+import type { BucketPlace } from '../parameter_server/layout';
 import type { RuleSpec } from '../parameter_server/rules';
 import { type Bucket, makeBuckets } from '../tensorflow/buckets';
 

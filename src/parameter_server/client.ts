@@ -10,6 +10,7 @@ import type { Kernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
 import { type BucketPlace, type Layout, layOut, type OwnPiece } from './layout';
 import { HEAD_BYTES, type Head, type OptimizerSpec, readHead, writeHead } from './protocol';
+import { PushWindow } from './push_window';
 
 export type ServerRequest =
   /** `gives`: this worker's variables are what training begins with; the others' call ends when those have come. */
@@ -36,7 +37,10 @@ interface Used extends Layout {
   readonly buckets: readonly BucketPlace[];
   open?: Call;
   /** By bucket. */
-  readonly pushes: Array<Call | undefined>;
+  readonly pushes: Map<number, Call>;
+  readonly window: PushWindow;
+  /** By piece: what leaves when its turn comes. */
+  readonly waiting: Map<OwnPiece, readonly Uint8Array[]>;
   fetch?: Call;
   close?: Call;
   steps: number;
@@ -99,7 +103,13 @@ export class ServerClient {
       ...layout,
       spec,
       buckets,
-      pushes: [],
+      pushes: new Map(),
+      // Where answers are held back until others have caught up, nothing waits for them.
+      window: new PushWindow(
+        layout.pieces.map(({ elems }) => 4 * elems),
+        spec.mode.kind === 'ssp' ? Number.POSITIVE_INFINITY : undefined,
+      ),
+      waiting: new Map(),
       steps: 0,
       open: { submission, missing: holders + (gives ? 0 : layout.pieces.length) },
     };
@@ -145,7 +155,7 @@ export class ServerClient {
     const has = Uint8Array.from(flags.subarray(0, variables.length), (flag) => Number(flag > 0));
     flags.fill(0);
     const own = used.pieces.filter((piece) => piece.bucket === bucket);
-    used.pushes[bucket] = { submission, missing: own.length };
+    used.pushes.set(bucket, { submission, missing: own.length });
     for (const piece of own) {
       const head = writeHead({ kind: 'push', optimizer, piece: piece.number, step, learningRate, mark });
       const owned = Uint8Array.from(piece.owners, (variable) => has[variable]!);
@@ -155,9 +165,18 @@ export class ServerClient {
         this.options.kernels.half(compression, 'float32').encode(byteOffset + 4 * piece.from, at, piece.elems);
         data = bytesOf(this.options.memory, at, 2 * piece.elems);
       }
-      void this.post(piece.server, [head, owned, data]);
+      used.waiting.set(piece, [head, owned, data]);
     }
+    this.sendPieces(used, used.window.add(own.map(({ index }) => index)));
     if (own.length === 0) this.endPush(used, bucket);
+  }
+
+  private sendPieces(used: Used, indexes: readonly number[]): void {
+    for (const index of indexes) {
+      const piece = used.pieces[index]!;
+      void this.post(piece.server, used.waiting.get(piece)!);
+      used.waiting.delete(piece);
+    }
   }
 
   private fetch(submission: ServerSubmission, used: Used, { optimizer, slot }: ServerRequest & { kind: 'fetch' }): void {
@@ -222,7 +241,8 @@ export class ServerClient {
     const flags = this.floats(byteOffset + 4 * elems, variables.length + 1);
     for (const [i, variable] of piece.owners.entries()) if (touched[i]) flags[variable] = 1;
     if (head.mark) flags[variables.length] = Number.NaN;
-    const call = used.pushes[piece.bucket];
+    this.sendPieces(used, used.window.answered(piece.index));
+    const call = used.pushes.get(piece.bucket);
     if (call && --call.missing === 0) this.endPush(used, piece.bucket);
   }
 
@@ -235,8 +255,8 @@ export class ServerClient {
     this.options.complete(submission, { steps: used.steps });
   }
   private endPush(used: Used, bucket: number): void {
-    const { submission } = used.pushes[bucket]!;
-    used.pushes[bucket] = undefined;
+    const { submission } = used.pushes.get(bucket)!;
+    used.pushes.delete(bucket);
     this.options.complete(submission, {});
   }
 
@@ -249,9 +269,11 @@ export class ServerClient {
     const used = this.used.get(number);
     if (!used || used.failure) return;
     used.failure = record;
-    for (const call of [used.open, used.fetch, ...used.pushes]) if (call) this.options.complete(call.submission, { error: record });
+    for (const call of [used.open, used.fetch, ...used.pushes.values()])
+      if (call) this.options.complete(call.submission, { error: record });
     used.open = used.fetch = undefined;
-    used.pushes.length = 0;
+    used.pushes.clear();
+    used.waiting.clear();
   }
 
   private post(server: number, messages: readonly Uint8Array[]): Promise<void> {

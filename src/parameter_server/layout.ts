@@ -12,6 +12,8 @@ export interface BucketPlace {
 }
 
 export interface OwnPiece extends PieceSpec {
+  /** Among all. */
+  readonly index: number;
   readonly server: number;
   readonly bucket: number;
   /** Number among those of its server. */
@@ -29,11 +31,11 @@ export interface Layout {
 export function layOut(buckets: readonly BucketPlace[], servers: number): Layout {
   const byServer: OwnPiece[][] = Array.from({ length: servers }, () => []);
   const sizes = buckets.map(({ elems }) => elems);
-  const pieces = piecesOf(sizes, servers).map(({ server, bucket, from, elems }): OwnPiece => {
+  const pieces = piecesOf(sizes, servers).map(({ server, bucket, from, elems }, index): OwnPiece => {
     const parts = partsIn(buckets[bucket]!.variables, { from, elems });
     const variables = parts.map((part) => ({ from: part.from, elems: part.elems }));
     const own = byServer[server]!;
-    const piece = { server, bucket, from, elems, number: own.length, variables, owners: parts.map(({ variable }) => variable) };
+    const piece = { index, server, bucket, from, elems, number: own.length, variables, owners: parts.map(({ variable }) => variable) };
     own.push(piece);
     return piece;
   });

@@ -2,7 +2,8 @@
  * Which server holds which part of the variables. Pure; every worker computes the same.
  *
  * Buckets (what leaves a worker together) are cut into pieces, each held by one server. A bucket that is large enough has a piece on every server, so that all servers are busy whichever bucket is on
- * its way; a small one is not cut into pieces that cost more than they carry. Pieces go to the servers that have least so far: over all buckets the bytes are even.
+ * its way, and is answered in part while the rest still comes; a small one is not cut into pieces that cost more than they carry. Pieces go to the servers that have least so far: over all buckets the
+ * bytes are even.
  */
 export interface Piece {
   readonly server: number;
@@ -14,6 +15,8 @@ export interface Piece {
 
 /** A smaller piece costs more in messages than its bytes do. */
 export const LEAST_PIECE_BYTES = 64 << 10;
+/** A server receives a piece before it applies and answers it: a large variable as one piece would use the links one way after the other. */
+export const MOST_PIECE_BYTES = 4 << 20;
 /** Pieces begin on a cache line. */
 const ALIGN_ELEMS = 16;
 const BYTES_PER_ELEM = 4;
@@ -26,10 +29,13 @@ export function piecesOf(buckets: readonly number[], servers: number): Piece[] {
   const loads = Array.from({ length: servers }, (_, server) => ({ server, elems: 0 }));
   return buckets.flatMap((elems, bucket) => {
     if (elems === 0) return [];
-    const count = Math.min(servers, Math.max(1, Math.floor((elems * BYTES_PER_ELEM) / LEAST_PIECE_BYTES)));
-    const chosen = [...loads].sort((a, b) => a.elems - b.elems || a.server - b.server).slice(0, count);
+    const bytes = elems * BYTES_PER_ELEM;
+    const holders = Math.min(servers, Math.max(1, Math.floor(bytes / LEAST_PIECE_BYTES)));
+    const chosen = [...loads].sort((a, b) => a.elems - b.elems || a.server - b.server).slice(0, holders);
+    const count = holders * Math.ceil(bytes / holders / MOST_PIECE_BYTES);
     const startOf = (part: number): number => (part === count ? elems : Math.floor((part * elems) / count / ALIGN_ELEMS) * ALIGN_ELEMS);
-    return chosen.map((load, part) => {
+    return Array.from({ length: count }, (_, part) => {
+      const load = chosen[part % holders]!;
       const piece = { server: load.server, bucket, from: startOf(part), elems: startOf(part + 1) - startOf(part) };
       load.elems += piece.elems;
       return piece;

@@ -1,6 +1,6 @@
 /** Which server holds what: everything once, even by bytes, large buckets on all servers, small ones whole. */
 import t from 'tap';
-import { LEAST_PIECE_BYTES, partsIn, piecesOf } from '../../../src/parameter_server/shard';
+import { LEAST_PIECE_BYTES, MOST_PIECE_BYTES, partsIn, piecesOf } from '../../../src/parameter_server/shard';
 import { randomOf } from '../../helpers/random';
 
 const LEAST = LEAST_PIECE_BYTES / 4;
@@ -37,7 +37,9 @@ t.test('in random cases all elements are covered once, pieces begin on cache lin
         end += piece.elems;
       }
       if (end !== elems) t.fail(`round ${round}: ${end} of ${elems} elements`);
-      if (new Set(own.map(({ server }) => server)).size !== own.length) t.fail(`round ${round}: two pieces on one server`);
+      const counts = [...new Set(own.map(({ server }) => server))].map((server) => own.filter((piece) => piece.server === server).length);
+      if (new Set(counts).size > 1) t.fail(`round ${round}: servers have ${counts} pieces of a bucket`);
+      if (own.some((piece) => piece.elems * 4 > MOST_PIECE_BYTES + 64)) t.fail(`round ${round}: a piece is too large`);
     }
     const all = loads(pieces, servers);
     const largest = Math.max(0, ...pieces.map(({ elems }) => elems));

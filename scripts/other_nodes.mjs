@@ -1,5 +1,5 @@
 // Runs the parallel and the life-cycle tests of the built package under other Node versions, taken from the registry's `node` package, and has tsrun install tfjs-node there and train on it:
-// `node scripts/other_nodes.mjs 22 24 26`. The parallel tests on two ranks; of versions between the first and the last only those of training.
+// `node scripts/other_nodes.mjs 22 24 26`. The parallel tests on two ranks; of all versions but the last only those of training and of collectives, and no tfjs-node is installed.
 // The last line is `N passed, N failed`.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -10,12 +10,12 @@ import { fileURLToPath } from 'node:url';
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const versions = process.argv.slice(2);
 const suitesOf = (version) => {
-  const isBetween = version !== versions[0] && version !== versions.at(-1);
-  const parallel = isBetween ? 'parallel/(training|collectives)' : 'parallel/';
+  const isLast = version === versions.at(-1);
+  const parallel = isLast ? 'parallel/' : 'parallel/(training|collectives|parameter_server)';
   const only = `${parallel}|integration/life|unit/launcher/script|unit/tensorflow/(select|load)`;
   return [
     ['scripts/run_tests.mjs', 'unit', 'parallel', 'integration', '--np', '2', '--only', only],
-    ...(isBetween ? [] : [['scripts/install_tfjs_node_ci.mjs']]),
+    ...(isLast ? [['scripts/install_tfjs_node_ci.mjs']] : []),
   ];
 };
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'khorovod-nodes-'));

@@ -17,6 +17,7 @@ import { loadDecoder } from './data/decoded';
 import { type ImageList, listImages, shardOf } from './data/image_folder';
 import { Pipeline } from './data/pipeline';
 import type { Source } from './data/source';
+import { emulate } from './emulated_throughput';
 import { makeNetwork } from './models/networks';
 import { type OptimizerName, readThroughputArgs, type ThroughputSettings } from './throughput_args';
 import { mean, throughputFigures } from './throughput_figures';
@@ -136,7 +137,9 @@ async function train(settings: ThroughputSettings): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  await train(readThroughputArgs(process.argv.slice(2)));
+  const settings = readThroughputArgs(process.argv.slice(2));
+  if (settings.emulate === undefined) await train(settings);
+  else emulate(settings);
 }
 
 if (require.main === module)

@@ -28,6 +28,10 @@ export interface ThroughputSettings {
   seed: number;
   /** As many jobs of one rank as there are ranks: nothing is exchanged while they train. */
   isWithoutCommunication: boolean;
+  /** A profile: computation is a wait. Undefined: it is real. */
+  emulate?: string;
+  /** Emulated computation takes so many times as long. */
+  slowDown: number;
 }
 
 interface Option<T> {
@@ -97,6 +101,14 @@ export const throughputOptions = {
   optimizer: option<OptimizerName>('NAME', 'sgd', oneOf(optimizerNames), optimizerNames.join(', '), 'what updates the variables'),
   lr: option('RATE', 0.005, positive, 'a number > 0', 'learning rate'),
   seed: option('N', 1, integer(0, 1_000_000), 'a whole number from 0 to 1000000', 'of weights and data'),
+  'emulate-compute': option<string | undefined>(
+    'PROFILE',
+    undefined,
+    text,
+    'a profile',
+    'computation is a wait as long as a profile says (k80, a JSON file; none: no computation at all), all else is real',
+  ),
+  'slow-down': option('FACTOR', 1, positive, 'a number > 0', 'emulated computation takes so many times as long, for links as much slower'),
   'no-communication': { fallback: false, parse: () => true, expects: '', help: 'each rank trains alone: the control' } as Option<boolean>,
 } as const;
 
@@ -132,6 +144,8 @@ export function readThroughputArgs(words: readonly string[]): ThroughputSettings
     learningRate: read('lr'),
     seed: read('seed'),
     isWithoutCommunication: read('no-communication'),
+    emulate: read('emulate-compute'),
+    slowDown: read('slow-down'),
   };
   describeNetwork(network, settings); // refuses what it is too small for
   return settings;

@@ -19,9 +19,11 @@ t.test('options, and what they are without', async (t) => {
     learningRate: 0.005,
     seed: 1,
     isWithoutCommunication: false,
+    emulate: undefined,
+    slowDown: 1,
   });
   const words =
-    '--network vgg16 --batch-size 4 --image-size 64 --classes 11 --warmup 0 --iterations 3 --data-workers 20 --data pictures --on-corrupt skip --optimizer adam --lr 1e-3 --seed 0 --no-communication';
+    '--network vgg16 --batch-size 4 --image-size 64 --classes 11 --warmup 0 --iterations 3 --data-workers 20 --data pictures --on-corrupt skip --optimizer adam --lr 1e-3 --seed 0 --no-communication --emulate-compute k80 --slow-down 25';
   t.same(readThroughputArgs(words.split(' ')), {
     network: 'vgg16',
     batchSize: 4,
@@ -36,6 +38,8 @@ t.test('options, and what they are without', async (t) => {
     learningRate: 0.001,
     seed: 0,
     isWithoutCommunication: true,
+    emulate: 'k80',
+    slowDown: 25,
   });
 });
 

@@ -1,8 +1,8 @@
 /** Each network of the study takes a training step on small images, and every variable of it moves. */
 import * as tf from '@tensorflow/tfjs';
 import t from 'tap';
-import { makeNetwork, type NetworkName, networkNames } from '../../../src/bench/models/networks';
-import * as hvd from '../../../src/index';
+import { makeNetwork, type NetworkName, networkNames } from '../../src/bench/models/networks';
+import * as hvd from '../../src/index';
 
 const CLASSES = 3;
 const BATCH = 2;

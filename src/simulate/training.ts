@@ -79,13 +79,14 @@ export function simulateTraining(job: Job): Prediction {
   const workload = workloadOf(job, workers > MANY_WORKERS ? 1 : STEPS);
   const computing = (job.profile.forwardMs + sum(job.profile.backwardMs)) / 1000;
   const aloneSeconds = computing + network.costs.updateByte * BYTES_PER_ELEM * sum(job.sizes);
-  const times = timesOf(job, workload);
+  const times = simulateSteps(job, workload);
   const imagesPerSec = (workers * batchSize) / times.stepSeconds;
   const boundSeconds = Math.max(computing + workload.updateSeconds, wireSeconds(workload, job));
   return { ...times, imagesPerSec, aloneSeconds, efficiency: aloneSeconds / times.stepSeconds, boundSeconds };
 }
 
-function timesOf({ workers, network, strategy }: Job, workload: Workload): StepTimes {
+/** The steps themselves. @throws UsageError there is too much to simulate */
+export function simulateSteps({ workers, network, strategy }: Job, workload: Workload): StepTimes {
   if (strategy.kind === 'servers') return simulateServers(workload, workers, network, strategy);
   if (workers > 1) return simulateAllreduce(workload, workers, network);
   const seconds = workload.computeSeconds + workload.updateSeconds;

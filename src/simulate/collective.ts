@@ -5,8 +5,9 @@
  * sends to the next host is what the host before sends to its first. In recursive doubling it is so when hosts and ranks are powers of two: partners on other hosts have the same place there. So that it holds to the last
  * byte all chunks of a ring must be equally long: elements that are missing are added, fewer than one a message.
  */
-import { MOST_CHUNK_BYTES, selectAllreduce } from '../collective/select';
+
 import type { Plan } from '../collective/plan';
+import { MOST_CHUNK_BYTES, selectAllreduce } from '../collective/select';
 import { UsageError } from '../errors';
 import { arrived, Executor, type PlanMessage, type Surroundings } from './executor';
 import { Network, type NetworkSpec } from './network';
@@ -23,7 +24,8 @@ export function isAlike(workload: Workload, ranks: number, { ranksPerHost, hosts
   if (ranks <= ranksPerHost || ranks % ranksPerHost > 0 || hostsPerMachine > 1 || switchRate !== undefined) return false;
   if (isPowerOfTwo(ranks) && isPowerOfTwo(ranksPerHost)) return true;
   return workload.buckets.every(
-    ({ elems }) => selectAllreduce({ rank: 0, size: ranks, elems: evenElems(elems, ranks), bytesPerElem: BYTES_PER_ELEM }).algorithm === 'ring',
+    ({ elems }) =>
+      selectAllreduce({ rank: 0, size: ranks, elems: evenElems(elems, ranks), bytesPerElem: BYTES_PER_ELEM }).algorithm === 'ring',
   );
 }
 

@@ -7,9 +7,10 @@
  * What a host sends is pushes and answers: these two take turns on its link, each in the order in which it became ready. Few messages of a host are under way at a time: the rest is not made yet, so that millions of
  * them need no memory.
  */
+
+import { UsageError } from '../errors';
 import { HEAD_BYTES } from '../parameter_server/protocol';
 import { piecesOf } from '../parameter_server/shard';
-import { UsageError } from '../errors';
 import { type Message, Network, type NetworkSpec } from './network';
 import { type StepTimes, stepSeconds, type Workload } from './workload';
 
@@ -197,7 +198,8 @@ class ServersRun {
     let next = this.next[piece]!;
     let summed = Math.max(this.summed[piece]!, done);
     // The first worker's is received into the sum itself.
-    for (; next < this.size && this.come[first + next]; next += 1) if (next > 0) summed = this.network.work(server, reduceByte * bytes, summed);
+    for (; next < this.size && this.come[first + next]; next += 1)
+      if (next > 0) summed = this.network.work(server, reduceByte * bytes, summed);
     this.next[piece] = next;
     this.summed[piece] = summed;
     if (next < this.size) return;

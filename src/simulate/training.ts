@@ -3,8 +3,9 @@
  *
  * A step is the forward pass, the backward pass, which reaches the last variable first, and what is left of the communication when it is over. Buckets are those of DistributedOptimizer, and leave when their last gradient is there.
  */
-import { makeBuckets } from '../tensorflow/buckets';
+
 import { UsageError } from '../errors';
+import { makeBuckets } from '../tensorflow/buckets';
 import { simulateAllreduce } from './collective';
 import type { NetworkSpec } from './network';
 import { type ServersSpec, simulateServers } from './servers';
@@ -47,7 +48,10 @@ const BYTES_PER_ELEM = 4;
 export function strategyOf(name: string): Strategy {
   if (name === 'ring') return { kind: 'ring' };
   const found = /^ps-(sync|async)(?::([1-9]\d*))?$/.exec(name);
-  if (!found) throw new UsageError(`There is no strategy '${name}' to simulate. There are ring, ps-sync and ps-async, the latter two with :N for N servers on hosts of their own.`);
+  if (!found)
+    throw new UsageError(
+      `There is no strategy '${name}' to simulate. There are ring, ps-sync and ps-async, the latter two with :N for N servers on hosts of their own.`,
+    );
   return { kind: 'servers', mode: found[1] as 'sync' | 'async', servers: found[2] === undefined ? 'colocated' : Number(found[2]) };
 }
 
@@ -67,13 +71,16 @@ export function workloadOf({ profile, sizes, workers, strategy, network }: Job, 
   let at = forwardMs / 1000;
   for (let variable = sizes.length - 1; variable >= 0; variable -= 1)
     there[variable] = at += backwardMs[variable]! / 1000 + copyByte * BYTES_PER_ELEM * sizes[variable]!;
-  const buckets = makeBuckets(sizes).map(({ slots, elems }) => ({ elems, readyAt: Math.max(0, ...slots.map(({ variable }) => there[variable]!)) }));
+  const buckets = makeBuckets(sizes).map(({ slots, elems }) => ({
+    elems,
+    readyAt: Math.max(0, ...slots.map(({ variable }) => there[variable]!)),
+  }));
   return { buckets, computeSeconds: at, updateSeconds: strategy.kind === 'ring' ? updateByte * BYTES_PER_ELEM * sum(sizes) : 0, steps };
 }
 
 /** @throws UsageError a number makes no sense, or there is too much to simulate */
 export function simulateTraining(job: Job): Prediction {
-  const { workers, network, strategy, batchSize } = job;
+  const { workers, network, batchSize } = job;
   if (!Number.isInteger(workers) || workers < 1) throw new UsageError(`There is 1 worker or more, not ${workers}.`);
   if (!(batchSize > 0)) throw new UsageError(`A batch has 1 image or more, not ${batchSize}.`);
   const workload = workloadOf(job, workers > MANY_WORKERS ? 1 : STEPS);

@@ -63,7 +63,8 @@ t.test('one host stands for all: the same times, to rounding, as when every rank
     t.equal(one.isOneHost, true);
     t.equal(every.isOneHost, false);
     t.ok(one.events < every.events, 'and less happens');
-    for (const [step, end] of one.ends.entries()) near(t, end, every.ends[step]!, 1e-9, `${ranks} ranks, ${ranksPerHost} a host, step ${step}`);
+    for (const [step, end] of one.ends.entries())
+      near(t, end, every.ends[step]!, 1e-9, `${ranks} ranks, ${ranksPerHost} a host, step ${step}`);
   }
 });
 

@@ -68,7 +68,8 @@ t.test('asynchronous servers apply every gradient; synchronous ones add, and app
 
 t.test('the same input gives the same times', async (t) => {
   for (const mode of ['sync', 'async'] as const) {
-    const run = (): unknown => simulateServers({ ...many, steps: 2 }, 6, { ...costlyNetwork, ranksPerHost: 2 }, { mode, servers: 'colocated' });
+    const run = (): unknown =>
+      simulateServers({ ...many, steps: 2 }, 6, { ...costlyNetwork, ranksPerHost: 2 }, { mode, servers: 'colocated' });
     t.same(run(), run(), mode);
   }
 });

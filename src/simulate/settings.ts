@@ -12,7 +12,8 @@ export const ETHERNET_SHARE = 1448 / 1538;
 export const SHAPED_SHARE = 1448 / 1514;
 
 const units: Readonly<Record<string, number>> = { kbit: 1e3, mbit: 1e6, gbit: 1e9 };
-const spans: Readonly<Record<string, number>> = { us: 1e-6, ms: 1e-3, s: 1 };
+/** Of a second. */
+const spans: Readonly<Record<string, number>> = { us: 1e6, ms: 1e3, s: 1 };
 
 /** Bytes per second of a line, from `25gbit`, `100mbit`. @throws UsageError it is no rate */
 export function rateOf(text: string): number {
@@ -26,7 +27,7 @@ export function rateOf(text: string): number {
 export function secondsOf(text: string): number {
   const found = /^(\d+(?:\.\d+)?)(us|ms|s)$/.exec(text);
   if (!found) throw new UsageError(`'${text}' is no time. Write it as 20us or 1.5ms.`);
-  return Number(found[1]) * spans[found[2]!]!;
+  return Number(found[1]) / spans[found[2]!]!;
 }
 
 export const defaultNetwork: NetworkSpec = {

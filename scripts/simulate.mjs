@@ -46,12 +46,6 @@ const network = {
   ...(values.switch ? { switchRate: rateOf(values.switch) * ETHERNET_SHARE } : {}),
 };
 const list = (text) => text.split(',').filter((word) => word !== '');
-const names = { ring: 'ring', 'ps-sync': 'servers on the workers, synchronous', 'ps-async': 'servers on the workers, asynchronous' };
-const titleOf = (strategy) => {
-  const [kind, count] = strategy.split(':');
-  return count ? `${count} ${kind === 'ps-sync' ? 'synchronous' : 'asynchronous'} ${count === '1' ? 'server' : 'servers'}` : names[kind];
-};
-
 const rows = list(values.network).flatMap((name) => {
   const { title, size } = findNetwork(name);
   const sizes = shapesOf(name).map(({ shape }) => shape.reduce((all, one) => all * one, 1));
@@ -102,7 +96,7 @@ async function draw() {
   const workers = list(values.workers).map(Number);
   const series = titles.flatMap((title) =>
     list(values.strategy).map((strategy) => ({
-      name: `${titleOf(strategy)} (simulated)`,
+      name: `${strategy}, simulated`,
       facet: facetOf(title),
       points: of(title, strategy).map((row) => ({ x: row.workers, y: isEfficiency ? row.efficiency : row.imagesPerSec })),
     })),
@@ -115,7 +109,7 @@ async function draw() {
     title: isEfficiency
       ? `Simulated scaling efficiency, 1 to ${Math.max(...workers)} workers`
       : `Simulated throughput, 1 to ${Math.max(...workers)} workers`,
-    subtitle: `${values.rate} a host, ${values.latency}, ${values['ranks-per-host']} workers a host, profile ${values.profile}, batch ${batchSize} a worker. A model, not a measurement`,
+    subtitle: `${titles.length > 1 ? '' : `${titles[0]}, `}${values.rate} a host, ${values.latency}, ${values['ranks-per-host']} workers a host, profile ${values.profile}, batch ${batchSize} a worker. A model, not a measurement`,
     x: { title: 'workers', ticks: workers, ...(isEfficiency ? { scale: 'log' } : {}) },
     y: isEfficiency ? { title: 'efficiency', scale: 'log' } : { title: 'images per second' },
     series,

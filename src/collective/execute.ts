@@ -12,9 +12,9 @@ import type { Transport } from '../transport/transport';
 import type { Plan, Range } from './plan';
 
 /** Receives posted at a time, each with its slot of the scratch: one being reduced, one being filled. */
-const SLOTS = 2;
+export const SLOTS = 2;
 /** Sends handed to the transport at a time: enough that the socket is never idle and gathers 256 KiB segments into writes of 1 to 4 MiB. */
-const SENDS_AHEAD = 8;
+export const SENDS_AHEAD = 8;
 /** With a wire form each of those has a slot of the scratch, which holds it until it has left. */
 const WIRE_SLOTS = SLOTS + SENDS_AHEAD;
 /** Slots begin on cache lines. */

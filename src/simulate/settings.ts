@@ -1,7 +1,7 @@
 /**
  * Rates and times as people write them, and what a host is taken to be where nothing else is said. Pure.
  *
- * What processors cost was measured with this program on x86 cores of 2 to 3 GHz (docs/simulation.md says how).
+ * What processors cost is rounded from single measurements on x86 cores of 2 to 3 GHz, and in part estimated (docs/simulation.md says what).
  */
 import { UsageError } from '../errors';
 import type { NetworkSpec } from './network';

@@ -3,6 +3,7 @@ import { planMemory } from '../../../src/bench/data/memory';
 import { layersOf, parameterCount } from '../../../src/bench/models/graph';
 import { describeNetwork, type NetworkName, shapesOf } from '../../../src/bench/models/networks';
 import type { OptimizerName } from '../../../src/bench/throughput_args';
+import { MOST_PIECE_BYTES } from '../../../src/parameter_server/shard';
 import type { Placement, Strategy } from './strategies';
 
 export interface RunMemory {
@@ -53,9 +54,8 @@ export function holdingBytes(
 ): number {
   const shapes = shapesOf(network, { size, classes });
   const part = (4 * parameterCount(shapes)) / servers;
-  const largest = (4 * Math.max(...shapes.map(({ shape }) => product(shape)))) / servers;
-  // A synchronous one lets gradients wait on the wire; an asynchronous one takes in those of all workers at once, each at most its largest piece.
-  const incoming = isSync ? Math.max(largest, SERVER_SPARE_BYTES) : workers * largest;
+  // A synchronous one lets gradients wait on the wire when it has so much; an asynchronous one takes in a piece of each worker.
+  const incoming = isSync ? SERVER_SPARE_BYTES : workers * MOST_PIECE_BYTES;
   return (1 + slots[optimizer] + (isSync ? 1 : 0)) * part + incoming;
 }
 

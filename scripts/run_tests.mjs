@@ -2,7 +2,7 @@
 //   unit, integration, schedulers, …: each file is a program that prints TAP
 //   backends:             such programs too, for backends that this machine may lack; what cannot be had is skipped
 //   hosts:                such programs too, each with hosts of its own; as root, with iproute2 and openssh-server, otherwise they are skipped
-//   parallel:             each file runs on every rank of `tsrun -np 1`, `2` and `3` (--np: of others; CI runs 5 besides); each rank prints TAP; with --project as a script of that folder; --oversubscribe
+//   parallel:             each file runs on every rank of `tsrun -np 1`, `2` and `3` (--np: of others; `npm test` runs 1 and 3, CI 2 on other backends and another Node, and 5); each rank prints TAP; with --project as a script of that folder; --oversubscribe
 //                         is for tsrun: ranks may share a GPU
 // The files are run by plain node, as users run the package (the tap runner would put its own hooks into every child process). The last line is `N passed, N failed[, N skipped]`.
 import { spawn } from 'node:child_process';

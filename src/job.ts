@@ -4,10 +4,10 @@
  * Main thread. One engine a generation; each `init()` after a `shutdown()` is a new generation with everything made anew. The process's `exit` event leaves the job by itself;
  * an exit code other than 0 tells the peers that this rank failed.
  */
-import { writeFileSync } from 'node:fs';
 import os from 'node:os';
 import { type Config, environment, readConfig } from './config';
 import { Engine } from './engine/engine';
+import { writeErrorFile } from './engine/error_file';
 import { serve } from './engine/server_process';
 import { makeTimelineFile, timelinePath } from './engine/timeline_file';
 import { type ErrorRecord, HvdError, NotInitializedError, recordOf, UsageError } from './errors';
@@ -157,10 +157,5 @@ function hookExit(): void {
 /** For the launcher: a rank that failed because of a peer is not the first cause. */
 function recordFailure(config: Config | undefined): void {
   const record = uncaught ?? (engine?.firstFailure && recordOf(engine.firstFailure));
-  if (!record || !config?.errorFile) return;
-  try {
-    writeFileSync(config.errorFile, JSON.stringify(record), { mode: 0o600 });
-  } catch {
-    // The launcher is gone and took the folder with it: nobody reads this any more.
-  }
+  if (record && config) writeErrorFile(config, record);
 }

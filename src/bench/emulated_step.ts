@@ -12,16 +12,11 @@ import { allocate, groupedAllreduceAsync, synchronize } from '../hvd';
 import { currentEngine } from '../job';
 import type { ServerRequest } from '../parameter_server/client';
 import type { Mode } from '../parameter_server/consistency';
-import type { BucketPlace } from '../parameter_server/layout';
 import type { RuleSpec } from '../parameter_server/rules';
-import { type Bucket, makeBuckets } from '../tensorflow/buckets';
+import { type Bucket, makeBuckets, valuesOf } from '../tensorflow/buckets';
+import { bucketPlaceOf, nextOptimizer } from '../tensorflow/served_buckets';
+import type { Compute } from './profiles';
 
-/** Of one network at one batch size. */
-export interface Compute {
-  readonly forwardMs: number;
-  /** By variable, in the order of the model: from when the gradient of the variable behind it is final until its own is. */
-  readonly backwardMs: readonly number[];
-}
 export interface EmulatedSettings {
   /** Elements of each variable, in the order of the model. */
   readonly sizes: readonly number[];
@@ -42,9 +37,6 @@ export interface EmulatedTimes {
 /** Elements of a bucket that are compared: one in so many. */
 const SAMPLE_ELEMS = 4099;
 const NAME = 'emulated';
-/** Beyond those of tensorflow/served_exchange. */
-const FIRST_NUMBER = 2 ** 31;
-let made = 0;
 
 interface Place {
   readonly bucket: Bucket;
@@ -58,7 +50,7 @@ export class EmulatedTraining {
   /** In the order in which they leave. */
   private readonly places: readonly Place[];
   private readonly computeMs: number;
-  private readonly number = FIRST_NUMBER + made++;
+  private readonly number = nextOptimizer();
   private readonly name = `${NAME}.${this.number}`;
   private step = 0;
 
@@ -120,13 +112,7 @@ export class EmulatedTraining {
   private open(mode: Mode): void {
     const { size, rank } = this.engine.config;
     const workers = Array.from({ length: size }, (_, one) => one);
-    const buckets = this.places.map(
-      ({ bucket, array }): BucketPlace => ({
-        byteOffset: array.byteOffset,
-        elems: valuesOf(bucket),
-        variables: bucket.slots.map(({ from, elems }) => ({ from, elems })),
-      }),
-    );
+    const buckets = this.places.map((place) => bucketPlaceOf(place));
     const spec = { name: this.name, mode, workers, rule: this.settings.rule, compression: 'none' as const };
     const gives = rank === 0;
     this.call({ kind: 'open', optimizer: this.number, spec, buckets, gives })();
@@ -136,7 +122,7 @@ export class EmulatedTraining {
   private mark({ bucket, array }: Place): void {
     const { rank } = this.engine.config;
     for (let i = 0; i < valuesOf(bucket); i += SAMPLE_ELEMS) array[i] = rank + 1;
-    array.fill(1, bucket.news - bucket.slots.length, bucket.news);
+    array.fill(1, valuesOf(bucket), bucket.news);
     array[bucket.news] = 0;
   }
 
@@ -172,8 +158,6 @@ export function finalTimes({ forwardMs, backwardMs }: Compute): number[] {
   }
   return times;
 }
-
-const valuesOf = (bucket: Bucket): number => bucket.news - bucket.slots.length;
 
 function sleepUntil(ms: number): void {
   const left = ms - performance.now();

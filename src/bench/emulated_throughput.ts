@@ -9,9 +9,9 @@ import { UsageError } from '../errors';
 import * as hvd from '../index';
 import { modeOfStrategy } from '../parameter_server/consistency';
 import type { RuleSpec } from '../parameter_server/rules';
-import { type Compute, type EmulatedSettings, EmulatedTraining } from './emulated_step';
+import { type EmulatedSettings, EmulatedTraining } from './emulated_step';
 import { shapesOf } from './models/networks';
-import { computeOf } from './profiles';
+import { type Compute, computeOf } from './profiles';
 import type { OptimizerName, ThroughputSettings } from './throughput_args';
 import { mean, throughputFigures } from './throughput_figures';
 

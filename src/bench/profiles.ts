@@ -36,9 +36,11 @@ export interface ComputeOptions {
 
 /** One training step on one device, in milliseconds. */
 export interface Compute {
-  forwardMs: number;
+  readonly forwardMs: number;
   /** Of each variable, in the order of `shapesOf`: the time from when the gradient of the variable behind it (of the last one: the loss) is final until its own is. Their sum is the backward pass. */
-  backwardMs: readonly number[];
+  readonly backwardMs: readonly number[];
+}
+export interface ProfiledCompute extends Compute {
   /** Whose figure it is, of what, and how the time follows from it. */
   source: string;
   /** The source gives this very rate: nothing is derived by operation counts. */
@@ -146,7 +148,7 @@ function multiplyAddsOfVariables(network: NetworkName, size: number, classes: nu
  * @param profile a name (`k80`), or the path of a `.json` file
  * @throws UsageError there is no such profile or network, the profile has no figure of it, the images are too small, or a number is no integer that is large enough
  */
-export function computeOf(profile: string, network: string, { batchSize, imageSize, classes }: ComputeOptions): Compute {
+export function computeOf(profile: string, network: string, { batchSize, imageSize, classes }: ComputeOptions): ProfiledCompute {
   const { name, title, size } = findNetwork(network);
   const { source, figures } = findProfile(profile);
   const found = figures[name];

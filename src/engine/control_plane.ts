@@ -5,8 +5,10 @@
  * `peerTimeoutMs`); a goodbye is a rank that left in order, or failed. The coordinator tells every rank; when the coordinator itself is lost, every rank notices by
  * its own link. The first failure wins.
  */
-import { PeerError, recordOf, reviveError } from '../errors';
-import type { ControlLink } from '../transport/control';
+import { PeerError, RendezvousError, recordOf, reviveError } from '../errors';
+import { ControlLink } from '../transport/control';
+import type { Peer } from '../transport/in_link';
+import type { Listener } from '../transport/listener';
 import type { khorovod } from '../wire/generated/messages';
 
 export interface ControlEvents {
@@ -18,8 +20,8 @@ export interface ControlEvents {
 /** Beats per `peerTimeoutMs`: some may be late without a false alarm. */
 const BEATS_PER_TIMEOUT = 5;
 const SLOWEST_BEAT_MS = 500;
-/** To tell a peer that it is given up. */
-const DISMISS_MS = 500;
+/** To tell a peer that it is given up, or all why the job does not form. */
+const TELL_MS = 500;
 
 export class ControlPlane {
   readonly departed = new Set<number>();
@@ -49,6 +51,35 @@ export class ControlPlane {
     this.links.set(link.peer, link);
     link.onMessage = (message) => this.take(link, message);
     link.onClose = (error) => this.lose(link.peer, error);
+  }
+
+  /**
+   * Resolves when all these have dialled. The late ones are named, to those who are there too.
+   * @param own how this process is called
+   * @throws RendezvousError some have not come in time
+   */
+  awaitLinks(listener: Listener, expected: ReadonlyArray<Pick<Peer, 'rank' | 'host'>>, own: string, timeoutMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const finish = (): void => {
+        if (this.links.size < expected.length) return;
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        const missing = expected.filter(({ rank }) => !this.links.has(rank));
+        const error = new RendezvousError(
+          `After ${(timeoutMs / 1000).toFixed(0)} s rank ${missing.map(({ rank, host }) => `${rank} on host ${host}`).join(', rank ')} had met at the rendezvous, but not connected to ${own} at ${listener.host}:${listener.port}. ` +
+            'Look for a firewall between the hosts (--port-range names the ports), or raise --start-timeout.',
+        );
+        this.announce(error);
+        void this.close(TELL_MS).then(() => reject(error));
+      }, timeoutMs);
+      listener.onLink('control', (from, socket) => {
+        this.add(new ControlLink(from, socket));
+        finish();
+      });
+      finish();
+    });
   }
 
   send(to: number, message: khorovod.IControl): void {
@@ -96,7 +127,7 @@ export class ControlPlane {
     this.departed.add(peer);
     if (!link) return;
     link.send({ failure: { error: recordOf(error) } });
-    void link.flush(DISMISS_MS).then(() => link.destroy());
+    void link.flush(TELL_MS).then(() => link.destroy());
   }
 
   async close(timeoutMs: number): Promise<void> {

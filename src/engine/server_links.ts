@@ -38,6 +38,12 @@ interface Events {
 /** A server that is a process of its own, as users see it. In the transports servers come behind the ranks. */
 export const ownName = (server: number): string => `ps${server}`;
 
+/** When a server says who waits for whom, and when it gives up; 0: never. */
+export const stallLimitsOf = ({ stallCheckDisable, stallWarningSeconds, stallShutdownSeconds }: Config) => ({
+  stallWarningMs: stallCheckDisable ? 0 : stallWarningSeconds * 1000,
+  stallFailMs: stallCheckDisable ? 0 : stallShutdownSeconds * 1000,
+});
+
 /** A server may take long to come to the first push: it is the stall check that loses patience. */
 const PATIENCE_MS = 2 ** 31 - 1;
 

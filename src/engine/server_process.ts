@@ -3,7 +3,6 @@
  *
  * Main thread. The process ends with 0, or with 1 when the server has failed; its error is recorded for the launcher.
  */
-import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { type Config, ownThread } from '../config';
@@ -11,6 +10,7 @@ import { RendezvousError, recordOf } from '../errors';
 import { log } from '../log';
 import { Boundary } from './boundary';
 import { awaitServing } from './engine';
+import { writeErrorFile } from './error_file';
 import type { FromThread } from './messages';
 
 /** The thread itself loses patience first. */
@@ -37,12 +37,6 @@ export function serve(config: Config): never {
   if (boundary.threadState === 'stopped' && !said) process.exit(0);
   const record = said?.kind === 'failed' ? said.error : recordOf(new RendezvousError('The server did not start, or stopped answering.'));
   log('ERROR', record.message);
-  if (config.errorFile) {
-    try {
-      writeFileSync(config.errorFile, JSON.stringify(record), { mode: 0o600 });
-    } catch {
-      // The launcher is gone and took the folder with it: nobody reads this any more.
-    }
-  }
+  writeErrorFile(config, record);
   process.exit(1);
 }

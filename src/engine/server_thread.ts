@@ -5,22 +5,21 @@
  * optimizer (parameter_server/holding.ts).
  */
 import { type MessagePort, workerData } from 'node:worker_threads';
-import { HvdError, PeerError, RendezvousError, recordOf } from '../errors';
+import { HvdError, PeerError, recordOf } from '../errors';
 import { configureLog, log } from '../log';
 import { ParameterServer } from '../parameter_server/server';
-import { ControlLink } from '../transport/control';
-import type { Listener } from '../transport/listener';
 import { TcpTransport } from '../transport/tcp';
 import { Boundary } from './boundary';
 import { ControlPlane } from './control_plane';
 import { meet } from './meeting';
 import type { FromThread } from './messages';
-import { ownName } from './server_links';
+import { ownName, stallLimitsOf } from './server_links';
 import type { ServerThreadData } from './server_process';
 import { enter } from './session';
 
 /** Answers that have not left yet. */
 const CLOSE_MS = 5_000;
+const FIRST_GENERATION = 1;
 /** A lost stream means a lost worker, but its control link knows better why, and is about to say so. */
 const GRACE_MS = 300;
 
@@ -49,16 +48,15 @@ async function serve(): Promise<void> {
       connectTimeoutMs: config.startTimeoutSeconds * 1000,
       channel,
       survivesLoss: true,
-      onLinkLost: (worker, error) => void setTimeout(() => lose(worker, error), GRACE_MS),
+      onLinkLost: (worker, error) => void setTimeout(() => depart(worker, error), GRACE_MS),
     });
   const [pushes, pulls] = [stream('push'), stream('pull')];
   const server = new ParameterServer({
     pushes,
     pulls,
     nameOf,
-    stallWarningMs: config.stallCheckDisable ? 0 : config.stallWarningSeconds * 1000,
-    stallFailMs: config.stallCheckDisable ? 0 : config.stallShutdownSeconds * 1000,
-    lose: (worker, error) => lose(worker, error),
+    ...stallLimitsOf(config),
+    lose: depart,
   });
   const left = new Set<number>();
   const control = new ControlPlane(member, hostOf, config.peerTimeoutSeconds * 1000, {
@@ -66,7 +64,7 @@ async function serve(): Promise<void> {
     onDeparted: (worker) => depart(worker),
     onFailure: (error) => {
       const worker = error instanceof PeerError ? error.peer : undefined;
-      if (worker !== undefined) lose(worker, error as PeerError);
+      if (worker !== undefined) depart(worker, error as PeerError);
     },
   });
   function depart(worker: number, error?: HvdError): void {
@@ -80,9 +78,14 @@ async function serve(): Promise<void> {
     server.depart(worker, error);
     if (left.size === workers) void close();
   }
-  const lose = (worker: number, error: HvdError): void => depart(worker, error);
 
-  await linkWorkers(listener, control, Math.max(1, meeting.deadlineMs - performance.now()));
+  const workerPeers = peers.slice(0, workers);
+  await control.awaitLinks(
+    listener,
+    workerPeers,
+    `parameter server ${ownName(member - workers)}`,
+    Math.max(1, meeting.deadlineMs - performance.now()),
+  );
   meeting.conclude();
   for (const worker of everybody) server.attach(worker);
   boundary.setThread('serving');
@@ -99,24 +102,6 @@ async function serve(): Promise<void> {
     await meeting.close();
     stop();
   }
-}
-
-const FIRST_GENERATION = 1;
-
-/** Every worker dials. */
-function linkWorkers(listener: Listener, control: ControlPlane, timeoutMs: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      const missing = everybody.filter((worker) => !control.linkedRanks.includes(worker));
-      reject(new RendezvousError(`After ${(timeoutMs / 1000).toFixed(0)} s rank ${missing.join(', ')} had not connected to this server.`));
-    }, timeoutMs);
-    listener.onLink('control', (from, socket) => {
-      control.add(new ControlLink(from, socket));
-      if (control.linkedRanks.length < workers) return;
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }
 
 process.on('uncaughtException', stop);

@@ -10,6 +10,7 @@ import { ServerClient, type ServerSubmission } from '../parameter_server/client'
 import { ParameterServer } from '../parameter_server/server';
 import type { Boundary } from './boundary';
 import type { FromThread } from './messages';
+import { stallLimitsOf } from './server_links';
 import type { Session } from './session';
 import type { TimelineRecorder } from './timeline_recorder';
 
@@ -98,13 +99,11 @@ export class ServerTraining {
 
   private serve(workers: readonly number[]): void {
     const { pushes, pulls } = this.session.servers;
-    const { stallCheckDisable, stallWarningSeconds, stallShutdownSeconds } = this.config;
     this.server ??= new ParameterServer({
       pushes,
       pulls,
       nameOf: (worker) => `rank ${worker} on host ${this.session.hostOf(worker)}`,
-      stallWarningMs: stallCheckDisable ? 0 : stallWarningSeconds * 1000,
-      stallFailMs: stallCheckDisable ? 0 : stallShutdownSeconds * 1000,
+      ...stallLimitsOf(this.config),
       lose: (_worker, error) => this.fail(error),
     });
     for (const worker of workers) this.server.attach(worker);

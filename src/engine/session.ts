@@ -185,9 +185,6 @@ function standing(
   };
 }
 
-/** So long the ranks that are there are told why the job does not form. */
-const TELL_MS = 500;
-
 /** A star: every rank dials the coordinator, which tells all to go on once all are there. */
 async function linkControl(
   control: ControlPlane,
@@ -202,25 +199,10 @@ async function linkControl(
     control.add(new ControlLink(0, await dial({ identity, to: 0, hostName: host, host: address, port, channel: 'control', timeoutMs })));
     return;
   }
-  await new Promise<void>((resolve, reject) => {
-    const finish = (): void => {
-      if (control.linkedRanks.length < peers.length - 1) return;
-      clearTimeout(timer);
-      resolve();
-    };
-    const timer = setTimeout(() => {
-      const missing = peers.filter((peer) => peer.rank !== 0 && !control.linkedRanks.includes(peer.rank));
-      const error = new RendezvousError(
-        `After ${(timeoutMs / 1000).toFixed(0)} s rank ${missing.map((peer) => `${peer.rank} on host ${peer.host}`).join(', rank ')} had met at the rendezvous, but not connected to rank 0 at ${listener.host}:${listener.port}. ` +
-          'Look for a firewall between the hosts (--port-range names the ports), or raise --start-timeout.',
-      );
-      control.announce(error);
-      void control.close(TELL_MS).then(() => reject(error));
-    }, timeoutMs);
-    listener.onLink('control', (from, socket) => {
-      control.add(new ControlLink(from, socket));
-      finish();
-    });
-    finish();
-  });
+  await control.awaitLinks(
+    listener,
+    peers.filter((peer) => peer.rank !== 0),
+    'rank 0',
+    timeoutMs,
+  );
 }

@@ -7,7 +7,7 @@
 import { type HvdError, RendezvousError } from '../errors';
 import { log } from '../log';
 import { dial } from '../transport/dial';
-import { addressText, endWithin } from '../transport/socket';
+import { addressText, capitalized, endWithin } from '../transport/socket';
 import { encodeFrame, FrameParser } from '../wire/frame';
 import { khorovod } from '../wire/generated/messages';
 import { type Identity, LAUNCHER_RANK } from '../wire/handshake';
@@ -66,7 +66,7 @@ export async function connectStore({
   let lost: RendezvousError | undefined;
 
   function lose(how: string, cause?: unknown): void {
-    lost ??= new RendezvousError(`${sentence(who)} has lost ${where}: ${how}. If ${server} has ended, its output says why.`, {
+    lost ??= new RendezvousError(`${capitalized(who)} has lost ${where}: ${how}. If ${server} has ended, its output says why.`, {
       cause,
     });
     for (const { fail } of asked.values()) fail(lost);
@@ -75,7 +75,7 @@ export async function connectStore({
   function hear({ id, value, error }: khorovod.StoreReply): void {
     const call = asked.get(id);
     asked.delete(id);
-    if (error) call?.fail(new RendezvousError(`${sentence(where)} refused what ${who} asked: ${error}.`));
+    if (error) call?.fail(new RendezvousError(`${capitalized(where)} refused what ${who} asked: ${error}.`));
     // A copy: the value is a view of what was read.
     else call?.answer(Uint8Array.from(value));
   }
@@ -102,7 +102,7 @@ export async function connectStore({
   }
   function refuse(key: string, value: Uint8Array): void {
     const refusal = refusalOf(key, value);
-    if (refusal) throw new RendezvousError(`${sentence(where)} does not take '${key.slice(0, 80)}' of ${who}: ${refusal}.`);
+    if (refusal) throw new RendezvousError(`${capitalized(where)} does not take '${key.slice(0, 80)}' of ${who}: ${refusal}.`);
   }
 
   socket.on('error', (error) => lose(error.message, error));
@@ -122,7 +122,7 @@ export async function connectStore({
     localAddress: socket.localAddress ?? '',
     async set(key, value) {
       refuse(key, value);
-      const late = () => new RendezvousError(`${sentence(where)} did not answer ${who} within ${seconds(timeoutMs)} ('${key}').`);
+      const late = () => new RendezvousError(`${capitalized(where)} did not answer ${who} within ${seconds(timeoutMs)} ('${key}').`);
       await call({ set: { key, value } }, timeoutMs, late);
     },
     async get(key, ms) {
@@ -147,5 +147,3 @@ export async function connectStore({
     },
   };
 }
-
-const sentence = (where: string): string => where[0]!.toUpperCase() + where.slice(1);

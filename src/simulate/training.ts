@@ -3,7 +3,7 @@
  *
  * A step is the forward pass, the backward pass, which reaches the last variable first, and what is left of the communication when it is over. Buckets are those of DistributedOptimizer, and leave when their last gradient is there.
  */
-
+import type { Compute } from '../bench/profiles';
 import { UsageError } from '../errors';
 import { makeBuckets } from '../tensorflow/buckets';
 import { simulateAllreduce } from './collective';
@@ -11,14 +11,9 @@ import type { NetworkSpec } from './network';
 import { type ServersSpec, simulateServers } from './servers';
 import type { StepTimes, Workload } from './workload';
 
-/** What computing a step takes, on each worker. */
-export interface Profile {
-  readonly forwardMs: number;
-  /** Of each variable, in their order: from when the gradient of the variable behind it is there until its own is. */
-  readonly backwardMs: readonly number[];
-}
 export interface Job {
-  readonly profile: Profile;
+  /** What computing a step takes, on each worker. */
+  readonly profile: Compute;
   /** Elements of each variable. */
   readonly sizes: readonly number[];
   /** Of a worker. */

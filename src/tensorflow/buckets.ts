@@ -21,6 +21,9 @@ export interface Bucket {
   readonly news: number;
 }
 
+/** Elements of a bucket's variables: flags and news lie behind them. */
+export const valuesOf = ({ news, slots }: Pick<Bucket, 'news' | 'slots'>): number => news - slots.length;
+
 /** Of most buckets of a large network: enough for the ring's full rate. */
 export const BUCKET_BYTES = 4 << 20;
 /** Of the bucket that leaves first, soon, and of the one that leaves last, when nothing is left to hide it behind; and of all buckets of a small network. */

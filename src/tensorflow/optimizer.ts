@@ -5,9 +5,10 @@
  * that saved models name it and load without this package (but with Adamax, whose state tfjs alone cannot load, and with those of hvd.train). Slots of tfjs's optimizers are kept by POSITION: gradients are passed on in the order they came, entries without gradient included.
  */
 import type * as tf from '@tensorflow/tfjs-core';
+import { readConfig } from '../config';
 import { nowUs } from '../engine/clock';
 import { UsageError } from '../errors';
-import { configNow, currentEngine, isInitialized } from '../job';
+import { currentEngine, isInitialized } from '../job';
 import { isLogged, log } from '../log';
 import { modeOfStrategy } from '../parameter_server/consistency';
 import { sayingWhatLacksMemory } from './backends/memory';
@@ -29,7 +30,7 @@ import { serve } from './parameter_server_optimizer';
 import { stepLine, stepTimes } from './step_times';
 import { releasing } from './tape';
 import { prepareOptimizers } from './train';
-import { type Gradients, type NamedTensor, wrappedOptimizerClass, wrappers } from './wrapped_optimizer';
+import { checkWrappable, type Gradients, type NamedTensor, wrappedOptimizerClass } from './wrapped_optimizer';
 
 export type { DistributedOptimizerOptions, PartialDistributedOptimizerOptions };
 
@@ -61,13 +62,9 @@ function wrap(what: string, optimizer: tf.Optimizer | string, settingsOf: (tfjs:
   prepareOptimizers(tfjs);
   const settings = settingsOf(tfjs);
   const inner = typeof optimizer === 'string' ? optimizerByName(tfjs, optimizer) : optimizer;
-  const mode = modeOfStrategy(configNow().strategy);
+  checkWrappable(what, inner, ' or the name of one');
+  const mode = modeOfStrategy(readConfig().strategy);
   if (mode && what === 'DistributedOptimizer') return serve(inner, { ...servable(settings), mode });
-  if (typeof (inner as Partial<tf.Optimizer> | null)?.applyGradients !== 'function')
-    throw new UsageError(
-      `${what} takes a tf.Optimizer (tf.train.adam(…)) or the name of one, but was given ${inner === null ? 'null' : typeof inner}.`,
-    );
-  if (wrappers.has(inner)) throw new UsageError(`${what} was given an optimizer that is wrapped already. Wrap it once.`);
   return new (wrapperClass(tfjs))(inner, settings);
 }
 

@@ -21,7 +21,7 @@ import { ruleOf } from './served_rule';
 import { stepLine, stepTimes } from './step_times';
 import { releasing } from './tape';
 import { prepareOptimizers } from './train';
-import { type Gradients, wrappedOptimizerClass, wrappers } from './wrapped_optimizer';
+import { checkWrappable, type Gradients, wrappedOptimizerClass } from './wrapped_optimizer';
 
 /** Options of {@link ParameterServerOptimizer}. All workers give the same ones. */
 export interface ParameterServerOptimizerOptions {
@@ -77,10 +77,7 @@ export function serve(inner: tf.Optimizer, settings: ServeSettings): tf.Optimize
   const tfjs = loadTf();
   checkCopies();
   prepareOptimizers(tfjs);
-  const { what } = settings;
-  if (typeof (inner as Partial<tf.Optimizer> | null)?.applyGradients !== 'function')
-    throw new UsageError(`${what} takes a tf.Optimizer (tf.train.adam(…)), but was given ${inner === null ? 'null' : typeof inner}.`);
-  if (wrappers.has(inner)) throw new UsageError(`${what} was given an optimizer that is wrapped already. Wrap it once.`);
+  checkWrappable(settings.what, inner);
   ruleOf(inner);
   return new (servedClass(tfjs))(inner, settings);
 }

@@ -7,9 +7,21 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { elemsOf, type HalfFormat } from '../dtype';
 import { allocate, release } from '../hvd';
 import type { BucketPlace } from '../parameter_server/layout';
-import { type Bucket, makeBuckets } from './buckets';
+import { makeBuckets, valuesOf } from './buckets';
 import type { Place } from './reduction';
 import { copyTensorsInto, tensorFrom } from './tensors';
+
+let optimizers = 0;
+/** The number by which this process and its servers know an optimizer. */
+export const nextOptimizer = (): number => ++optimizers;
+
+/** As the communication thread knows a bucket. @param halves room for its gradients in 16 bits */
+export const bucketPlaceOf = ({ bucket, array }: Place, halves?: Uint16Array): BucketPlace => ({
+  byteOffset: array.byteOffset,
+  elems: valuesOf(bucket),
+  variables: bucket.slots.map(({ from, elems }) => ({ from, elems })),
+  halvesOffset: halves?.byteOffset,
+});
 
 export class ServedBuckets {
   readonly places: readonly Place[];
@@ -25,12 +37,7 @@ export class ServedBuckets {
 
   /** As the communication thread knows them. */
   get forThread(): BucketPlace[] {
-    return this.places.map(({ bucket, array }, i) => ({
-      byteOffset: array.byteOffset,
-      elems: valuesOf(bucket),
-      variables: bucket.slots.map(({ from, elems }) => ({ from, elems })),
-      halvesOffset: this.halves[i]?.byteOffset,
-    }));
+    return this.places.map((place, i) => bucketPlaceOf(place, this.halves[i]));
   }
 
   /** By variable; where there is none `initial` stands. */
@@ -63,5 +70,3 @@ export class ServedBuckets {
     for (const array of this.halves) if (array) release(array);
   }
 }
-
-const valuesOf = (bucket: Bucket): number => bucket.news - bucket.slots.length;

@@ -19,7 +19,7 @@ import { slotsOf } from '../parameter_server/rules';
 import type { Differentiated } from './gradient_exchange';
 import type { Tf } from './load';
 import { Reduction } from './reduction';
-import { ServedBuckets } from './served_buckets';
+import { nextOptimizer, ServedBuckets } from './served_buckets';
 import { learningRateOf, readSlots, ruleOf, writeSlots } from './served_rule';
 import { localGradients, NO_CONNECTION, watched } from './tape';
 import { variableNamed } from './variables';
@@ -46,7 +46,6 @@ interface Opened {
   step: number;
 }
 
-let opened = 0;
 /** By job and name: how many optimizers this process has opened. */
 const openings = new WeakMap<Engine, Map<string, number>>();
 
@@ -159,7 +158,7 @@ export class ServedExchange {
       kind,
     );
     const workers = this.settings.workers();
-    const own: Opened = { engine, optimizer: ++opened, variables, buckets, rule: JSON.stringify(rule), step: 0 };
+    const own: Opened = { engine, optimizer: nextOptimizer(), variables, buckets, rule: JSON.stringify(rule), step: 0 };
     const gives = workers[0] === engine.config.rank;
     const spec = { name: openedName(engine, name()), mode, workers, rule, compression: kind };
     try {

@@ -1,5 +1,6 @@
 /** A tf.Optimizer around another: everything that describes or saves an optimizer passes to the wrapped one, so that saved models name it and load without this package. Main thread. */
 import type * as tf from '@tensorflow/tfjs-core';
+import { UsageError } from '../errors';
 import type { Tf } from './load';
 import { applierOf, disposeOptimizer } from './mends';
 import { setLearningRate, setMomentum } from './optimizer_state';
@@ -9,7 +10,16 @@ export type NamedTensor = { name: string; tensor: tf.Tensor };
 export type Gradients = tf.NamedTensorMap | NamedTensor[];
 
 /** Every optimizer that wraps one. */
-export const wrappers = new WeakSet<object>();
+const wrappers = new WeakSet<object>();
+
+/** @param takes what may be given instead of an optimizer, for the message @throws UsageError it is no optimizer, or wraps one already */
+export function checkWrappable(what: string, optimizer: unknown, takes = ''): void {
+  if (typeof (optimizer as Partial<tf.Optimizer> | null)?.applyGradients !== 'function')
+    throw new UsageError(
+      `${what} takes a tf.Optimizer (tf.train.adam(…))${takes}, but was given ${optimizer === null ? 'null' : typeof optimizer}.`,
+    );
+  if (wrappers.has(optimizer as object)) throw new UsageError(`${what} was given an optimizer that is wrapped already. Wrap it once.`);
+}
 
 export interface WrappedOptimizer extends tf.Optimizer {
   readonly inner: tf.Optimizer;

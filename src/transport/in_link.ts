@@ -14,6 +14,7 @@ import { type HvdError, PeerError, WireError } from '../errors';
 import type { Channel, Identity } from '../wire/handshake';
 import { HEADER_BYTES, type Header, readHeader, SMALL_BYTES } from './data_message';
 import { dial } from './dial';
+import { capitalized } from './socket';
 
 export interface Peer {
   rank: number;
@@ -23,7 +24,6 @@ export interface Peer {
   /** How messages call it; default: `rank 1 on host h`. */
   name?: string;
 }
-export const capitalized = (text: string): string => text[0]!.toUpperCase() + text.slice(1);
 export const nameOf = ({ name, rank, host }: Peer): string => name ?? `rank ${rank} on host ${host}`;
 export interface Receive {
   readonly tag: number;

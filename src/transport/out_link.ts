@@ -8,8 +8,8 @@
 import type { Socket } from 'node:net';
 import { type HvdError, PeerError, WireError } from '../errors';
 import { HEADER_BYTES, SMALL_BYTES, writeHeader } from './data_message';
-import { capitalized, nameOf, type Peer } from './in_link';
-import { endWithin } from './socket';
+import { nameOf, type Peer } from './in_link';
+import { capitalized, endWithin } from './socket';
 
 interface Pending {
   readonly tag: number;
@@ -31,7 +31,7 @@ export class OutLink {
 
   constructor(
     private readonly peer: Peer,
-    private readonly own: { rank: number; name?: string; where: string; connectTimeoutMs: number },
+    private readonly own: { rank: number; where: string; connectTimeoutMs: number },
     private readonly onLost: (error: HvdError) => void,
   ) {}
 
@@ -130,7 +130,7 @@ export class OutLink {
   private lateError(tag: number): PeerError {
     const { rank, host } = this.peer;
     return new PeerError(
-      `${capitalized(nameOf(this.peer))} did not connect to ${this.own.name ?? `rank ${this.own.rank}`} at ${this.own.where} within ${this.own.connectTimeoutMs / 1000} s ` +
+      `${capitalized(nameOf(this.peer))} did not connect to rank ${this.own.rank} at ${this.own.where} within ${this.own.connectTimeoutMs / 1000} s ` +
         `to receive operation ${tag}. Look for a firewall between the hosts (--port-range names the ports), or raise --start-timeout.`,
       { peer: rank, host },
     );

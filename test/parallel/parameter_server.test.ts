@@ -5,6 +5,7 @@
 import * as tf from '@tensorflow/tfjs';
 import t from 'tap';
 import * as hvd from '../../src/index';
+import { elementwiseOptimizers } from '../helpers/optimizers';
 import { bytesOf, largestDifference, smallNetwork, trainStep, weightsOf } from '../helpers/small_network';
 
 hvd.init();
@@ -21,17 +22,8 @@ t.before(async () => {
 });
 
 const optimizers: Record<string, () => tf.Optimizer> = {
-  SGD: () => tf.train.sgd(0.05),
-  momentum: () => tf.train.momentum(0.02, 0.9),
-  Nesterov: () => tf.train.momentum(0.02, 0.9, true),
-  RMSProp: () => tf.train.rmsprop(0.002),
+  ...elementwiseOptimizers,
   'RMSProp with momentum': () => tf.train.rmsprop(0.002, 0.9, 0.5, 1e-4),
-  Adam: () => tf.train.adam(0.002),
-  Adamax: () => tf.train.adamax(0.002),
-  Adagrad: () => tf.train.adagrad(0.02),
-  Adadelta: () => tf.train.adadelta(0.2),
-  Nadam: () => hvd.train.nadam(0.002),
-  AdamW: () => hvd.train.adamw(0.002),
 };
 
 for (const [name, make] of Object.entries(optimizers)) {

@@ -4,6 +4,7 @@
 import * as tf from '@tensorflow/tfjs';
 import t from 'tap';
 import * as hvd from '../../src/index';
+import { elementwiseOptimizers } from '../helpers/optimizers';
 import { bytesOf, largestDifference, smallBatch, smallNetwork, trainStep, weightsOf } from '../helpers/small_network';
 
 hvd.init();
@@ -23,17 +24,7 @@ t.before(async () => {
 });
 
 const optimizers: Record<string, () => tf.Optimizer> = {
-  SGD: () => tf.train.sgd(0.05),
-  momentum: () => tf.train.momentum(0.02, 0.9),
-  Nesterov: () => tf.train.momentum(0.02, 0.9, true),
-  RMSProp: () => tf.train.rmsprop(0.002),
-  Adam: () => tf.train.adam(0.002),
-  Adamax: () => tf.train.adamax(0.002),
-  Adagrad: () => tf.train.adagrad(0.02),
-  // At 0.5 its steps grow so large that a rounding error decides where a maximum lies (4 ranks: 7e-6 apart, a step later 5e-3).
-  Adadelta: () => tf.train.adadelta(0.2),
-  Nadam: () => hvd.train.nadam(0.002),
-  AdamW: () => hvd.train.adamw(0.002),
+  ...elementwiseOptimizers,
   LARS: () => hvd.train.lars(2),
   LAMB: () => hvd.train.lamb(0.002),
 };

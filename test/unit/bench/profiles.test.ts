@@ -2,11 +2,11 @@
 import path from 'node:path';
 import t, { type Test } from 'tap';
 import { networkNames, shapesOf } from '../../../src/bench/models/networks';
-import { type Compute, computeOf, profileNames } from '../../../src/bench/profiles';
+import { type Compute, computeOf, type ProfiledCompute, profileNames } from '../../../src/bench/profiles';
 import { UsageError } from '../../../src/errors';
 
 const sizes = { vgg16: 224, vgg19: 224, resnet50: 224, resnet152: 224, inception_v4: 299 } as const;
-const study = (network: keyof typeof sizes, batchSize = 32): Compute =>
+const study = (network: keyof typeof sizes, batchSize = 32): ProfiledCompute =>
   computeOf('k80', network, { batchSize, imageSize: sizes[network], classes: 1001 });
 const sum = (values: readonly number[]): number => values.reduce((all, value) => all + value, 0);
 const imagesPerSec = ({ forwardMs, backwardMs }: Compute, batchSize = 32): number => (1000 * batchSize) / (forwardMs + sum(backwardMs));

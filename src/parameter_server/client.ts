@@ -10,7 +10,7 @@ import type { Kernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
 import { type BucketPlace, type Layout, layOut, type OwnPiece } from './layout';
 import { HEAD_BYTES, type Head, type OptimizerSpec, readHead, writeHead } from './protocol';
-import { PushWindow } from './push_window';
+import { PushWindow, WINDOW_BYTES_PER_SERVER } from './push_window';
 
 export type ServerRequest =
   /** `gives`: this worker's variables are what training begins with; the others' call ends when those have come. */
@@ -107,7 +107,7 @@ export class ServerClient {
       // Where answers are held back until others have caught up, nothing waits for them.
       window: new PushWindow(
         layout.pieces.map(({ elems }) => 4 * elems),
-        spec.mode.kind === 'ssp' ? Number.POSITIVE_INFINITY : undefined,
+        spec.mode.kind === 'ssp' ? Number.POSITIVE_INFINITY : holders * WINDOW_BYTES_PER_SERVER,
       ),
       waiting: new Map(),
       steps: 0,

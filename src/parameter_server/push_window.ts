@@ -2,10 +2,10 @@
  * Which pieces a worker may push now. Pure.
  *
  * Only so many bytes are under way (pushed, not answered): with all of a network under way at once TCP shares the links as chance will have it, some workers or servers run ahead, and the links the others need
- * carry answers late; the last ones finish alone. Invariant, against workers that wait for each other whose buckets are full in different orders: the lowest piece always leaves. The lowest that is
+ * carry answers late; and what a server has received and not yet answered is sent when nothing else is. As many bytes a server as fill its link while the slowest worker's piece is awaited. Invariant, against workers that wait for each other whose buckets are full in different orders: the lowest piece always leaves. The lowest that is
  * unanswered anywhere is lower than all that are under way anywhere, so every worker pushes it as soon as it has it, and it is answered.
  */
-export const WINDOW_BYTES = 16 << 20;
+export const WINDOW_BYTES_PER_SERVER = 4 << 20;
 
 export class PushWindow {
   /** Ascending. */
@@ -13,10 +13,10 @@ export class PushWindow {
   private readonly underWay = new Set<number>();
   private bytes = 0;
 
-  /** @param bytesOf of each piece, in the order in which they should leave */
+  /** @param bytesOf of each piece, in the order in which they should leave @param windowBytes Infinity: all leave at once */
   constructor(
     private readonly bytesOf: readonly number[],
-    private readonly windowBytes = WINDOW_BYTES,
+    private readonly windowBytes: number,
   ) {}
 
   /** @returns those that leave now, in their order */

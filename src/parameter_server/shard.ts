@@ -15,8 +15,8 @@ export interface Piece {
 
 /** A smaller piece costs more in messages than its bytes do. */
 export const LEAST_PIECE_BYTES = 64 << 10;
-/** A server receives a piece before it applies and answers it: a large variable as one piece would use the links one way after the other. */
-export const MOST_PIECE_BYTES = 4 << 20;
+/** A server receives a piece before it applies and answers it: a large variable as one piece would use the links one way after the other, and what waits for the slowest worker is smaller. */
+export const MOST_PIECE_BYTES = 1 << 20;
 /** Pieces begin on a cache line. */
 const ALIGN_ELEMS = 16;
 const BYTES_PER_ELEM = 4;

@@ -60,7 +60,8 @@ const { metafile } = await build({
   platform: 'node',
   target: 'node20',
   format: 'cjs',
-  external: ['@tensorflow/*'],
+  // koffi has a binary of its own for each system.
+  external: ['@tensorflow/*', 'koffi'],
   metafile: true,
   logLevel: 'warning',
 });

@@ -8,7 +8,7 @@
  * An operand with a wire form travels in it: what is sent is first put into a slot of the scratch, and every receipt lands in one. The plans are the same.
  */
 import { BugError } from '../errors';
-import type { Transport } from '../transport/transport';
+import type { Loan, Transport } from '../transport/transport';
 import type { Plan, Range } from './plan';
 
 /** Receives posted at a time, each with its slot of the scratch: one being reduced, one being filled. */
@@ -38,6 +38,8 @@ export interface Operand {
   /** Post-scales elements that are fully reduced; what reaches a rank as a copy has been post-scaled where it came from. */
   finish?(elem: number, elems: number): void;
   readonly wire?: WireForm;
+  /** It lies in the memory that the transport lends from: `reduce` and `decode` then also read what lies elsewhere in it, at so many bytes from the scratch. */
+  readonly borrows?: boolean;
 }
 
 /** How elements travel, if not as they are; `reduce` then finds them in this form, too. */
@@ -64,6 +66,8 @@ export function execute(plan: Plan, { transport, members, tag }: Route, operand:
   const slotBytes = Math.floor(scratch.byteLength / (wire ? WIRE_SLOTS : SLOTS) / LINE_BYTES) * LINE_BYTES;
   const isSent = new Uint8Array(sends.length);
   const isReceived = new Uint8Array(recvs.length);
+  /** Of receipts that are not complete: what stayed where the transport has it. */
+  const loans = new Map<number, Loan>();
   let begun = 0; // sends handed to the transport
   let sent = 0; // the first so many sends have left the operand
   let posted = 0; // receives handed to the transport
@@ -117,7 +121,14 @@ export function execute(plan: Plan, { transport, members, tag }: Route, operand:
         if (!isInSlot && recv.afterSends > sent) return;
         const index = posted++;
         const into = isInSlot ? slotFor(slotOf(index), recv) : placeOf(recv, operand.bytes);
-        transport.recv(members[recv.peer]!, tag, into).then(() => pump(isReceived, index), fail);
+        const from = members[recv.peer]!;
+        // A receipt that waits for a send of this rank gives its sender the memory back at once: the two may wait for each other.
+        if (isInSlot && operand.borrows && recv.afterSends <= sent && transport.recvOrBorrow)
+          transport.recvOrBorrow(from, tag, into).then((loan) => {
+            if (loan) loans.set(index, loan);
+            pump(isReceived, index);
+          }, fail);
+        else transport.recv(from, tag, into).then(() => pump(isReceived, index), fail);
       }
     }
 
@@ -125,8 +136,14 @@ export function execute(plan: Plan, { transport, members, tag }: Route, operand:
       const recv = recvs[completed];
       if (!recv || !isReceived[completed] || recv.afterSends > sent) return false;
       const elems = recv.until - recv.from;
-      if (recv.action === 'reduce') operand.reduce!(recv.from, elems, slotOf(completed));
-      else wire?.decode(recv.from, elems, slotOf(completed));
+      const loan = loans.get(completed);
+      const at = loan ? loan.byteOffset - scratch.byteOffset : slotOf(completed);
+      if (recv.action === 'reduce') operand.reduce!(recv.from, elems, at);
+      else wire?.decode(recv.from, elems, at);
+      if (loan) {
+        loans.delete(completed);
+        loan.release();
+      }
       if (recv.finish) finish(recv);
       completed += 1;
       return true;

@@ -12,6 +12,7 @@ import type { khorovod } from '../wire/generated/messages';
 import { Boundary } from './boundary';
 import { Conductor } from './conductor';
 import type { FromThread, ThreadData, ToThread } from './messages';
+import { openLocalMemory } from './neighbours';
 import { Operations } from './operations';
 import { Recordings } from './recordings';
 import { ServerTraining } from './server_training';
@@ -89,8 +90,9 @@ async function join(): Promise<void> {
       training?.hearDeparture(rank);
     }),
   };
-  const opened = await openSession(config, job, generation, events, (_peer, error) => fail(error));
   const kernels = makeKernels(memory);
+  const local = openLocalMemory(config, memory, kernels, regions.windows);
+  const opened = await openSession(config, job, generation, events, (_peer, error) => fail(error), local);
   conductor.begin(opened, new Operations(memory, kernels, regions, opened.transport, config.size));
   training = new ServerTraining(config, opened, memory, kernels, boundary, tell, fail);
   session = opened;

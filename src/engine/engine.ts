@@ -17,6 +17,7 @@ import { Boundary, SLOT_COUNT } from './boundary';
 import { type Call, callKey } from './call';
 import { epochUs, nowUs } from './clock';
 import { type FromThread, layOutRegions, type ThreadData, type ToThread } from './messages';
+import { maySharePages } from './neighbours';
 import { MainRecorder } from './timeline_main';
 
 /** A waiting main thread looks up this often, to see that the other thread lives. */
@@ -87,8 +88,10 @@ export class Engine {
     generation: number,
   ) {
     const memory = createMemory();
-    const regions = layOutRegions(config.fusionThresholdBytes);
-    const missingBytes = regions.reservedBytes - memory.buffer.byteLength;
+    const regions = layOutRegions(config.fusionThresholdBytes, maySharePages(config, job));
+    // Nothing can be mapped over what the memory has not grown to.
+    const { heap } = regions.windows ?? {};
+    const missingBytes = (heap ? heap.byteOffset + heap.bytes : regions.reservedBytes) - memory.buffer.byteLength;
     if (missingBytes > 0) memory.grow(Math.ceil(missingBytes / 65536));
     this.arena = new Arena(memory, regions.reservedBytes);
     const { port1, port2 } = new MessageChannel();

@@ -4,6 +4,7 @@ import type { Config } from '../config';
 import type { ErrorRecord } from '../errors';
 import type { ServerSubmission } from '../parameter_server/client';
 import type { JobIdentity } from '../schedulers/identity';
+import { layOutWindows, type Windows } from '../transport/shared_memory/windows';
 import type { Call } from './call';
 import { MOST_FUSED_BYTES } from './fuse';
 import type { Place } from './place';
@@ -57,18 +58,24 @@ export interface Regions {
   /** Two operands of the star, one to a half. */
   readonly star: { byteOffset: number; bytes: number };
   readonly reservedBytes: number;
+  /** Of ranks that share memory; the heap begins where the arena does. */
+  readonly windows?: Windows;
 }
 
 /** Scratch: what is received before it is reduced; a few segments of the largest size in use. */
 const SCRATCH_BYTES = 8 << 20;
 const FIRST_PAGE_BYTES = 65536; // offset 0 stays unused, so that no kernel is ever given a null pointer
 
-export function layOutRegions(fusionThresholdBytes: number): Regions {
+/** @param sharesMemory with other ranks of its host */
+export function layOutRegions(fusionThresholdBytes: number, sharesMemory = false): Regions {
   const scratch = { byteOffset: FIRST_PAGE_BYTES, bytes: SCRATCH_BYTES };
   const fusion = {
     byteOffset: scratch.byteOffset + scratch.bytes,
     bytes: Math.ceil(Math.min(fusionThresholdBytes, MOST_FUSED_BYTES) / 65536) * 65536,
   };
   const star = { byteOffset: fusion.byteOffset + fusion.bytes, bytes: 2 * STAR_MAX_BYTES };
-  return { scratch, fusion, star, reservedBytes: Math.ceil((star.byteOffset + star.bytes) / 65536) * 65536 };
+  const reservedBytes = Math.ceil((star.byteOffset + star.bytes) / 65536) * 65536;
+  if (!sharesMemory) return { scratch, fusion, star, reservedBytes };
+  const windows = layOutWindows(reservedBytes);
+  return { scratch, fusion, star, reservedBytes: windows.heap.byteOffset, windows };
 }

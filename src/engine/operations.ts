@@ -220,6 +220,7 @@ export class Operations {
     return {
       bytes: bytesOf(memory, base, bytes),
       bytesPerElem: itemBytes,
+      borrows: workspace === this.own,
       reduce: (elem, count, scratchByte) =>
         kernels.reduce(call.dtype, kernelOpOf(call.op), base + elem * itemBytes, scratchOffset + scratchByte, count),
       finish: this.finisher(call, workspace, base, members.length),

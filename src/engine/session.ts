@@ -12,6 +12,7 @@ import { dial } from '../transport/dial';
 import type { Peer } from '../transport/in_link';
 import { inProcessTransports } from '../transport/in_process';
 import { Listener } from '../transport/listener';
+import type { LocalMemory } from '../transport/shared_memory/local_memory';
 import { TcpTransport } from '../transport/tcp';
 import type { Transport } from '../transport/transport';
 import { version } from '../version';
@@ -19,6 +20,7 @@ import type { khorovod } from '../wire/generated/messages';
 import type { Identity } from '../wire/handshake';
 import { type ControlEvents, ControlPlane } from './control_plane';
 import { type Meeting, meet } from './meeting';
+import { neighbourhoodOf, neighboursOf, tell } from './neighbours';
 import { type Place, placesOf } from './place';
 import { aloneServerLinks, ownName, ServerLinks, type WorkerLinks } from './server_links';
 
@@ -42,11 +44,12 @@ export async function openSession(
   generation: number,
   events: ControlEvents,
   onPeerLost: (peer: number, error: HvdError) => void,
+  local: LocalMemory | undefined,
 ): Promise<Session> {
   if (config.size === 1 && config.rendezvous === '') return aloneSession(config, events);
   const meeting = await meet(config, job, generation);
   try {
-    return await joinedSession(config, job, meeting, events, onPeerLost);
+    return await joinedSession(config, job, meeting, events, onPeerLost, local);
   } catch (error) {
     await meeting.close((error as Error).message);
     throw error;
@@ -76,8 +79,8 @@ export interface Entered {
   hostOf(member: number): string;
 }
 
-/** @param member this process's number @param ranks of the job */
-export async function enter(config: Config, meeting: Meeting, member: number, ranks: number): Promise<Entered> {
+/** @param member this process's number @param ranks of the job @param neighbourhood of a rank that shares memory */
+export async function enter(config: Config, meeting: Meeting, member: number, ranks: number, neighbourhood = ''): Promise<Entered> {
   const { identity, store } = meeting;
   const size = ranks + config.servers;
   const nameOf = (one: number): string => (one < ranks ? `rank ${one}` : `parameter server ${ownName(one - ranks)}`);
@@ -99,6 +102,7 @@ export async function enter(config: Config, meeting: Meeting, member: number, ra
         crossSize: config.crossSize,
         version,
         pid: process.pid,
+        neighbourhood,
       },
       nameOf,
     });
@@ -122,11 +126,12 @@ async function joinedSession(
   meeting: Meeting,
   events: ControlEvents,
   onPeerLost: (peer: number, error: HvdError) => void,
+  local: LocalMemory | undefined,
 ): Promise<Session> {
   const { rank, size } = config;
   const { store } = meeting;
   const identity = config.isClearBetweenRanks ? { ...meeting.identity, tls: false } : meeting.identity;
-  const { listener, records, peers, hostOf } = await enter(config, { ...meeting, identity }, rank, size);
+  const { listener, records, peers, hostOf } = await enter(config, { ...meeting, identity }, rank, size, neighbourhoodOf(local));
   const left = () => Math.max(1, meeting.deadlineMs - performance.now());
   try {
     const ranks = peers.slice(0, size);
@@ -138,6 +143,11 @@ async function joinedSession(
       listener,
       connectTimeoutMs: config.startTimeoutSeconds * 1000,
       onLinkLost: onPeerLost,
+      neighbours: local && {
+        ranks: neighboursOf(rank, records.slice(0, size)),
+        memory: local,
+        onRefused: (peer, why) => tell(config, `rank ${rank} and ${peer}: ${why}`),
+      },
     });
     const servers = new ServerLinks(config, identity, peers, listener, hostOf, { onFailure: events.onFailure, onPeerLost });
     const control = new ControlPlane(rank, hostOf, config.peerTimeoutSeconds * 1000, events);
@@ -152,6 +162,7 @@ async function joinedSession(
       report: (json) => store.report(rank, json),
       async close(timeoutMs) {
         await Promise.all([control.close(timeoutMs), transport.close(timeoutMs), servers.close(timeoutMs)]);
+        local?.close();
         listener.close();
         await meeting.close();
       },

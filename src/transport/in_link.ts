@@ -15,6 +15,7 @@ import type { Channel, Identity } from '../wire/handshake';
 import { HEADER_BYTES, type Header, readHeader, SMALL_BYTES } from './data_message';
 import { dial } from './dial';
 import { capitalized } from './socket';
+import type { Loan } from './transport';
 
 export interface Peer {
   rank: number;
@@ -28,11 +29,22 @@ export const nameOf = ({ name, rank, host }: Peer): string => name ?? `rank ${ra
 export interface Receive {
   readonly tag: number;
   readonly into: Uint8Array;
-  resolve(): void;
+  /** `resolve` may be given a loan instead. */
+  readonly takesLoan?: boolean;
+  resolve(loan?: Loan): void;
   reject(cause: HvdError): void;
 }
 
 const STASH_BYTES = 64 << 10;
+
+/** @param header of what came; undefined: it has none */
+export function mismatchError(peer: Peer, header: Header | undefined, { tag, into }: Receive): WireError {
+  const sent = header ? `operation ${header.tag} with ${header.bytes} bytes` : 'bytes that are no message';
+  return new WireError(
+    `${capitalized(nameOf(peer))} sent ${sent} where operation ${tag} with ${into.length} bytes was due. Please report it.`,
+    { peer: peer.rank, host: peer.host },
+  );
+}
 
 export class InLink {
   private readonly queue: Receive[] = [];
@@ -190,18 +202,8 @@ export class InLink {
     }
     // Nothing that follows can be told apart any more.
     this.from = this.until;
-    this.lose(this.mismatch(header));
+    this.lose(mismatchError(this.peer, header, this.queue[0]!));
     return false;
-  }
-
-  private mismatch(header: Header | undefined): WireError {
-    const { rank, host } = this.peer;
-    const { tag, into } = this.queue[0]!;
-    const sent = header ? `operation ${header.tag} with ${header.bytes} bytes` : 'bytes that are no message';
-    return new WireError(
-      `${capitalized(nameOf(this.peer))} sent ${sent} where operation ${tag} with ${into.length} bytes was due. Please report it.`,
-      { peer: rank, host },
-    );
   }
 
   private lose(error: HvdError): void {

@@ -11,7 +11,7 @@ import { HEADER_BYTES, SMALL_BYTES, writeHeader } from './data_message';
 import { nameOf, type Peer } from './in_link';
 import { capitalized, endWithin } from './socket';
 
-interface Pending {
+export interface Pending {
   readonly tag: number;
   readonly bytes: Uint8Array;
   resolve(): void;
@@ -67,6 +67,12 @@ export class OutLink {
     return new Promise((resolve, reject) => {
       this.waiting.push({ tag, bytes, resolve, reject });
     });
+  }
+
+  /** What was sent before the receiver has dialled goes another way. */
+  takeWaiting(): Pending[] {
+    clearTimeout(this.timer);
+    return this.waiting.splice(0);
   }
 
   /** Resolves when all that was sent is in the kernel's hands, or cannot get there any more, or after `timeoutMs`. */

@@ -13,8 +13,11 @@ import type { Identity } from '../wire/handshake';
 import { InLink, type Peer } from './in_link';
 import type { Listener } from './listener';
 import { OutLink } from './out_link';
+import { SharedInLink } from './shared_memory/in_link';
+import type { LocalMemory } from './shared_memory/local_memory';
+import { SharedOutLink } from './shared_memory/out_link';
 import { addressText } from './socket';
-import type { Transport } from './transport';
+import type { Loan, Transport } from './transport';
 
 export interface TcpOptions {
   identity: Identity;
@@ -28,6 +31,8 @@ export interface TcpOptions {
   onLinkLost: (peer: number, error: HvdError) => void;
   /** Which of a rank's links these are. Default: data. */
   channel?: 'data' | 'push' | 'pull';
+  /** Those who share memory with this rank, and think so too; why not after all is told once. */
+  neighbours?: { readonly ranks: ReadonlySet<number>; readonly memory: LocalMemory; onRefused(rank: number, why: string): void };
   /** A lost link fails the calls with that peer only; `onLinkLost` is called once a peer, and nothing is aborted. */
   survivesLoss?: boolean;
 }
@@ -41,8 +46,8 @@ export class TcpTransport implements Transport {
   readonly rank: number;
   readonly size: number;
   private cause?: HvdError;
-  private readonly inLinks: Array<InLink | undefined> = [];
-  private readonly outLinks: Array<OutLink | undefined> = [];
+  private readonly inLinks: Array<InLink | SharedInLink | undefined> = [];
+  private readonly outLinks: Array<OutLink | SharedOutLink | undefined> = [];
   private grace?: NodeJS.Timeout;
   /** By peer: why nothing is sent to it or received from it any more. */
   private readonly dropped: Array<HvdError | undefined> = [];
@@ -56,6 +61,12 @@ export class TcpTransport implements Transport {
       if (link) link.attach(socket);
       else socket.destroy();
     });
+    if (options.neighbours)
+      options.listener.onLink('shm', (from, socket) => {
+        const link = this.cause || this.dropped[from] ? undefined : (this.outLinks[from] ?? this.makeOutLink(from));
+        if (link instanceof SharedOutLink) link.attachShared(socket);
+        else socket.destroy();
+      });
   }
 
   send(to: number, tag: number, bytes: Uint8Array): Promise<void> {
@@ -72,7 +83,15 @@ export class TcpTransport implements Transport {
     if (cause) return Promise.reject(cause);
     const link = this.inLinks[from] ?? this.makeInLink(from);
     if (!link) return Promise.reject(this.noLinkError(from));
-    return new Promise((resolve, reject) => link.receive({ tag, into, resolve, reject }));
+    return new Promise((resolve, reject) => link.receive({ tag, into, resolve: () => resolve(), reject }));
+  }
+
+  recvOrBorrow(from: number, tag: number, into: Uint8Array): Promise<Loan | undefined> {
+    const cause = this.cause ?? this.dropped[from];
+    if (cause) return Promise.reject(cause);
+    const link = this.inLinks[from] ?? this.makeInLink(from);
+    if (!link) return Promise.reject(this.noLinkError(from));
+    return new Promise((resolve, reject) => link.receive({ tag, into, takesLoan: true, resolve, reject }));
   }
 
   abort(cause: HvdError): void {
@@ -97,17 +116,28 @@ export class TcpTransport implements Transport {
   }
 
   /** undefined: there is no such peer. */
-  private makeInLink(from: number): InLink | undefined {
-    const peer = from === this.rank ? undefined : this.options.peers[from];
-    if (peer) this.inLinks[from] = new InLink(peer, this.options, (error) => this.lose(from, error));
-    return this.inLinks[from];
+  private makeInLink(from: number): InLink | SharedInLink | undefined {
+    const { peers, neighbours } = this.options;
+    const peer = from === this.rank ? undefined : peers[from];
+    if (!peer) return undefined;
+    const onLost = (error: HvdError): void => this.lose(from, error);
+    const makePlain = (): InLink => new InLink(peer, this.options, onLost);
+    const link = neighbours?.ranks.has(from) ? new SharedInLink(peer, this.options, neighbours.memory, makePlain, onLost) : makePlain();
+    this.inLinks[from] = link;
+    return link;
   }
-  private makeOutLink(to: number): OutLink | undefined {
-    const { listener, peers, connectTimeoutMs } = this.options;
+  private makeOutLink(to: number): OutLink | SharedOutLink | undefined {
+    const { listener, peers, connectTimeoutMs, neighbours } = this.options;
     const own = { rank: this.rank, where: addressText(listener.host, listener.port), connectTimeoutMs };
     const peer = to === this.rank ? undefined : peers[to];
-    if (peer) this.outLinks[to] = new OutLink(peer, own, (error) => this.lose(to, error));
-    return this.outLinks[to];
+    if (!peer) return undefined;
+    const onLost = (error: HvdError): void => this.lose(to, error);
+    const plain = new OutLink(peer, own, onLost);
+    const link = neighbours?.ranks.has(to)
+      ? new SharedOutLink(peer, plain, neighbours.memory, onLost, (why) => neighbours.onRefused(to, why))
+      : plain;
+    this.outLinks[to] = link;
+    return link;
   }
   private noLinkError(peer: number): BugError {
     return new BugError(`Rank ${this.rank} of ${this.size} has no data link with rank ${peer}. Please report it.`);

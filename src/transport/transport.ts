@@ -7,6 +7,13 @@
  */
 import type { HvdError } from '../errors';
 
+/** A message as it lies in this process's linear memory, to be read only. */
+export interface Loan {
+  readonly byteOffset: number;
+  /** It has been read. @throws HvdError what was read may not be what was sent */
+  release(): void;
+}
+
 export interface Transport {
   readonly rank: number;
   readonly size: number;
@@ -14,6 +21,11 @@ export interface Transport {
   send(to: number, tag: number, bytes: Uint8Array): Promise<void>;
   /** Fills `into` with the next message from that rank. @throws WireError its tag or length is another; PeerError the peer is gone */
   recv(from: number, tag: number, into: Uint8Array): Promise<void>;
+  /**
+   * As `recv`, but the message may stay where it is: then the promise gives a loan, and `into` is not touched. For messages that are read once and soon: the sender may wait for its memory.
+   * Only where rank and neighbour share memory.
+   */
+  recvOrBorrow?(from: number, tag: number, into: Uint8Array): Promise<Loan | undefined>;
   /** First cause wins. */
   abort(cause: HvdError): void;
 }

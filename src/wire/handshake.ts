@@ -20,9 +20,9 @@ import { BugError, WireError } from '../errors';
 /** The rank of whoever serves the store. */
 export const LAUNCHER_RANK = 0xffffffff;
 /** `push`, `pull`: between workers and parameter servers, named by what the worker does. */
-export type Channel = 'store' | 'control' | 'data' | 'push' | 'pull';
+export type Channel = 'store' | 'control' | 'data' | 'push' | 'pull' | 'shm';
 /** A channel's place is its number on the wire. */
-export const channels: readonly Channel[] = ['store', 'control', 'data', 'push', 'pull'];
+export const channels: readonly Channel[] = ['store', 'control', 'data', 'push', 'pull', 'shm'];
 
 export interface Identity {
   readonly jobId: string;

@@ -1,0 +1,201 @@
+/**
+ * A link through shared memory as its receiver has it: dialled by this rank (channel 'shm'). Communication thread.
+ *
+ * Takes the sender's offer (offer.ts), or dials channel 'data' instead and hands everything to that link. Invariants: receives are served in order; a piece counts as consumed when its bytes have been
+ * copied, or when whoever was lent them gives them back; what has been read from a heap that was withdrawn meanwhile is not passed on; a link whose sender has gone still delivers what the ring holds.
+ */
+import type net from 'node:net';
+import { type HvdError, PeerError } from '../../errors';
+import type { Identity } from '../../wire/handshake';
+import { dial } from '../dial';
+import { type InLink, mismatchError, nameOf, type Peer, type Receive } from '../in_link';
+import type { LocalMemory, Place } from './local_memory';
+import { ANSWERS, BELL, OFFER_BYTES, readOffer } from './offer';
+import type { Waiting } from './poller';
+import { type Piece, RingReader } from './ring';
+
+export class SharedInLink implements Waiting {
+  private readonly queue: Receive[] = [];
+  /** Bytes of the first of the queue that have come. */
+  private progress = 0;
+  private place?: Place;
+  private ring?: RingReader;
+  private socket?: net.Socket;
+  private plain?: InLink;
+  private lost?: HvdError;
+  private readonly dialling = new AbortController();
+
+  /** @param makePlain the link of channel 'data' */
+  constructor(
+    private readonly peer: Peer,
+    { identity, connectTimeoutMs }: { identity: Identity; connectTimeoutMs: number },
+    private readonly local: LocalMemory,
+    private readonly makePlain: () => InLink,
+    private readonly onLost: (error: HvdError) => void,
+  ) {
+    dial({
+      identity,
+      to: peer.rank,
+      peerName: peer.name,
+      hostName: peer.host,
+      host: peer.address,
+      port: peer.port,
+      channel: 'shm',
+      timeoutMs: connectTimeoutMs,
+      signal: this.dialling.signal,
+    }).then(
+      (socket) => this.open(socket),
+      (error: HvdError) => this.lose(error),
+    );
+  }
+
+  receive(receive: Receive): void {
+    if (this.plain) return this.plain.receive(receive);
+    this.queue.push(receive);
+    if (this.ring && this.queue.length === 1) this.poll();
+    if (this.queue.length === 0) return;
+    if (this.lost) this.onLost(this.lost);
+    else if (this.ring) this.local.poller.wake();
+  }
+
+  /** What is pending fails with that; no byte is written to anybody's memory afterwards. */
+  destroy(cause: HvdError): void {
+    this.lost ??= cause;
+    this.dialling.abort(cause);
+    this.local.poller.remove(this);
+    this.plain?.destroy(cause);
+    this.socket?.destroy();
+    for (const { reject } of this.queue.splice(0)) reject(cause);
+  }
+
+  // ───── Waiting ─────
+
+  get isWaiting(): boolean {
+    return this.ring !== undefined && !this.lost && this.queue.length > 0;
+  }
+
+  poll(): boolean {
+    const ring = this.ring!;
+    let isNews = false;
+    for (let first = this.queue[0]; first; first = this.queue[0]) {
+      const piece = ring.peek();
+      if (!piece || !this.take(ring, piece, first)) break;
+      isNews = true;
+    }
+    if (isNews) this.chime();
+    return isNews;
+  }
+
+  arm(): boolean {
+    return this.ring!.sleep();
+  }
+
+  // ───── inside ─────
+
+  /** @returns whether to go on */
+  private take(ring: RingReader, piece: Piece, first: Receive): boolean {
+    if (piece.tag !== first.tag || piece.messageBytes !== first.into.length || this.progress + piece.bytes > piece.messageBytes) {
+      this.lose(mismatchError(this.peer, { tag: piece.tag, bytes: piece.messageBytes }, first));
+      return false;
+    }
+    const number = ring.take();
+    const from = (piece.place === 'heap' ? this.local.neighbourOffset : this.place!.byteOffset) + piece.at;
+    if (first.takesLoan && piece.bytes === piece.messageBytes) {
+      this.queue.shift();
+      first.resolve({ byteOffset: from, release: () => this.giveBack(ring, number, piece) });
+      return true;
+    }
+    if (piece.bytes > 0) this.local.copyOut(first.into.subarray(this.progress, this.progress + piece.bytes), from);
+    if (!this.isSound(ring, piece)) return false;
+    ring.done(number);
+    this.progress += piece.bytes;
+    if (this.progress < piece.messageBytes) return true;
+    this.progress = 0;
+    this.queue.shift();
+    first.resolve();
+    return true;
+  }
+
+  private giveBack(ring: RingReader, number: number, piece: Piece): void {
+    if (!this.isSound(ring, piece)) throw this.lost!;
+    ring.done(number);
+    this.chime();
+  }
+
+  /** What was read is what was sent. */
+  private isSound(ring: RingReader, { place }: Piece): boolean {
+    if (place === 'heap' && ring.isWithdrawn) {
+      const { rank, host } = this.peer;
+      this.lose(new PeerError(`${nameOf(this.peer)} gave up in the middle of an operation. See its own output.`, { peer: rank, host }));
+      return false;
+    }
+    return true;
+  }
+
+  private chime(): void {
+    if (this.ring!.takeWriterSleep() && !this.socket!.destroyed) this.socket!.write(BELL);
+  }
+
+  private open(socket: net.Socket): void {
+    if (this.lost) return void socket.destroy();
+    this.socket = socket;
+    let offer = Buffer.alloc(0);
+    let cause: Error | undefined;
+    socket.on('error', (error) => {
+      cause = error;
+    });
+    socket.on('close', () => {
+      if (this.plain) return;
+      // An end before an offer: the sender has nothing to share.
+      if (!this.ring && !this.lost && cause === undefined) return this.fallBack();
+      if (this.ring && !this.lost) this.poll();
+      const { rank, host } = this.peer;
+      const how = cause?.message ?? 'the connection closed';
+      this.lose(
+        new PeerError(`The shared memory of ${nameOf(this.peer)} is of no use any more: ${how}. See its own output.`, {
+          peer: rank,
+          host,
+          cause,
+        }),
+      );
+    });
+    socket.on('data', (bytes: Buffer) => {
+      if (this.ring) return this.local.poller.wake();
+      offer = Buffer.concat([offer, bytes]);
+      if (offer.length >= OFFER_BYTES) this.accept(socket, offer.subarray(0, OFFER_BYTES));
+    });
+    socket.resume();
+  }
+
+  private accept(socket: net.Socket, bytes: Buffer): void {
+    try {
+      const offer = readOffer(bytes);
+      if (!offer) throw new Error('no offer');
+      const place = this.local.openRing(offer.pid, offer.ringFd);
+      const ring = new RingReader(place.words);
+      if (!ring.proves(offer.token)) throw new Error('another memory');
+      const seesHeap = offer.heap !== undefined && this.local.openHeap(this.peer.rank, offer.pid, offer.heap);
+      this.place = place;
+      this.ring = ring;
+      this.local.poller.add(this);
+      socket.write(Buffer.from([seesHeap ? ANSWERS.heap : ANSWERS.ring]));
+      if (this.queue.length > 0) this.local.poller.wake();
+    } catch {
+      socket.end(Buffer.from([ANSWERS.none]));
+      this.fallBack();
+    }
+  }
+
+  private fallBack(): void {
+    if (this.plain || this.lost) return;
+    this.plain = this.makePlain();
+    for (const receive of this.queue.splice(0)) this.plain.receive(receive);
+  }
+
+  private lose(error: HvdError): void {
+    if (this.lost) return;
+    this.lost = error;
+    this.socket?.destroy();
+    if (this.queue.length > 0) this.onLost(error);
+  }
+}

@@ -1,0 +1,120 @@
+/** What this rank shares with its neighbours on the host: its heap, the ranges its links are mapped in, and how bytes get there. Communication thread; one a memory. */
+import { bytesOf } from '../../memory/arena';
+import type { Kernels } from '../../memory/kernels';
+import { SharedPages } from './pages';
+import { Poller } from './poller';
+import { RING_BYTES } from './ring';
+import { LinkRanges, type Windows } from './windows';
+
+/** A ring as it lies in this memory. */
+export interface Place {
+  readonly byteOffset: number;
+  readonly words: Int32Array;
+}
+/** How another process finds a heap. */
+export interface HeapName {
+  readonly fd: number;
+  readonly bytes: number;
+}
+
+export class LocalMemory {
+  readonly poller: Poller;
+  private readonly ranges: LinkRanges;
+  private readonly ownBuffers = new WeakSet<ArrayBufferLike>();
+  /** Whose heap is seen. */
+  private neighbour?: number;
+  private heapFd?: number;
+
+  private constructor(
+    private readonly memory: WebAssembly.Memory,
+    private readonly kernels: Kernels,
+    private readonly windows: Windows,
+    private readonly pages: SharedPages,
+    yields: boolean,
+  ) {
+    this.ranges = new LinkRanges(windows.links);
+    this.poller = new Poller(yields ? () => pages.yieldCore() : undefined);
+    this.heapFd = pages.create(windows.heap.byteOffset, windows.heap.bytes);
+  }
+
+  /** Before anything lies on the heap. @param yields ranks outnumber cores @throws HvdError why memory cannot be shared here */
+  static open(memory: WebAssembly.Memory, kernels: Kernels, windows: Windows, yields: boolean): LocalMemory {
+    return new LocalMemory(memory, kernels, windows, SharedPages.of(memory), yields);
+  }
+
+  get heap(): HeapName | undefined {
+    return this.heapFd === undefined ? undefined : { fd: this.heapFd, bytes: this.windows.heap.bytes };
+  }
+
+  /** @throws HvdError no range is left, or the system refuses. `closeRing` once the other side has mapped it */
+  makeRing(): Place & { readonly fd: number } {
+    const byteOffset = this.range();
+    return { fd: this.pages.create(byteOffset, RING_BYTES), ...this.placeAt(byteOffset) };
+  }
+  closeRing(fd: number): void {
+    this.pages.close(fd);
+  }
+  /** @throws Error as `makeRing`, or the other process is gone */
+  openRing(pid: number, fd: number): Place {
+    const byteOffset = this.range();
+    this.pages.open(pid, fd, byteOffset, RING_BYTES);
+    return this.placeAt(byteOffset);
+  }
+  /** @returns whether that rank's heap is seen from now on */
+  openHeap(rank: number, pid: number, { fd, bytes }: HeapName): boolean {
+    const { byteOffset, bytes: most } = this.windows.neighbour;
+    if (this.neighbour !== undefined || bytes !== most) return this.neighbour === rank;
+    try {
+      this.pages.open(pid, fd, byteOffset, bytes);
+      this.neighbour = rank;
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Where the neighbour's heap is seen. */
+  get neighbourOffset(): number {
+    return this.windows.neighbour.byteOffset;
+  }
+
+  /** @returns where on the heap these bytes lie; undefined: not there */
+  onHeap(bytes: Uint8Array): number | undefined {
+    if (!this.isOwn(bytes)) return undefined;
+    const at = bytes.byteOffset - this.windows.heap.byteOffset;
+    return at >= 0 && at + bytes.length <= this.windows.heap.bytes ? at : undefined;
+  }
+
+  copyIn(byteOffset: number, bytes: Uint8Array): void {
+    if (this.isOwn(bytes)) this.kernels.copy(byteOffset, bytes.byteOffset, bytes.length);
+    else bytesOf(this.memory, byteOffset, bytes.length).set(bytes);
+  }
+  copyOut(into: Uint8Array, byteOffset: number): void {
+    if (this.isOwn(into)) this.kernels.copy(into.byteOffset, byteOffset, into.length);
+    else into.set(bytesOf(this.memory, byteOffset, into.length));
+  }
+
+  /** What is mapped stays so as long as somebody sees it. */
+  close(): void {
+    if (this.heapFd !== undefined) this.pages.close(this.heapFd);
+    this.heapFd = undefined;
+  }
+
+  private range(): number {
+    const found = this.ranges.next();
+    if (found === undefined) throw new Error('no range of memory is left for another link');
+    return found;
+  }
+  private placeAt(byteOffset: number): Place {
+    const { buffer } = bytesOf(this.memory, byteOffset, RING_BYTES);
+    return { byteOffset, words: new Int32Array(buffer, byteOffset, RING_BYTES / 4) };
+  }
+  /** A memory that grows has a new buffer each time; views on old ones are as good. */
+  private isOwn({ buffer }: Uint8Array): boolean {
+    if (buffer === this.memory.buffer) {
+      this.ownBuffers.add(buffer);
+      return true;
+    }
+    return this.ownBuffers.has(buffer);
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * A link through shared memory as its sender has it. Communication thread.
+ *
+ * The receiver dials (channel 'shm'); this side makes a ring and offers it; the receiver maps it and says what it sees. Then messages go through the ring, and the socket carries bells only and tells when
+ * the other process is gone. Where the receiver sees nothing, it dials channel 'data', and all goes by that socket, as it would have without an offer (out_link.ts of this folder's parent).
+ *
+ * Invariants: messages leave in the order of the calls; one that is staged resolves when it is copied, one that lies on the heap when the receiver has consumed it; before memory on the heap may be used
+ * otherwise while pieces of it are under way (after a failure), they are withdrawn.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { type HvdError, PeerError } from '../../errors';
+import { SMALL_BYTES } from '../data_message';
+import { nameOf, type Peer } from '../in_link';
+import type { OutLink, Pending } from '../out_link';
+import { endWithin } from '../socket';
+import type { LocalMemory, Place } from './local_memory';
+import { ANSWERS, BELL, writeOffer } from './offer';
+import type { Waiting } from './poller';
+import { MOST_PIECE_BYTES, RingWriter, TOKEN_BYTES } from './ring';
+
+export class SharedOutLink implements Waiting {
+  private socket?: Socket;
+  private place?: Place;
+  private ring?: RingWriter;
+  private seesHeap = false;
+  private readonly queue: Array<Pending & { progress: number }> = [];
+  /** On the heap, not consumed yet, in order. */
+  private readonly lying: Array<{ readonly send: Pending; readonly count: number }> = [];
+  private lost?: HvdError;
+  private onDrained?: () => void;
+
+  /** @param plain holds what is sent before the receiver has dialled, and has the link if it is not to be this one */
+  constructor(
+    private readonly peer: Peer,
+    private readonly plain: OutLink,
+    private readonly local: LocalMemory,
+    private readonly onLost: (error: HvdError) => void,
+    private readonly onRefused: (why: string) => void,
+  ) {}
+
+  attach(socket: Socket): void {
+    this.plain.attach(socket);
+  }
+
+  /** @param socket of channel 'shm', paused */
+  attachShared(socket: Socket): void {
+    if (this.socket || this.lost) return void socket.destroy();
+    this.socket = socket;
+    const token = randomBytes(TOKEN_BYTES);
+    let fd: number | undefined;
+    const closeFile = (): void => {
+      if (fd !== undefined) this.local.closeRing(fd);
+      fd = undefined;
+    };
+    let cause: Error | undefined;
+    socket.on('error', (error) => {
+      cause = error;
+    });
+    socket.on('close', () => {
+      closeFile();
+      if (this.ring) this.gone(cause);
+    });
+    socket.on('data', (bytes: Buffer) => {
+      if (this.ring) return this.local.poller.wake();
+      closeFile();
+      if (bytes[0] === ANSWERS.none) {
+        this.onRefused('the receiver cannot map it');
+        return void socket.end();
+      }
+      this.seesHeap = bytes[0] === ANSWERS.heap;
+      this.ring = new RingWriter(this.place!.words, token);
+      this.local.poller.add(this);
+      for (const send of this.plain.takeWaiting()) this.enqueue(send);
+    });
+    try {
+      const made = this.local.makeRing();
+      ({ fd } = made);
+      this.place = made;
+      // The receiver compares it before the ring is used.
+      new RingWriter(made.words, token);
+      socket.write(writeOffer({ pid: process.pid, ringFd: made.fd, token, heap: this.local.heap }));
+      socket.resume();
+    } catch (error) {
+      this.onRefused((error as Error).message);
+      // Without an offer the receiver dials the other channel.
+      socket.end();
+    }
+  }
+
+  send(tag: number, bytes: Uint8Array): Promise<void> {
+    if (!this.ring) return this.plain.send(tag, bytes);
+    return new Promise((resolve, reject) => this.enqueue({ tag, bytes, resolve, reject }));
+  }
+
+  /** Resolves when all that was sent is in the ring, or cannot get there any more, or after `timeoutMs`. */
+  async end(timeoutMs: number): Promise<void> {
+    if (!this.ring) {
+      await this.plain.end(timeoutMs);
+      this.socket?.destroy();
+      return;
+    }
+    const deadlineMs = performance.now() + timeoutMs;
+    if ((this.queue.length > 0 || this.lying.length > 0) && !this.lost)
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, timeoutMs);
+        this.onDrained = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    if (this.socket) await endWithin(this.socket, Math.max(1, deadlineMs - performance.now()));
+  }
+
+  destroy(cause: HvdError): void {
+    this.plain.destroy(cause);
+    this.lost ??= cause;
+    this.local.poller.remove(this);
+    if (this.lying.length > 0) this.ring?.withdraw();
+    this.socket?.destroy();
+    for (const { reject } of this.queue.splice(0)) reject(cause);
+    for (const { send } of this.lying.splice(0)) send.reject(cause);
+    this.onDrained?.();
+  }
+
+  // ───── Waiting ─────
+
+  get isWaiting(): boolean {
+    return !this.lost && (this.queue.length > 0 || this.lying.length > 0);
+  }
+
+  poll(): boolean {
+    const ring = this.ring!;
+    let isNews = false;
+    for (let first = this.lying[0]; first && ring.isConsumed(first.count); first = this.lying[0]) {
+      this.lying.shift();
+      first.send.resolve();
+      isNews = true;
+    }
+    while (this.queue.length > 0 && this.write(this.queue[0]!)) isNews = true;
+    if (isNews && ring.takeReaderSleep()) this.socket!.write(BELL);
+    if (this.queue.length === 0 && this.lying.length === 0) this.onDrained?.();
+    return isNews;
+  }
+
+  arm(): boolean {
+    return this.ring!.sleep();
+  }
+
+  // ───── inside ─────
+
+  private enqueue(send: Pending): void {
+    if (this.lost) return this.onLost(this.lost);
+    this.queue.push({ ...send, progress: 0 });
+    // What came before waits already, and is looked at.
+    if (this.queue.length === 1) this.poll();
+    if (this.isWaiting) this.local.poller.wake();
+  }
+
+  /** The next piece of the first message. @returns whether it got into the ring */
+  private write(first: Pending & { progress: number }): boolean {
+    const { tag, bytes } = first;
+    const ring = this.ring!;
+    const at = this.seesHeap && bytes.length > SMALL_BYTES && first.progress === 0 ? this.local.onHeap(bytes) : undefined;
+    if (at !== undefined) {
+      if (!ring.hasSlot) return false;
+      const count = ring.publish({ tag, messageBytes: bytes.length, place: 'heap', at, bytes: bytes.length });
+      this.lying.push({ send: first, count });
+      this.queue.shift();
+      return true;
+    }
+    const pieceBytes = Math.min(MOST_PIECE_BYTES, bytes.length - first.progress);
+    const room = ring.room(pieceBytes);
+    if (room === undefined) return false;
+    if (pieceBytes > 0) this.local.copyIn(this.place!.byteOffset + room, bytes.subarray(first.progress, first.progress + pieceBytes));
+    ring.publish({ tag, messageBytes: bytes.length, place: 'ring', at: room, bytes: pieceBytes });
+    first.progress += pieceBytes;
+    if (first.progress < bytes.length) return true;
+    this.queue.shift();
+    first.resolve();
+    return true;
+  }
+
+  private gone(cause: Error | undefined): void {
+    const { rank, host } = this.peer;
+    const how = cause?.message ?? 'the connection closed';
+    this.lost ??= new PeerError(`The shared memory to ${nameOf(this.peer)} is of no use any more: ${how}. See its own output.`, {
+      peer: rank,
+      host,
+      cause,
+    });
+    this.onDrained?.();
+    if (this.queue.length > 0 || this.lying.length > 0) this.onLost(this.lost);
+  }
+}

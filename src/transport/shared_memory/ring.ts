@@ -1,0 +1,200 @@
+/**
+ * Messages in shared memory, from one process to another: a ring of descriptors, and room in which messages are staged. No I/O; any memory that both see.
+ *
+ *        writer: stage the bytes, write a descriptor, count `written` up ──▶ reader: sees the count, reads the bytes, counts `consumed` up ──▶ writer: the room is free again
+ *
+ * A descriptor names a piece of a message: staged in the ring's own room, or lying where the writer has it, in an array that both see (its heap): such a piece is not copied, and its memory is the
+ * writer's again when the reader has consumed it.
+ *
+ * Ordering: a piece's bytes and descriptor are written before `written` is stored, and read after it is loaded; they are read before `consumed` is stored. Atomics are sequentially consistent, so that
+ * is all both sides need; it also makes going to sleep safe: who sleeps stores its flag and then looks at the count once more, who changes the count stores it and then looks at the flag.
+ *
+ * Invariants: counts only grow (as int32, around the end); at most SLOTS pieces are under way; each word is stored by one side only, but for the sleep flags, which the other side takes back.
+ */
+const WORDS_PER_LINE = 16;
+const word = (line: number): number => line * WORDS_PER_LINE;
+/** Each on a cache line of its own. */
+const AT = {
+  written: word(0),
+  consumed: word(1),
+  writerSleeps: word(2),
+  readerSleeps: word(3),
+  withdrawn: word(4),
+  token: word(5),
+} as const;
+export const TOKEN_BYTES = 16;
+/** Descriptors: tag, bytes of the message, place, where, bytes. */
+const DESCRIPTOR_WORDS = 8;
+const SLOTS = 64;
+const FIRST_DESCRIPTOR = word(8);
+const STAGING_FROM = 8192;
+export const STAGING_BYTES = 4 << 20;
+/** A larger message is staged piece by piece. */
+export const MOST_PIECE_BYTES = STAGING_BYTES / 4;
+export const RING_BYTES = Math.ceil((STAGING_FROM + STAGING_BYTES) / 65536) * 65536;
+const LINE_BYTES = 64;
+
+export interface Piece {
+  readonly tag: number;
+  /** Of the whole message. */
+  readonly messageBytes: number;
+  readonly place: 'ring' | 'heap';
+  /** In the ring: from its beginning. On the heap: from the heap's. */
+  readonly at: number;
+  readonly bytes: number;
+}
+
+/** What both ends know of a ring. */
+class Ring {
+  protected constructor(protected readonly words: Int32Array) {}
+
+  protected load(at: number): number {
+    return Atomics.load(this.words, at);
+  }
+  protected store(at: number, value: number): void {
+    Atomics.store(this.words, at, value);
+  }
+  protected descriptorOf(count: number): number {
+    return FIRST_DESCRIPTOR + ((count >>> 0) % SLOTS) * DESCRIPTOR_WORDS;
+  }
+}
+
+export class RingWriter extends Ring {
+  private written = 0;
+  /** Bytes ever staged, with what was left out at the end of a turn; and how many of those are free again. */
+  private head = 0;
+  private tail = 0;
+  /** Of the pieces under way, in order: `head` behind each. */
+  private readonly ends: number[] = [];
+  private seen = 0;
+
+  /** @param words the whole ring, zeros; `token` proves to the reader that it sees the same memory */
+  constructor(words: Int32Array, token: Uint8Array) {
+    super(words);
+    new Uint8Array(words.buffer, words.byteOffset + 4 * AT.token, TOKEN_BYTES).set(token);
+  }
+
+  /** @param count as `publish` returned it */
+  isConsumed(count: number): boolean {
+    this.reclaim();
+    return (this.seen - count) >> 0 >= 0;
+  }
+
+  /** Room for so many bytes, to be filled and then published. @returns its offset in the ring; undefined: there is none now */
+  room(bytes: number): number | undefined {
+    this.reclaim();
+    if (this.ends.length >= SLOTS) return undefined;
+    const at = this.head % STAGING_BYTES;
+    const skipped = at + bytes > STAGING_BYTES ? STAGING_BYTES - at : 0;
+    const end = this.head + skipped + Math.ceil(bytes / LINE_BYTES) * LINE_BYTES;
+    if (end - this.tail > STAGING_BYTES) return undefined;
+    this.head = end;
+    return STAGING_FROM + (skipped > 0 ? 0 : at);
+  }
+
+  get hasSlot(): boolean {
+    this.reclaim();
+    return this.ends.length < SLOTS;
+  }
+
+  /** There is a slot (`room` or `hasSlot` said so). @returns the count at which it is consumed */
+  publish({ tag, messageBytes, place, at, bytes }: Piece): number {
+    const slot = this.descriptorOf(this.written);
+    this.words[slot] = tag | 0;
+    this.words[slot + 1] = messageBytes | 0;
+    this.words[slot + 2] = place === 'heap' ? 1 : 0;
+    this.words[slot + 3] = at | 0;
+    this.words[slot + 4] = bytes | 0;
+    this.ends.push(this.head);
+    this.written = (this.written + 1) | 0;
+    this.store(AT.written, this.written);
+    return this.written;
+  }
+
+  /** @returns whether the reader sleeps and is to be woken: by this caller, once */
+  takeReaderSleep(): boolean {
+    return this.load(AT.readerSleeps) === 1 && Atomics.exchange(this.words, AT.readerSleeps, 0) === 1;
+  }
+  /** The reader wakes this side when it has consumed something. @returns false: it has, since this side looked last */
+  sleep(): boolean {
+    this.store(AT.writerSleeps, 1);
+    if (this.load(AT.consumed) === this.seen) return true;
+    this.store(AT.writerSleeps, 0);
+    return false;
+  }
+
+  /** What lies on the heap may be overwritten from now on: a reader that has read it since has read something else. */
+  withdraw(): void {
+    this.store(AT.withdrawn, 1);
+  }
+
+  private reclaim(): void {
+    const consumed = this.load(AT.consumed);
+    while (this.seen !== consumed && this.ends.length > 0) {
+      this.tail = this.ends.shift()!;
+      this.seen = (this.seen + 1) | 0;
+    }
+  }
+}
+
+export class RingReader extends Ring {
+  /** Pieces taken, and those of them that are done with (in order). */
+  private taken = 0;
+  private consumed = 0;
+  private readonly isDone = new Uint8Array(SLOTS);
+
+  constructor(words: Int32Array) {
+    super(words);
+  }
+
+  /** The memory is that of the writer who has this token. */
+  proves(token: Uint8Array): boolean {
+    const there = new Uint8Array(this.words.buffer, this.words.byteOffset + 4 * AT.token, TOKEN_BYTES);
+    return token.length === TOKEN_BYTES && token.every((byte, i) => byte === there[i]);
+  }
+
+  /** The next piece that nobody has taken. */
+  peek(): Piece | undefined {
+    if (this.load(AT.written) === this.taken) return undefined;
+    const slot = this.descriptorOf(this.taken);
+    return {
+      tag: this.words[slot]! >>> 0,
+      messageBytes: this.words[slot + 1]! >>> 0,
+      place: this.words[slot + 2] === 1 ? 'heap' : 'ring',
+      at: this.words[slot + 3]! >>> 0,
+      bytes: this.words[slot + 4]! >>> 0,
+    };
+  }
+  /** @returns its number, for `done` */
+  take(): number {
+    const number = this.taken;
+    this.taken = (this.taken + 1) | 0;
+    return number;
+  }
+  /** Its bytes are not needed any more. In any order. */
+  done(number: number): void {
+    this.isDone[(number >>> 0) % SLOTS] = 1;
+    const before = this.consumed;
+    while (this.consumed !== this.taken && this.isDone[(this.consumed >>> 0) % SLOTS]) {
+      this.isDone[(this.consumed >>> 0) % SLOTS] = 0;
+      this.consumed = (this.consumed + 1) | 0;
+    }
+    if (this.consumed !== before) this.store(AT.consumed, this.consumed);
+  }
+
+  /** @returns whether what was read from the heap up to now may have been overwritten meanwhile */
+  get isWithdrawn(): boolean {
+    return this.load(AT.withdrawn) === 1;
+  }
+
+  takeWriterSleep(): boolean {
+    return this.load(AT.writerSleeps) === 1 && Atomics.exchange(this.words, AT.writerSleeps, 0) === 1;
+  }
+  /** The writer wakes this side with its next piece. @returns false: there is one already */
+  sleep(): boolean {
+    this.store(AT.readerSleeps, 1);
+    if (this.load(AT.written) === this.taken) return true;
+    this.store(AT.readerSleeps, 0);
+    return false;
+  }
+}

@@ -50,7 +50,10 @@ export class SharedInLink implements Waiting {
   }
 
   receive(receive: Receive): void {
-    if (this.plain) return this.plain.receive(receive);
+    if (this.plain) {
+      this.plain.receive(receive);
+      return;
+    }
     this.queue.push(receive);
     if (this.ring && this.queue.length === 1) this.poll();
     if (this.queue.length === 0) return;

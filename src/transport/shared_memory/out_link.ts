@@ -150,8 +150,11 @@ export class SharedOutLink implements Waiting {
   // ───── inside ─────
 
   private enqueue(send: Pending): void {
-    if (this.lost) return this.onLost(this.lost);
     this.queue.push({ ...send, progress: 0 });
+    if (this.lost) {
+      this.onLost(this.lost);
+      return;
+    }
     // What came before waits already, and is looked at.
     if (this.queue.length === 1) this.poll();
     if (this.isWaiting) this.local.poller.wake();

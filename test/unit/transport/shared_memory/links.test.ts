@@ -1,0 +1,233 @@
+/** Ranks within this process, each with a memory of its own, linked through shared memory as ranks of one host are. */
+import { readdirSync, readlinkSync } from 'node:fs';
+import t from 'tap';
+import { execute, type Operand } from '../../../../src/collective/execute';
+import { HvdError } from '../../../../src/errors';
+import { bytesOf, createMemory } from '../../../../src/memory/arena';
+import { type Kernels, makeKernels } from '../../../../src/memory/kernels';
+import { Listener } from '../../../../src/transport/listener';
+import { LocalMemory } from '../../../../src/transport/shared_memory/local_memory';
+import { whyNoSharedMemory } from '../../../../src/transport/shared_memory/pages';
+import { layOutWindows } from '../../../../src/transport/shared_memory/windows';
+import { TcpTransport } from '../../../../src/transport/tcp';
+import { randomOf } from '../../../helpers/random';
+import { allreduces } from '../../collective/algorithms';
+import { HOST, identityOf, peersOf } from '../ranks';
+
+const SCRATCH_BYTES = 1 << 20;
+const windows = layOutWindows(65536 + SCRATCH_BYTES);
+const heapFrom = windows.heap.byteOffset;
+
+interface Rank {
+  readonly transport: TcpTransport;
+  readonly memory: WebAssembly.Memory;
+  readonly kernels: Kernels;
+}
+
+async function openNeighbours(
+  size: number,
+  { blind = [] }: { blind?: number[] } = {},
+): Promise<{ ranks: Rank[]; lost: string[]; refused: string[]; end(): void }> {
+  const listeners = await Promise.all(
+    Array.from({ length: size }, (_, rank) => Listener.open({ identity: identityOf(rank), size, host: HOST })),
+  );
+  const [lost, refused]: string[][] = [[], []];
+  const locals: LocalMemory[] = [];
+  const ranks = listeners.map((listener, rank): Rank => {
+    const memory = createMemory();
+    memory.grow((windows.heap.byteOffset + windows.heap.bytes) / 65536);
+    const kernels = makeKernels(memory);
+    const local = LocalMemory.open(memory, kernels, windows, true);
+    // Sees nothing of others.
+    if (blind.includes(rank))
+      local.openRing = () => {
+        throw new Error('blind');
+      };
+    locals.push(local);
+    const transport = new TcpTransport({
+      identity: identityOf(rank),
+      size,
+      peers: peersOf(listeners),
+      listener,
+      connectTimeoutMs: 10_000,
+      onLinkLost: (peer, error) => void lost!.push(`${rank}: lost ${peer}: ${error.message}`),
+      neighbours: {
+        ranks: new Set(listeners.keys()),
+        memory: local,
+        onRefused: (peer, why) => void refused!.push(`${rank} to ${peer}: ${why}`),
+      },
+    });
+    return { transport, memory, kernels };
+  });
+  const end = (): void => {
+    for (const { transport } of ranks) transport.abort(new HvdError('the test is over'));
+    for (const local of locals) local.close();
+    for (const listener of listeners) listener.close();
+  };
+  return { ranks, lost: lost!, refused: refused!, end };
+}
+
+/** Of so many bytes of a rank's memory, filled by a seed. */
+function filled({ memory }: Rank, byteOffset: number, bytes: number, seed: number): Uint8Array {
+  const view = bytesOf(memory, byteOffset, bytes);
+  for (let i = 0; i < bytes; i += 1) view[i] = (i * 31 + (i >> 8) + seed * 101) & 255;
+  return view;
+}
+const isSame = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compare(one, other) === 0;
+const openFiles = (): string[] =>
+  readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`)].filter((name) => name.includes('khorovod'));
+    } catch {
+      return [];
+    }
+  });
+
+t.test('shared memory', { skip: whyNoSharedMemory() ?? false }, async (t) => {
+  t.test(
+    'messages of any length arrive whole and in order: from the heap, from elsewhere in the memory, and from other memory',
+    async (t) => {
+      const lengths = [0, 1, 64, 1000, 16 << 10, (16 << 10) + 1, 300_000, 1 << 20, (1 << 20) + 1, 9_000_001];
+      const random = randomOf(3);
+      const { ranks, lost, end } = await openNeighbours(2);
+      const [sender, receiver] = ranks as [Rank, Rank];
+      for (let round = 0; round < 6; round += 1) {
+        const messages = Array.from({ length: 12 }, (_, i) => {
+          const bytes = random.oneOf(lengths);
+          const place = random.oneOf(['heap', 'elsewhere', 'other']);
+          if (place === 'heap') return filled(sender, heapFrom + i * (10 << 20), bytes, i);
+          if (place === 'elsewhere') return filled(sender, windows.neighbour.byteOffset + i * (10 << 20), bytes, i);
+          return filled(sender, heapFrom + i * (10 << 20), bytes, i).slice();
+        });
+        const into = messages.map(({ length }, i) =>
+          random.chance(0.5) ? new Uint8Array(length) : bytesOf(receiver.memory, heapFrom + i * (10 << 20), length),
+        );
+        const sending = messages.map((bytes, tag) => sender.transport.send(1, tag, bytes));
+        const receiving = into.map((bytes, tag) => receiver.transport.recv(0, tag, bytes));
+        await Promise.all([...sending, ...receiving]);
+        for (const [i, bytes] of messages.entries())
+          if (!isSame(bytes, into[i]!)) t.fail(`round ${round}: message ${i} of ${bytes.length} bytes`);
+      }
+      t.same(lost, []);
+      end();
+    },
+  );
+
+  t.test('a loan shows the sender’s array itself, which is the sender’s again when it is given back', async (t) => {
+    const { ranks, end } = await openNeighbours(2);
+    const [sender, receiver] = ranks as [Rank, Rank];
+    const bytes = filled(sender, heapFrom, 100_000, 1);
+    let isSent = false;
+    const sending = sender.transport.send(1, 5, bytes).then(() => {
+      isSent = true;
+    });
+    const into = new Uint8Array(100_000);
+    const loan = (await receiver.transport.recvOrBorrow(0, 5, into))!;
+    t.equal(loan.byteOffset, windows.neighbour.byteOffset);
+    t.ok(isSame(bytesOf(receiver.memory, loan.byteOffset, 100_000), bytes));
+    t.ok(
+      into.every((byte) => byte === 0),
+      'nothing was copied',
+    );
+    bytes[3] = 99;
+    t.equal(bytesOf(receiver.memory, loan.byteOffset, 4)[3], 99, 'it is the same memory');
+    t.notOk(isSent);
+    loan.release();
+    await sending;
+    t.ok(isSent);
+    end();
+  });
+
+  t.test('a loan that was withdrawn is not believed', async (t) => {
+    const { ranks, end } = await openNeighbours(2);
+    const [sender, receiver] = ranks as [Rank, Rank];
+    const sending = sender.transport.send(1, 5, filled(sender, heapFrom, 100_000, 1));
+    const loan = (await receiver.transport.recvOrBorrow(0, 5, new Uint8Array(100_000)))!;
+    sender.transport.abort(new HvdError('rank 0 has had enough'));
+    await t.rejects(sending, /has had enough/);
+    t.throws(() => loan.release(), { code: 'ERR_HVD_PEER', message: /rank 0 on host host0 gave up in the middle of an operation/ });
+    end();
+  });
+
+  t.test('what was staged arrives though its sender has closed', async (t) => {
+    const { ranks, end } = await openNeighbours(2);
+    const [sender, receiver] = ranks as [Rank, Rank];
+    const [first, second] = [filled(sender, 65536, 1000, 1), filled(sender, 131072, 500_000, 2)];
+    const into = [new Uint8Array(1000), new Uint8Array(500_000)] as const;
+    const receiving = receiver.transport.recv(0, 1, into[0]);
+    await sender.transport.send(1, 1, first);
+    await receiving;
+    await sender.transport.send(1, 2, second);
+    await sender.transport.close(2000);
+    await receiver.transport.recv(0, 2, into[1]);
+    t.ok(isSame(into[0], first) && isSame(into[1], second));
+    end();
+  });
+
+  t.test('another operation than the one that is due is an error', async (t) => {
+    const { ranks, lost, end } = await openNeighbours(2);
+    const [sender, receiver] = ranks as [Rank, Rank];
+    void sender.transport.send(1, 1, new Uint8Array(10)).catch(() => {});
+    await t.rejects(receiver.transport.recv(0, 2, new Uint8Array(20)), {
+      code: 'ERR_HVD_WIRE',
+      message: /sent operation 1 with 10 bytes where operation 2 with 20 bytes was due/,
+    });
+    t.match(lost, [/^1: lost 0/]);
+    end();
+  });
+
+  t.test('a rank that cannot see its neighbour takes a socket, and the other one says why', async (t) => {
+    const { ranks, lost, refused, end } = await openNeighbours(2, { blind: [1] });
+    const [sender, receiver] = ranks as [Rank, Rank];
+    const bytes = filled(sender, heapFrom, 3_000_000, 1);
+    const into = new Uint8Array(3_000_000);
+    await Promise.all([sender.transport.send(1, 1, bytes), receiver.transport.recv(0, 1, into)]);
+    t.ok(isSame(bytes, into));
+    const back = new Uint8Array(3_000_000);
+    await Promise.all([receiver.transport.send(0, 1, into), sender.transport.recv(1, 1, back)]);
+    t.ok(isSame(bytes, back), 'the other way through shared memory');
+    t.match(refused, ['0 to 1: the receiver cannot map it']);
+    t.same(lost, []);
+    end();
+  });
+
+  for (const [name, plansOf] of Object.entries(allreduces))
+    t.test(`${name} of arrays on the heap and off it`, async (t) => {
+      for (const size of [2, 3, 4]) {
+        const { ranks, lost, end } = await openNeighbours(size);
+        for (const [elems, at] of [
+          [1, heapFrom],
+          [1000, heapFrom],
+          [300_007, heapFrom + 64],
+          [300_007, windows.links.byteOffset + windows.links.bytes - (8 << 20)],
+        ] as const) {
+          const plans = plansOf({ size, elems, segmentElems: 50_000, chunkElems: 100_000 });
+          await Promise.all(
+            ranks.map(({ transport, memory, kernels }, rank) => {
+              const values = new Float32Array(memory.buffer, at, elems);
+              for (let i = 0; i < elems; i += 1) values[i] = (rank + 1) * ((i % 1000) + 1);
+              const operand: Operand = {
+                bytes: bytesOf(memory, at, 4 * elems),
+                bytesPerElem: 4,
+                borrows: true,
+                reduce: (elem, count, scratchByte) => kernels.reduce('float32', 'sum', at + 4 * elem, 65536 + scratchByte, count),
+              };
+              const route = { transport, members: [...ranks.keys()], tag: 1 };
+              return execute(plans[rank]!, route, operand, bytesOf(memory, 65536, SCRATCH_BYTES));
+            }),
+          );
+          const factor = (size * (size + 1)) / 2;
+          for (const [rank, { memory }] of ranks.entries()) {
+            const wrong = new Float32Array(memory.buffer, at, elems).findIndex((value, i) => value !== factor * ((i % 1000) + 1));
+            t.equal(wrong, -1, `${size} ranks, ${elems} elements: rank ${rank}`);
+          }
+        }
+        t.same(lost, []);
+        end();
+      }
+    });
+
+  t.test('no file is left open', async (t) => {
+    t.same(openFiles(), []);
+  });
+});

@@ -108,7 +108,7 @@ export const options: readonly Option[] = [
   }),
   network('tls', 'TLS 1.3 between ranks', { ...sets('tls') }),
   network('streams', 'TCP streams per neighbour', { value: 'K', ...sets('streams'), ...later }),
-  network('transport', 'among ranks of one host: auto (shm, else tcp), shm or tcp; unix is tcp in this version', { value: 'T', ...sets('transport') }),
+  network('transport', 'among ranks of one host: auto (shared memory, else tcp), shm, tcp; unix is tcp in this version', { value: 'T', ...sets('transport') }),
 
   processes('x', 'environment of the ranks, repeatable: VAR=value, or VAR with the value it has here', {
     value: 'VAR[=v]',

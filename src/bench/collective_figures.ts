@@ -36,7 +36,12 @@ export function percentile(samples: readonly number[], share: number): number {
   const sorted = [...samples].sort((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
 }
-export const median = (samples: readonly number[]): number => percentile(samples, 0.5);
+/** Of an even number of samples the mean of the two in the middle. */
+export function median(samples: readonly number[]): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  const half = sorted.length / 2;
+  return (sorted[Math.ceil(half) - 1]! + sorted[Math.floor(half)]!) / 2;
+}
 
 /** busbw / algbw: the share of a collective's size that must pass each rank's link, times the ways it passes (nccl-tests, doc/PERFORMANCE.md). */
 export function busFactor(collective: Collective, ranks: number): number {

@@ -39,22 +39,24 @@ async function compare(args: CompareArgs, folder: string): Promise<number> {
   }
   const { libraries, knobs } = await runRounds(args, [...runners], folder);
   const machine = describeMachine();
-  const where = `${machine.cpu}, ${machine.cores} cores, ${machine.kernel}, Node ${process.version}`;
   const { ranks, rounds } = args;
   const { dtype, op } = args.measured;
-  const what = { ranks, dtype, op: op!, rounds, where };
+  const what = { ranks, dtype, op: op!, rounds };
   say(
     `# allreduce, ${dtype}, ${op}, ${ranks} ranks of one host, ${rounds} rounds in alternation; every element of every size of all verified`,
   );
-  say(`# ${where}`);
+  say(
+    `# ${machine.kernel}, ${machine.cpu}, ${machine.cores} cores, ${Math.round(machine.memoryBytes / 2 ** 30)} GiB, Node ${process.version}`,
+  );
   say(`# ${libraries.map(({ title, version }) => `${title}: ${version}`).join('; ')}`);
   say('# p50: median of the rounds; ratio: how many times as long as khorovod in place it took, in the same round');
   for (const line of tableLines(libraries)) say(line);
   const wrong = libraries.flatMap(({ sizes }) => sizes).reduce((sum, size) => sum + size.wrong, 0);
   say(wrong === 0 ? '# all results right' : `# WRONG RESULTS: ${wrong} elements`);
-  const record = JSON.stringify({ kind: 'comparison', collective: 'allreduce', ...what, machine, missing, knobs, libraries });
+  const versions = { khorovod: version, node: process.version };
+  const record = JSON.stringify({ kind: 'comparison', collective: 'allreduce', ...what, machine, versions, missing, knobs, libraries });
   if (args.measured.json) writeFileSync(args.measured.json, record);
-  if (args.out) await writeFiles(args.out, record, chartOf(libraries, what));
+  if (args.out) await writeFiles(args.out, record, chartOf(libraries, { ...what, where: `${machine.cpu}, ${machine.cores} cores` }));
   return wrong === 0 ? 0 : 1;
 }
 

@@ -51,6 +51,9 @@ export function compareAt(bytes: number, libraries: readonly Library[]): Compare
   });
 }
 
+/** Small ones tell something too. */
+export const ratioText = (ratio: number): string => (ratio < 0.1 ? ratio.toPrecision(2) : ratio.toFixed(2));
+
 export const sizesOf = (libraries: readonly Library[]): number[] => libraries[0]!.sizes.map(({ bytes }) => bytes);
 
 export function tableLines(libraries: readonly Library[]): string[] {
@@ -65,10 +68,10 @@ export function tableLines(libraries: readonly Library[]): string[] {
   for (const bytes of sizesOf(libraries)) {
     for (const { title, us, ratio, wrong } of compareAt(bytes, libraries)) {
       const spread = `${us.lowest.toFixed(1)}…${us.highest.toFixed(1)}`;
-      const ratios = `${ratio.lowest.toFixed(2)}…${ratio.highest.toFixed(2)}`;
+      const ratios = `${ratioText(ratio.lowest)}…${ratioText(ratio.highest)}`;
       const rate = (bytes / us.median / 1e3).toFixed(2);
       lines.push(
-        `${String(bytes).padStart(12)}  ${title.padEnd(names - 2)}${cells(us.median.toFixed(1), spread, rate, ratio.median.toFixed(2), ratios, `${wrong}`)}`,
+        `${String(bytes).padStart(12)}  ${title.padEnd(names - 2)}${cells(us.median.toFixed(1), spread, rate, ratioText(ratio.median), ratios, `${wrong}`)}`,
       );
     }
   }
@@ -80,7 +83,7 @@ export interface What {
   readonly dtype: string;
   readonly op: string;
   readonly rounds: number;
-  /** Of the machine. */
+  /** In few words: they stand above the chart. */
   readonly where: string;
 }
 
@@ -88,7 +91,7 @@ export interface What {
 export function chartOf(libraries: readonly Library[], { ranks, dtype, op, rounds, where }: What): LineChart {
   return {
     title: `Allreduce on ${ranks} ranks of one host (${dtype}, ${op})`,
-    subtitle: `${where}; median of ${rounds} rounds in alternation, bars from the fastest to the slowest`,
+    subtitle: `${where}; median of ${rounds} rounds, bars: fastest and slowest`,
     x: { title: 'size (bytes)', scale: 'log', format: '~s' },
     y: { title: 'time (µs)', scale: 'log', format: '~s' },
     series: libraries.map(({ title }, i) => ({

@@ -71,7 +71,8 @@ export const glooCpp: Peer = {
 /** Gloo's headers do not say which they are. */
 async function packageVersion(name: string): Promise<string> {
   try {
-    return `Gloo ${await runAlone({ argv: ['dpkg-query', '-W', '-f', '${Version}', name] }, PROBE_MS)}`;
+    const status = await runAlone({ argv: ['dpkg-query', '--status', name] }, PROBE_MS);
+    return `Gloo ${/^Version: (.*)$/m.exec(status)![1]}`;
   } catch {
     return 'Gloo, of a version that it does not tell';
   }

@@ -147,7 +147,8 @@ function parseBench(words: readonly string[], outside: Outside, benchScript: str
   if (!isComparison) return { kind: 'bench', request };
   if (request.hosts !== undefined || request.nodes !== undefined || request.tls)
     throw new LaunchError('tsrun bench --compare measures on this machine alone, in the clear: leave out hosts, --nnodes and --tls');
-  return { kind: 'compare', words: [collective, ...ofBench, `--np=${request.np}`, '--', ...split.own] };
+  const others = split.own.filter((word) => !word.startsWith('--np='));
+  return { kind: 'compare', words: [collective, ...ofBench, `--np=${request.np}`, '--', ...others] };
 }
 
 /** A job's options, and no command. Without -np, every slot counts. */

@@ -63,17 +63,16 @@ function comparisonSection(record) {
   ].join('\n');
 }
 
-const sections = process.argv.slice(2).map((file) => {
-  const record = JSON.parse(fs.readFileSync(file, 'utf8'));
-  if (record.kind === 'collective') return collectiveSection(record);
-  if (record.kind === 'comparison') return comparisonSection(record);
-  console.error(`${file} is no record of tsrun bench`);
-  process.exit(1);
-});
-if (sections.length === 0) {
-  console.error('which records? Say node scripts/performance_tables.mjs RESULTS.json…');
+const makers = { collective: collectiveSection, comparison: comparisonSection };
+const files = process.argv.slice(2);
+const records = files.map((file) => JSON.parse(fs.readFileSync(file, 'utf8')));
+const other = records.findIndex(({ kind }) => !(kind in makers));
+if (files.length === 0 || other >= 0) {
+  const why = other >= 0 ? `${files[other]} is no record of tsrun bench.` : 'Which records?';
+  console.error(`${why} Say node scripts/performance_tables.mjs RESULTS.json…`);
   process.exit(1);
 }
+const sections = records.map((record) => makers[record.kind](record));
 const page = path.join(root, 'docs/performance.md');
 const marked = /(<!-- tables: [^>]*-->\n)[\s\S]*?(<!-- \/tables -->)/;
 fs.writeFileSync(

@@ -94,6 +94,9 @@ export function chartOf(libraries: readonly Library[], { ranks, dtype, op, round
     subtitle: `${where}; median of ${rounds} rounds, bars: fastest and slowest`,
     x: { title: 'size (bytes)', scale: 'log', format: '~s' },
     y: { title: 'time (µs)', scale: 'log', format: '~s' },
+    // As wide as the legend of all.
+    width: 760,
+    height: 420,
     series: libraries.map(({ title }, i) => ({
       name: title,
       points: sizesOf(libraries).map((bytes) => {

@@ -11,6 +11,7 @@ import { interfaceFilter } from '../src/rendezvous/interfaces';
 import { MAKE_KEY } from '../src/rendezvous/key_file';
 import { splitCommand } from './agent_command';
 import { assignment, parseEnvFile } from './assignments';
+import { collectives, splitBench } from './bench_words';
 import { readConfigFile } from './config_file';
 import { LaunchError } from './errors';
 import { type HostSpec, parseHostfile, parseHosts } from './hosts';
@@ -85,6 +86,8 @@ export type CommandLine =
   | { readonly kind: 'sweep'; readonly request: SweepRequest }
   /** A program of ours that runs as the job. */
   | { readonly kind: 'bench'; readonly request: RunRequest }
+  /** A program of ours that starts such jobs, and those of other libraries by turns with them. */
+  | { readonly kind: 'compare'; readonly words: readonly string[] }
   /** Would a job with these options start? */
   | { readonly kind: 'doctor'; readonly request: RunRequest; readonly isJson: boolean }
   /** Makes tfjs-node work in the project of this folder. */
@@ -92,8 +95,6 @@ export type CommandLine =
 
 const scriptKinds = ['.ts', '.mts', '.cts', '.tsx', '.js', '.mjs', '.cjs'];
 const laterCommands = ['analyze'];
-/** `tsrun bench allreduce`'s own options; false: a switch. */
-const benchOptions: Readonly<Record<string, boolean>> = { sizes: true, iterations: true, json: true, compression: true, tensors: false };
 
 /** @throws LaunchError */
 export function parseCommandLine(words: readonly string[], outside: Outside, benchScript: string): CommandLine {
@@ -132,27 +133,22 @@ function jobOf(given: ReadonlyMap<Option, string[]>, command: readonly string[],
 
 /** The benchmark's options may stand among tsrun's. Rank 0 alone prints: no prefixes. */
 function parseBench(words: readonly string[], outside: Outside, benchScript: string): CommandLine {
-  if (words[0] !== 'allreduce') throw new LaunchError(`tsrun bench '${words[0] ?? ''}': there is bench allreduce`);
-  const own: string[] = [];
-  const benchOwn: string[] = [];
-  for (let i = 1; i < words.length; i += 1) {
-    const [name = '', inline] = words[i]!.replace(/^--/, '').split('=', 2);
-    if (!words[i]!.startsWith('--') || !(name in benchOptions)) own.push(words[i]!);
-    else if (inline !== undefined || !benchOptions[name]) benchOwn.push(words[i]!);
-    else if (words[i + 1] === undefined) throw new LaunchError(`--${name} needs a value`);
-    else benchOwn.push(`--${name}=${words[(i += 1)]}`);
-  }
+  const { collective, own, ofBench, isComparison } = splitBench(words);
   const split = splitWords(own);
-  if (split.command.length > 0) throw new LaunchError(`tsrun bench allreduce: '${split.command[0]}' is no option of it`);
+  if (split.command.length > 0) throw new LaunchError(`tsrun bench ${collective ?? ''}: '${split.command[0]}' is no option of it`);
   const given = parseOwn(split.own);
   if (given.get(optionOf('help'))?.at(-1) === 'true') return { kind: 'help' };
+  if (collective === undefined) throw new LaunchError(`tsrun bench measures one of ${collectives.join(', ')}: which?`);
   if (!given.has(optionOf('np'))) given.set(optionOf('np'), ['2']);
   if (!given.has(optionOf('prefix'))) given.set(optionOf('prefix'), ['false']);
   const settings = checkedSettings(given, outside);
-  return {
-    kind: 'bench',
-    request: requestOf(settings, { command: [benchScript, ...benchOwn], isScript: true, isOwn: true, wdir: outside.cwd }, outside),
-  };
+  const what = { command: [benchScript, collective, ...ofBench], isScript: true, isOwn: true, wdir: outside.cwd };
+  const request = requestOf(settings, what, outside);
+  if (!isComparison) return { kind: 'bench', request };
+  if (request.hosts !== undefined || request.nodes !== undefined || request.tls)
+    throw new LaunchError('tsrun bench --compare measures on this machine alone, in the clear: leave out hosts, --nnodes and --tls');
+  const others = split.own.filter((word) => !word.startsWith('--np='));
+  return { kind: 'compare', words: [collective, ...ofBench, `--np=${request.np}`, '--', ...others] };
 }
 
 /** A job's options, and no command. Without -np, every slot counts. */
@@ -175,7 +171,7 @@ function parser() {
   const made = yargs([])
     .scriptName('tsrun')
     .usage(
-      'tsrun -np N [options] script.ts [arguments of the script]\ntsrun -np N [options] -- any command\ntsrun sweep -np 1,2,4 [--strategy S,T] [--vary NAME=V,W] [--repeats 5] [--out DIR] script.ts (tsrun sweep --help)\ntsrun bench allreduce -np N [--sizes 1K..64M] [--compression fp16]\ntsrun doctor [-H hosts] [options] [--json]\ntsrun install-tfjs-node [--gpu] [--from official|FILE|URL] [--tensorflow VERSION] [--index-url URL] [--sha256 HEX] [--force]',
+      'tsrun -np N [options] script.ts [arguments of the script]\ntsrun -np N [options] -- any command\ntsrun sweep -np 1,2,4 [--strategy S,T] [--vary NAME=V,W] [--repeats 5] [--out DIR] script.ts (tsrun sweep --help)\ntsrun bench allreduce|allgather|broadcast|… -np N [--sizes 1K..64M] [--dtype float32] [--op sum] [--compare gloo,openmpi]\ntsrun doctor [-H hosts] [options] [--json]\ntsrun install-tfjs-node [--gpu] [--from official|FILE|URL] [--tensorflow VERSION] [--index-url URL] [--sha256 HEX] [--force]',
     )
     .exitProcess(false)
     .help(false)

@@ -7,6 +7,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { carriersOf } from './process_table';
 
@@ -53,6 +54,14 @@ export function onceEnded(
   };
   child.on('error', (error) => end(`could not be started: ${error.message}`));
   child.on(event, (code: number | null, signal: NodeJS.Signals | null) => end(signal ? `was ended by ${signal}` : describeExit(code ?? 0)));
+}
+
+/** The exit code, 128 + signal, or 127 where it could not be started. */
+export function onceExited(child: ChildProcess): Promise<number> {
+  return new Promise((resolve) => {
+    child.on('error', () => resolve(127));
+    child.on('exit', (code, signal) => resolve(code ?? 128 + os.constants.signals[signal!]));
+  });
 }
 
 /** Runs a short program to its end. @param signal ends it before, with what it started */

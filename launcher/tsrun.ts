@@ -9,6 +9,7 @@ import { writeLine } from '../src/log';
 import { version } from '../src/version';
 import { helpText, type Outside, parseCommandLine, type RunRequest } from './args';
 import { backendLines, checkBackends } from './backends';
+import { compare } from './comparison';
 import { doctor } from './doctor/doctor';
 import { LaunchError } from './errors';
 import { assign } from './hosts';
@@ -64,7 +65,7 @@ async function run(request: RunRequest, isOfSweep = false): Promise<number> {
 }
 
 async function main(): Promise<number> {
-  const line = parseCommandLine(process.argv.slice(2), outside, path.join('src', 'bench', 'allreduce.js'));
+  const line = parseCommandLine(process.argv.slice(2), outside, path.join('src', 'bench', 'collective.js'));
   switch (line.kind) {
     case 'version':
       process.stdout.write(`khorovod ${version}\n`);
@@ -82,6 +83,8 @@ async function main(): Promise<number> {
       return run(line.request, line.isOfSweep);
     case 'bench':
       return run(line.request);
+    case 'compare':
+      return compare([process.execPath, ownFile('src', 'bench', 'compare.js'), `--tsrun=${__filename}`, ...line.words], environment());
     case 'sweep': {
       // Loaded only here, as its plots are.
       const { sweep } = require('./sweep/sweep') as typeof import('./sweep/sweep');

@@ -40,10 +40,12 @@ if (newest(path.join(root, js)) <= newest(path.join(root, proto))) {
   );
 }
 run(bin('tsc'), '-p', '.');
-// tsc does not copy hand-placed JavaScript, nor the fonts of the plots.
+// tsc does not copy hand-placed JavaScript, nor the fonts of the plots and the programs that other libraries are measured by.
 fs.mkdirSync(path.join(root, 'dist', generated), { recursive: true });
 for (const file of [js, types]) fs.copyFileSync(path.join(root, file), path.join(root, 'dist', file));
 
+for (const name of ['allreduce_mpi.c', 'allreduce_gloo.cc', 'allreduce_torch.py'])
+  fs.copyFileSync(path.join(root, 'src/bench/peers', name), path.join(root, 'dist/src/bench/peers', name));
 fs.cpSync(path.join(root, 'src/bench/fonts'), path.join(root, 'dist/src/bench/fonts'), { recursive: true });
 
 // A rank loads one file a thread instead of some hundred and fifty: 64 ranks on two cores reach their first barrier a fifth sooner.

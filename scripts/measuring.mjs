@@ -1,4 +1,4 @@
-// What the measuring scripts share: medians, and the study's network with a batch for it.
+// What the measuring scripts share: medians, how sizes and times are written, and the study's network with a batch for it.
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -6,6 +6,9 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
 /** Of an even number of figures the upper of the two in the middle. */
 export const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
+
+export const sizeText = (bytes) => (bytes >= 1 << 20 ? `${bytes / 2 ** 20} MiB` : bytes >= 1024 ? `${bytes / 1024} KiB` : `${bytes} B`);
+export const timeText = (us) => (us >= 1000 ? `${(us / 1000).toFixed(us >= 10_000 ? 1 : 2)} ms` : `${us.toFixed(us >= 10 ? 0 : 1)} µs`);
 
 /** The network, its images and labels, on the backend that is in use. */
 export async function studyTraining(tf, batch) {

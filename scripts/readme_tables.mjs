@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { changesTable } from './count_changes.mjs';
-import { median } from './measuring.mjs';
+import { median, sizeText, timeText } from './measuring.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
@@ -19,18 +19,17 @@ function knobTable() {
   return ['| variable | value | default | meaning |', '| --- | --- | --- | --- |', ...rows].join('\n');
 }
 
-const size = (bytes) => (bytes >= 1 << 20 ? `${bytes >> 20} MiB` : bytes >= 1024 ? `${bytes >> 10} KiB` : `${bytes} B`);
-const time = (us) => (us >= 1000 ? `${(us / 1000).toFixed(us >= 10_000 ? 1 : 2)} ms` : `${us.toFixed(0)} µs`);
-
 function speedTable() {
   const file = path.join(root, 'docs/measurements/allreduce.json');
   if (!fs.existsSync(file)) return '(not measured yet)';
-  const { np, rounds, cpu, cores, node, samples } = JSON.parse(fs.readFileSync(file, 'utf8'));
-  const names = Object.keys(samples);
-  const sizes = Object.keys(samples[names[0]]).map(Number);
-  const head = `Allreduce of float32 over TCP on one host, ${np} ranks, ${cores} cores (${cpu}), Node ${node}: median over ${rounds} rounds in alternation, every result verified.`;
-  const rows = sizes.map((bytes) => `| ${size(bytes)} | ${names.map((name) => time(median(samples[name][bytes]))).join(' | ')} |`);
-  return [head, '', `| size | ${names.join(' | ')} |`, `| --- |${' --- |'.repeat(names.length)}`, ...rows].join('\n');
+  const { ranks, rounds, machine, versions, libraries } = JSON.parse(fs.readFileSync(file, 'utf8'));
+  const head = `Allreduce of float32 over TCP on one host, ${ranks} ranks, ${machine.cores} cores (${machine.cpu}), Node ${versions.node}: median over ${rounds} rounds in alternation, every result verified.`;
+  const cell = ({ sizes }, bytes) => timeText(median(sizes.find((size) => size.bytes === bytes).rounds.map(median)));
+  const rows = libraries[0].sizes.map(
+    ({ bytes }) => `| ${sizeText(bytes)} | ${libraries.map((library) => cell(library, bytes)).join(' | ')} |`,
+  );
+  const titles = libraries.map(({ title }) => title);
+  return [head, '', `| size | ${titles.join(' | ')} |`, `| --- |${' --- |'.repeat(titles.length)}`, ...rows].join('\n');
 }
 
 const file = path.join(root, 'README.md');

@@ -13,7 +13,7 @@ import { completed, completedHandle, type Handle, PendingHandle } from './handle
 import { currentEngine } from './job';
 import { memberSet } from './process_set';
 import { type CollectiveOptions, checkOptions, describeAll, forEachPart, launch, run, type Submitted, single } from './submit';
-import { describe, make, type Value, viewOf } from './values';
+import { copyBack, describe, make, type Value, viewOf } from './values';
 
 /** What a reduction does with the ranks' elements: one of the constants below, or its text. reducescatter has average and sum only. */
 export type ReduceOp = 'average' | 'sum' | 'min' | 'max' | 'product' | 'adasum';
@@ -98,7 +98,7 @@ function reduction<T extends Value>(values: readonly T[], options: ReduceOptions
         if (!inPlace) results.push(make(one, reduced, one.shape));
         else {
           const target = one.value as NumericArray;
-          if (target.byteOffset !== at || !isPlaced(target)) (target as Float32Array).set(reduced as Float32Array);
+          if (target.byteOffset !== at || !isPlaced(target)) copyBack(reduced, target);
           results.push(target);
         }
       });

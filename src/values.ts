@@ -39,16 +39,29 @@ export function describe(value: Value, what: string): Described {
   return { value, dtype, shape: [value.length], bytes: value.byteLength, isTensor: false };
 }
 
+/** Bytes that the collectives have copied between callers' values and shared memory in this process. */
+let copied = 0;
+/** For the benchmark, not in the package's API. */
+export const bytesHandedOver = (): number => copied;
+
 /** Copies the elements to `target`, which has room for exactly them. */
 export function copyIn({ value, isTensor }: Described, target: NumericArray): void {
+  copied += target.byteLength;
   if (isTensor) copyTensorInto(value as tf.Tensor, target);
   else (target as Float32Array).set(value as Float32Array);
 }
 
 /** A value of the same kind as `like`; `source` may be shared memory and is copied, unless `isOwned`. */
 export function make(like: Described, source: NumericArray, shape: readonly number[], isOwned = false): Value {
+  if (like.isTensor || !isOwned) copied += source.byteLength;
   if (like.isTensor) return tensorFrom(source, [...shape], like.dtype);
   return isOwned ? source : source.slice();
+}
+
+/** Overwrites the caller's array with its result. */
+export function copyBack(source: NumericArray, target: NumericArray): void {
+  copied += source.byteLength;
+  (target as Float32Array).set(source as Float32Array);
 }
 
 export const viewOf = (dtype: Dtype, buffer: ArrayBufferLike, byteOffset = 0, elems?: number): NumericArray =>

@@ -7,6 +7,7 @@
  * | 1 | beat | communication thread | grows while its event loop turns; the main thread looks at it while it waits |
  * | 2 | poison | communication thread | 1: the first failure has happened, nothing later can succeed |
  * | 3 | timeline | both | the number of the timeline that is recorded (main), from 1 on; 0: its file is complete (communication thread) |
+ * | 4, 5 | copied | communication thread | bytes that it has copied inside shared memory or out of it for results: one number of 64 bits |
  * | 16 … | slot | both | one word a call: free, pending (main), done, told (communication thread) |
  * | after the slots | done at | communication thread | one word a call: when it was complete, the lowest 32 bits of `nowUs` |
  *
@@ -26,6 +27,8 @@ const THREAD = 0;
 const BEAT = 1;
 const POISON = 2;
 const TIMELINE = 3;
+/** Of the words as numbers of 64 bits. */
+const COPIED = 2;
 const FIRST_SLOT = 16;
 
 const FREE = 0;
@@ -42,13 +45,20 @@ export function pause(ms: number): void {
 
 export class Boundary {
   readonly words: Int32Array;
+  private readonly longs: BigInt64Array;
 
   /** Without an argument: made by the main thread; with the words of a boundary: the other side of it. */
   constructor(words: Int32Array = new Int32Array(new SharedArrayBuffer(4 * (FIRST_SLOT + 2 * SLOT_COUNT)))) {
     this.words = words;
+    this.longs = new BigInt64Array(words.buffer, words.byteOffset, FIRST_SLOT / 2);
   }
 
   // ───── main thread ─────
+
+  /** All of a call's are counted when its slot is no longer pending. */
+  get copiedBytes(): number {
+    return Number(Atomics.load(this.longs, COPIED));
+  }
 
   get threadState(): ThreadState {
     return threadStates[Atomics.load(this.words, THREAD)]!;
@@ -102,6 +112,9 @@ export class Boundary {
   setThread(state: ThreadState): void {
     Atomics.store(this.words, THREAD, threadStates.indexOf(state));
     Atomics.notify(this.words, THREAD);
+  }
+  addCopied(bytes: number): void {
+    Atomics.add(this.longs, COPIED, BigInt(bytes));
   }
   addBeat(): void {
     Atomics.add(this.words, BEAT, 1);

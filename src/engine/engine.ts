@@ -113,6 +113,11 @@ export class Engine {
     this.awaitStart();
   }
 
+  /** What the communication thread has copied on this host so far, beside what the transport moves. */
+  get copiedBytes(): number {
+    return this.boundary.copiedBytes;
+  }
+
   /** It has neither failed nor left. */
   get isUsable(): boolean {
     return !this.hasLeft && !this.firstFailure;

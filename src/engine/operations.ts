@@ -66,6 +66,8 @@ export class Operations {
   private spare?: Workspace;
   /** Told what is done next. */
   onActivity?: (name: string) => void;
+  /** Told how many bytes were copied on this host, beside what the transport moves: into and out of the fusion region, an own part into a gathered result. */
+  onCopied?: (bytes: number) => void;
 
   constructor(
     private readonly memory: WebAssembly.Memory,
@@ -105,6 +107,7 @@ export class Operations {
         return [await this.allgather(submission, decided.sizes, seat)];
       case 'alltoall':
         this.onActivity?.(activityOf('pairwise', call.kind));
+        this.onCopied?.(decided.sizes[group.position]![group.position]! * elemsOf(call.parts[0]!.slice(1)) * bytesPerElem(call.dtype));
         return [await alltoall(seat, call, this.operandOf(submission), decided.sizes)];
       case 'barrier':
         return [{}];
@@ -256,6 +259,7 @@ export class Operations {
       move(byteOffset, at, bytes);
       at += bytes;
     }
+    this.onCopied?.(at - base);
   }
 
   /** What an element gets before it is summed. */
@@ -313,6 +317,7 @@ export class Operations {
       const ownBytes = bytesOf[position]!;
       const ownAt = bytesOf.slice(0, position).reduce((sum, bytes) => sum + bytes, 0);
       output.set(this.view(at, ownBytes), ownAt);
+      this.onCopied?.(ownBytes);
       at += ownBytes;
       const { plan, algorithm } = selectAllgather({ rank: position, size: members.length, elemsOf: bytesOf, bytesPerElem: 1 });
       this.onActivity?.(activityOf(algorithm, 'allgather'));

@@ -38,7 +38,7 @@ const homes: ReadonlyArray<{ thing: string; pattern: RegExp; home: RegExp }> = [
   { thing: 'Atomics', pattern: /\bAtomics\./, home: /^src\/engine\/boundary\.ts$|^src\/transport\/shared_memory\/ring\.ts$/ },
   { thing: 'process.env', pattern: /\bprocess\.env\b/, home: /^src\/config\.ts$/ },
   { thing: 'process.exit', pattern: /\bprocess\.exit\(/, home: /^launcher\/(tsrun|agent|reaper)\.ts$|^src\/engine\/server_process\.ts$/ },
-  { thing: 'child_process', pattern: /['"](node:)?child_process['"]/, home: /^launcher\/process\.ts$/ },
+  { thing: 'child_process', pattern: /['"](node:)?child_process['"]/, home: /^launcher\/process\.ts$|^src\/bench\/peers\/processes\.ts$/ },
   {
     thing: 'sockets',
     pattern: /(?:from|require\(|import\()\s*['"](node:)?(net|tls|http|https|dgram)['"]/,

@@ -23,7 +23,7 @@ const outside: Outside = {
   },
   isFile: (file) => file in files,
 };
-const parse = (...words: string[]) => parseCommandLine(words, outside, '/pkg/allreduce.js');
+const parse = (...words: string[]) => parseCommandLine(words, outside, '/pkg/collective.js');
 function request(...words: string[]): RunRequest {
   const line = parse(...words);
   if (line.kind !== 'run' && line.kind !== 'bench') throw new Error(`it is ${line.kind}`);
@@ -222,9 +222,18 @@ t.test('bench takes its own options among tsrun’s', async (t) => {
   const { np, command, hasPrefix } = request('bench', 'allreduce', '--sizes', '1K', '-np', '3', '--tensors', '--json=out.json');
   t.equal(np, 3);
   t.notOk(hasPrefix);
-  t.same(command, ['/pkg/allreduce.js', '--sizes=1K', '--tensors', '--json=out.json']);
+  t.same(command, ['/pkg/collective.js', 'allreduce', '--sizes=1K', '--tensors', '--json=out.json']);
   t.equal(request('bench', 'allreduce').np, 2);
   t.match(refusal('bench', 'allreduce', '--sizes'), /--sizes needs a value/);
+  t.match(refusal('bench'), /one of allreduce, .*barrier: which\?/);
+  t.match(refusal('bench', 'allreduce', '--rounds', '2'), /--rounds is of comparisons/);
+});
+
+t.test('bench --compare is a program of its own', async (t) => {
+  const line = parse('bench', 'allreduce', '--compare', 'gloo', '-np', '3', '--out=o', '--bind-to', 'none');
+  t.same(line, { kind: 'compare', words: ['allreduce', '--compare=gloo', '--out=o', '--np=3', '--', '--bind-to=none'] });
+  for (const words of [['-H', 'h1,h2'], ['--tls']])
+    t.match(refusal('bench', 'allreduce', '--compare=gloo', ...words), /on this machine alone, in the clear/);
 });
 
 t.test('one tsrun a host: all of its options or none, and no other hosts', async (t) => {
@@ -245,7 +254,7 @@ t.test('one tsrun a host: all of its options or none, and no other hosts', async
 t.test('inside an allocation the hosts, the slots and the way to them are Slurm’s; what is said on the line wins', async (t) => {
   const slurm = { SLURM_JOB_ID: '7', SLURM_JOB_NODELIST: 'n[1-2]', SLURM_TASKS_PER_NODE: '3,1' };
   const inside = (...words: string[]): RunRequest => {
-    const line = parseCommandLine(words, { ...outside, env: { ...outside.env, ...slurm } }, '/pkg/allreduce.js');
+    const line = parseCommandLine(words, { ...outside, env: { ...outside.env, ...slurm } }, '/pkg/collective.js');
     if (line.kind !== 'run') throw new Error(`it is ${line.kind}`);
     return line.request;
   };

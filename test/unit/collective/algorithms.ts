@@ -1,11 +1,12 @@
 /** Every plan by name, over groups of any size: what the tests of this folder run through. */
 import { pairwiseAlltoall } from '../../../src/collective/alltoall';
+import { halvingDoublingAllreduce } from '../../../src/collective/halving_doubling';
 import type { Plan } from '../../../src/collective/plan';
 import { recursiveDoublingAllreduce } from '../../../src/collective/recursive_doubling';
 import { ringAllgather, ringAllreduce, ringReduceScatter } from '../../../src/collective/ring';
-import { chainBroadcast, treeBroadcast } from '../../../src/collective/tree';
+import { chainBroadcast, treeAllreduce, treeBroadcast } from '../../../src/collective/tree';
 
-export const sizes = [1, 2, 3, 4, 5, 8];
+export const sizes = [1, 2, 3, 4, 5, 6, 7, 8, 9];
 /** With nothing, less than one element a rank, one each, one more, and many segments. */
 export const elemsFor = (size: number): number[] => [...new Set([0, 1, size - 1, size, size + 1, 1000])];
 
@@ -18,6 +19,8 @@ const onEach = (size: number, plan: (rank: number) => Plan): Plan[] => Array.fro
 export const allreduces: Readonly<Record<string, Plans>> = {
   ring: (input) => onEach(input.size, (rank) => ringAllreduce({ rank, chunkElems: Math.max(1, input.elems), ...input })),
   'recursive doubling': (input) => onEach(input.size, (rank) => recursiveDoublingAllreduce({ rank, ...input })),
+  'halving-doubling': (input) => onEach(input.size, (rank) => halvingDoublingAllreduce({ rank, ...input })),
+  tree: (input) => onEach(input.size, (rank) => treeAllreduce({ rank, ...input })),
 };
 export const broadcasts: Readonly<Record<string, (input: Input & { root: number }) => Plan[]>> = {
   tree: (input) => onEach(input.size, (rank) => treeBroadcast({ rank, ...input })),

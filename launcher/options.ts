@@ -144,11 +144,15 @@ export const options: readonly Option[] = [
     ...sets('cacheCapacity'),
     configKey: 'params.cache_capacity',
   }),
+  tuning('algorithm', 'of an allreduce: ring, recursive-doubling, halving-doubling, hierarchical, tree, or auto (auto)', {
+    value: 'A',
+    ...sets('algorithm'),
+  }),
+  tuning('cost-model', 'file of tsrun bench --calibrate, by which the algorithm is chosen', { value: 'F', ...sets('costModel') }),
   tuning('hierarchical-allreduce', 'reduce on each host first', {
     isNegatable: true,
     ...sets('hierarchicalAllreduce'),
     configKey: 'params.hierarchical_allreduce',
-    ...later,
   }),
   tuning('autotune', 'tune while training', { isNegatable: true, ...sets('autotune'), configKey: 'autotune.enabled', ...later }),
   tuning('autotune-log-file', 'CSV of what autotuning tried', {

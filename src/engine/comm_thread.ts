@@ -91,7 +91,7 @@ async function join(): Promise<void> {
   };
   const opened = await openSession(config, job, generation, events, (_peer, error) => fail(error));
   const kernels = makeKernels(memory);
-  conductor.begin(opened, new Operations(memory, kernels, regions, opened.transport, config.size));
+  conductor.begin(opened, new Operations(memory, kernels, regions, opened.transport, config.size, opened.hostOf, opened.policy));
   training = new ServerTraining(config, opened, memory, kernels, boundary, tell, fail);
   session = opened;
   beats = setInterval(guarded(beat), opened.control.beatMs);

@@ -14,7 +14,7 @@ const layers: ReadonlyArray<readonly [string, RegExp]> = [
     'B plans',
     /^src\/collective\/(plan|plan_writer|ring|recursive_doubling|halving_doubling|hierarchical|tree|topology|cost_model|alltoall|adasum|select)\.ts$/,
   ],
-  ['B decisions', /^src\/engine\/(call|ranks|place|mismatch|cache|fuse|member_sets|negotiate|stall)\.ts$/],
+  ['B decisions', /^src\/engine\/(call|ranks|place|policy|mismatch|cache|fuse|member_sets|negotiate|stall)\.ts$/],
   ['B schedulers', /^src\/schedulers\//],
   ['C transport', /^src\/transport\//],
   ['C rendezvous', /^src\/rendezvous\//],

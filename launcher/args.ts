@@ -133,6 +133,7 @@ function jobOf(given: ReadonlyMap<Option, string[]>, command: readonly string[],
 
 /** The benchmark's options may stand among tsrun's. Rank 0 alone prints: no prefixes. */
 function parseBench(words: readonly string[], outside: Outside, benchScript: string): CommandLine {
+  if (words.some((word) => /^--calibrate(=|$)/.test(word))) return parseCalibrate(words, outside, benchScript);
   const { collective, own, ofBench, isComparison } = splitBench(words);
   const split = splitWords(own);
   if (split.command.length > 0) throw new LaunchError(`tsrun bench ${collective ?? ''}: '${split.command[0]}' is no option of it`);
@@ -149,6 +150,32 @@ function parseBench(words: readonly string[], outside: Outside, benchScript: str
     throw new LaunchError('tsrun bench --compare measures on this machine alone, in the clear: leave out hosts, --nnodes and --tls');
   const others = split.own.filter((word) => !word.startsWith('--np='));
   return { kind: 'compare', words: [collective, ...ofBench, `--np=${request.np}`, '--', ...others] };
+}
+
+/** Its job is made for measuring: no other algorithm has one message each way. */
+function parseCalibrate(words: readonly string[], outside: Outside, benchScript: string): CommandLine {
+  const own: string[] = [];
+  const program = [path.join(path.dirname(benchScript), 'calibrate.js')];
+  for (let i = 0; i < words.length; i += 1) {
+    const found = /^(--calibrate|--iterations)(?:=(.*))?$/.exec(words[i]!);
+    if (!found) {
+      own.push(words[i]!);
+      continue;
+    }
+    const value = found[2] ?? words[(i += 1)];
+    if (!value) throw new LaunchError(`${found[1]} needs a value`);
+    program.push(`${found[1]}=${value}`);
+  }
+  const split = splitWords(own);
+  if (split.command.length > 0) throw new LaunchError(`tsrun bench --calibrate: '${split.command[0]}' is no option of it`);
+  const given = parseOwn(split.own);
+  for (const name of ['algorithm', 'cost-model', 'hierarchical-allreduce'])
+    if (given.has(optionOf(name))) throw new LaunchError(`tsrun bench --calibrate: --${name} has no meaning there`);
+  given.set(optionOf('algorithm'), ['recursive-doubling']);
+  if (!given.has(optionOf('np'))) given.set(optionOf('np'), ['2']);
+  if (!given.has(optionOf('prefix'))) given.set(optionOf('prefix'), ['false']);
+  const what = { command: program, isScript: true, isOwn: true, wdir: outside.cwd };
+  return { kind: 'bench', request: requestOf(checkedSettings(given, outside), what, outside) };
 }
 
 /** A job's options, and no command. Without -np, every slot counts. */
@@ -171,7 +198,7 @@ function parser() {
   const made = yargs([])
     .scriptName('tsrun')
     .usage(
-      'tsrun -np N [options] script.ts [arguments of the script]\ntsrun -np N [options] -- any command\ntsrun sweep -np 1,2,4 [--strategy S,T] [--vary NAME=V,W] [--repeats 5] [--out DIR] script.ts (tsrun sweep --help)\ntsrun bench allreduce|allgather|broadcast|… -np N [--sizes 1K..64M] [--dtype float32] [--op sum] [--compare gloo,openmpi]\ntsrun doctor [-H hosts] [options] [--json]\ntsrun install-tfjs-node [--gpu] [--from official|FILE|URL] [--tensorflow VERSION] [--index-url URL] [--sha256 HEX] [--force]',
+      'tsrun -np N [options] script.ts [arguments of the script]\ntsrun -np N [options] -- any command\ntsrun sweep -np 1,2,4 [--strategy S,T] [--vary NAME=V,W] [--repeats 5] [--out DIR] script.ts (tsrun sweep --help)\ntsrun bench allreduce|allgather|broadcast|… -np N [--sizes 1K..64M] [--dtype float32] [--op sum] [--compare gloo,openmpi]\ntsrun bench --calibrate FILE [-np N] [-H hosts] [--iterations 50]\ntsrun doctor [-H hosts] [options] [--json]\ntsrun install-tfjs-node [--gpu] [--from official|FILE|URL] [--tensorflow VERSION] [--index-url URL] [--sha256 HEX] [--force]',
     )
     .exitProcess(false)
     .help(false)

@@ -108,7 +108,10 @@ export const options: readonly Option[] = [
   }),
   network('tls', 'TLS 1.3 between ranks', { ...sets('tls') }),
   network('streams', 'TCP streams per neighbour', { value: 'K', ...sets('streams'), ...later }),
-  network('transport', 'among ranks of one host: auto (shared memory, else tcp), shm, tcp; unix is tcp in this version', { value: 'T', ...sets('transport') }),
+  network('transport', 'among ranks of one host: auto (shared memory, else tcp), shm, tcp; unix is tcp in this version', {
+    value: 'T',
+    ...sets('transport'),
+  }),
 
   processes('x', 'environment of the ranks, repeatable: VAR=value, or VAR with the value it has here', {
     value: 'VAR[=v]',
@@ -144,11 +147,15 @@ export const options: readonly Option[] = [
     ...sets('cacheCapacity'),
     configKey: 'params.cache_capacity',
   }),
+  tuning('algorithm', 'of an allreduce: ring, recursive-doubling, halving-doubling, hierarchical, tree, or auto (auto)', {
+    value: 'A',
+    ...sets('algorithm'),
+  }),
+  tuning('cost-model', 'file of tsrun bench --calibrate, by which the algorithm is chosen', { value: 'F', ...sets('costModel') }),
   tuning('hierarchical-allreduce', 'reduce on each host first', {
     isNegatable: true,
     ...sets('hierarchicalAllreduce'),
     configKey: 'params.hierarchical_allreduce',
-    ...later,
   }),
   tuning('autotune', 'tune while training', { isNegatable: true, ...sets('autotune'), configKey: 'autotune.enabled', ...later }),
   tuning('autotune-log-file', 'CSV of what autotuning tried', {

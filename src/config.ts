@@ -46,6 +46,9 @@ const portRange: Parse<{ first: number; last: number }> = (value) => {
 export const parsers = { text, flag, number, oneOf, portRange };
 /** The backends of TensorFlow.js in Node, the fastest first. */
 export const backendNames = ['tfjs-node-gpu', 'tfjs-node', 'webgpu', 'wasm', 'cpu'] as const;
+/** Ways to carry out an allreduce; among ways that take equally long the earlier one is chosen. */
+export const algorithms = ['ring', 'recursive-doubling', 'halving-doubling', 'hierarchical', 'tree'] as const;
+export type Algorithm = (typeof algorithms)[number];
 const strategy: Parse<string> = (value) => (/^(ring|ps-sync|ps-async|ps-ssp:\d+)$/.test(value) ? value : undefined);
 
 const knob = <T>(env: string, parse: Parse<T>, fallback: NoInfer<T>, expects: string, help: string): Knob<T> => ({
@@ -127,7 +130,25 @@ export const knobs = {
     'gathers asynchronous calls that are pending together',
   ),
   cacheCapacity: knob('HOROVOD_CACHE_CAPACITY', number(0), 1024, 'entries, >= 0', 'names whose negotiation is remembered'),
-  hierarchicalAllreduce: optional('HOROVOD_HIERARCHICAL_ALLREDUCE', flag, '0 or 1', 'reduce on each host first'),
+  algorithm: knob<'auto' | Algorithm>(
+    'TSRUN_ALGORITHM',
+    oneOf('auto', ...algorithms),
+    'auto',
+    `auto, ${algorithms.join(', ')}`,
+    'how an allreduce is carried out; auto: as the cost model says',
+  ),
+  costModel: optional(
+    'TSRUN_COST_MODEL',
+    text,
+    'a path',
+    'file of `tsrun bench --calibrate`, by which the algorithm is chosen; all ranks use what rank 0 reads',
+  ),
+  hierarchicalAllreduce: optional(
+    'HOROVOD_HIERARCHICAL_ALLREDUCE',
+    flag,
+    '0 or 1',
+    'reduce on each host first, wherever several ranks share one of several hosts, or never; default: as the cost model says',
+  ),
   autotune: knob('HOROVOD_AUTOTUNE', flag, false, '0 or 1', 'tune fusion threshold and cycle time while training'),
   autotuneLog: optional('HOROVOD_AUTOTUNE_LOG', text, 'a path', 'CSV of what autotuning tried'),
   autotuneWarmupSamples: knob('HOROVOD_AUTOTUNE_WARMUP_SAMPLES', number(0), 3, 'samples, >= 0', 'first samples that are thrown away'),
@@ -189,6 +210,8 @@ type Value<K> = K extends Knob<infer T> ? T : never;
 export type Config = { readonly [name in keyof typeof knobs]: Value<(typeof knobs)[name]> } & {
   /** No variable sets it, so that nobody loses encryption by one: the benchmark does, to show what TLS costs. */
   readonly isClearBetweenRanks?: true;
+  /** What the file of `costModel` says (engine/policy.ts); undefined: none was given. */
+  readonly toldCostModel?: string;
 };
 
 /** The whole configuration from an environment. @throws UsageError a variable that does not parse: its name, its value, what it expects */

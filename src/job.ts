@@ -6,6 +6,7 @@
  */
 import os from 'node:os';
 import { type Config, environment, readConfig } from './config';
+import { withCosts } from './engine/cost_file';
 import { Engine } from './engine/engine';
 import { writeErrorFile } from './engine/error_file';
 import { serve } from './engine/server_process';
@@ -40,7 +41,8 @@ function join(given: Config): void {
     configureLog({ level: given.logLevel, rank: given.workers + given.server, hideTime: given.logHideTime });
     serve(given);
   }
-  const { config, job } = identified(given);
+  const { config: found, job } = identified(given);
+  const config = withCosts(found);
   if (config.rank >= config.size)
     throw new UsageError(
       `HOROVOD_RANK is ${config.rank}, but HOROVOD_SIZE is ${config.size}: ranks are 0 … size−1. Start the job with tsrun.`,

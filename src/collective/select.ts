@@ -1,27 +1,27 @@
 /**
  * The one switch that chooses an algorithm. Pure.
  *
- * It looks at bytes, number of ranks and whether all of them block on the call, never at time or load: the same call takes the same way on all
+ * It looks at bytes, ranks and their hosts, constants of a cost model and whether all ranks block on the call, never at time or load: the same call takes the same way on all
  * ranks and in every run, so that its bits repeat. The sentence it returns says why.
  */
+import { type Algorithm, algorithms } from '../config';
 import { adasumLevels, type Level } from './adasum';
 import { pairwiseAlltoall } from './alltoall';
+import { type CostModel, costOf, defaultCostModel, type Message, unfit } from './cost_model';
+import { halvingDoublingAllreduce } from './halving_doubling';
+import { hierarchicalAllreduce } from './hierarchical';
 import type { Plan } from './plan';
 import { recursiveDoublingAllreduce } from './recursive_doubling';
 import { ringAllgather, ringAllreduce, ringReduceScatter } from './ring';
-import { chainBroadcast, treeBroadcast } from './tree';
+import type { Topology } from './topology';
+import { chainBroadcast, treeAllreduce, treeBroadcast } from './tree';
 
 export interface Selected {
   readonly plan: Plan;
-  readonly algorithm: 'none' | 'ring' | 'recursive-doubling' | 'tree' | 'chain' | 'pairwise';
+  readonly algorithm: 'none' | Algorithm | 'chain' | 'pairwise';
   readonly reason: string;
 }
 
-/**
- * 32 KiB: a wake-up costs about 50 µs, as much as 250 KB on loopback and 6 KB on a 1 Gbit/s link. Recursive doubling saves 2(N−1) − log2(N) of
- * them for log2(N) − 2(N−1)/N tensors more on the wire; with 4 to 16 ranks that pays up to about 50 KB on the slow link, 2 MB on loopback.
- */
-export const RECURSIVE_DOUBLING_MAX_BYTES = 32 << 10;
 /**
  * 1 MiB: two chunks, the one being sent and the one being reduced, and their copies in the kernel stay in a cache of a few MiB. Measured on loopback, 64 MiB, 2 ranks, whole operation, in one
  * window: in one block 48 ms, chunks of 4 MiB 50 ms, 2 MiB 47 ms, 1 MiB 35 ms, 512 KiB 30 ms; on a network shorter chunks are more latencies of a ring that is not full yet.
@@ -55,23 +55,81 @@ interface Group {
   readonly size: number;
   readonly bytesPerElem: number;
 }
+type Operand = Omit<Group, 'size'> & { readonly elems: number };
 
-export function selectAllreduce({ rank, size, elems, bytesPerElem }: Group & { readonly elems: number }): Selected {
-  const bytes = elems * bytesPerElem;
+/** By what an allreduce is chosen, the same on all ranks of a job. */
+export interface Policy {
+  readonly costs: CostModel;
+  /** None but these, if one of them is one for the ranks. */
+  readonly among: readonly Algorithm[];
+}
+export const defaultPolicy: Policy = { costs: defaultCostModel, among: algorithms };
+
+export interface Choice {
+  readonly algorithm: Algorithm;
+  readonly reason: string;
+}
+
+/** For two ranks or more. */
+export function chooseAllreduce(bytes: number, topology: Topology, { costs, among }: Policy): Choice {
+  const fitting = (list: readonly Algorithm[]): Algorithm[] => list.filter((algorithm) => unfit(algorithm, topology) === undefined);
+  const asked = fitting(among);
+  const refused = asked.length === 0 ? `${among.join(', ')} does not apply: ${unfit(among[0]!, topology)}; ` : '';
+  const candidates = refused ? fitting(algorithms) : asked;
+  if (candidates.length === 1) return { algorithm: candidates[0]!, reason: `${bytes} bytes: ${candidates[0]} was asked for` };
+  const priced = candidates.map((algorithm) => ({
+    algorithm,
+    seconds: costOf(algorithm, messageOf(algorithm, bytes, topology), topology, costs),
+  }));
+  // A sort is stable: of equal ones the first.
+  const listed = priced.map(({ algorithm, seconds }) => `${algorithm} ${(seconds * 1e6).toFixed(0)}`).join(', ');
+  // A sort is stable: of equal ones the first.
+  const [{ algorithm }] = [...priced].sort((a, b) => a.seconds - b.seconds) as [(typeof priced)[number]];
+  return {
+    algorithm,
+    reason: `${refused}${bytes} bytes on ${topology.hostOf.length} ranks of ${topology.byHost.length} host(s) take, in µs, ${listed}: ${algorithm} takes the least`,
+  };
+}
+
+/** In what pieces an algorithm moves an operand: those of a ring follow from its chunks. */
+function messageOf(algorithm: Algorithm, bytes: number, { hostOf, byHost }: Topology): Message {
+  const parts =
+    algorithm === 'hierarchical'
+      ? byHost.length * Math.min(...byHost.map((ranks) => ranks.length))
+      : algorithm === 'ring'
+        ? hostOf.length
+        : 1;
+  return { bytes, chunkBytes: MOST_CHUNK_BYTES, segmentBytes: ringSegmentBytes(bytes / parts) };
+}
+
+export function planAllreduce(algorithm: Algorithm, { rank, elems, bytesPerElem }: Operand, topology: Topology): Plan {
+  const { hostOf, byHost } = topology;
+  const { chunkBytes, segmentBytes } = messageOf(algorithm, elems * bytesPerElem, topology);
   const input = {
     rank,
-    size,
+    size: hostOf.length,
     elems,
-    chunkElems: elemsIn(MOST_CHUNK_BYTES, bytesPerElem),
-    segmentElems: elemsIn(ringSegmentBytes(bytes / size), bytesPerElem),
+    chunkElems: elemsIn(chunkBytes, bytesPerElem),
+    segmentElems: elemsIn(segmentBytes, bytesPerElem),
   };
-  if (size === 1) return alone(ringAllreduce(input));
-  if (bytes <= RECURSIVE_DOUBLING_MAX_BYTES) {
-    const reason = `${bytes} bytes are at most ${RECURSIVE_DOUBLING_MAX_BYTES}: latency counts, and recursive doubling has the fewest`;
-    return { plan: recursiveDoublingAllreduce(input), algorithm: 'recursive-doubling', reason };
+  switch (algorithm) {
+    case 'ring':
+      return ringAllreduce(input);
+    case 'recursive-doubling':
+      return recursiveDoublingAllreduce(input);
+    case 'halving-doubling':
+      return halvingDoublingAllreduce(input);
+    case 'hierarchical':
+      return hierarchicalAllreduce({ ...input, byHost });
+    case 'tree':
+      return treeAllreduce(input);
   }
-  const reason = `${bytes} bytes are more than ${RECURSIVE_DOUBLING_MAX_BYTES}: bandwidth counts, and the ring sends the fewest bytes`;
-  return { plan: ringAllreduce(input), algorithm: 'ring', reason };
+}
+
+export function selectAllreduce(operand: Operand, topology: Topology, policy: Policy): Selected {
+  if (topology.hostOf.length === 1) return alone(planAllreduce('ring', operand, topology));
+  const choice = chooseAllreduce(operand.elems * operand.bytesPerElem, topology, policy);
+  return { plan: planAllreduce(choice.algorithm, operand, topology), ...choice };
 }
 
 export function selectBroadcast({

@@ -6,9 +6,11 @@
  * gathered in the fusion region); the result of a gather or an alltoall is a buffer of its own that is handed to the main thread without a copy.
  */
 import { execute, type Operand } from '../collective/execute';
-import { type Selected, selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
+import { type Policy, type Selected, selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
+import { type Topology, topologyOf } from '../collective/topology';
 import { bytesPerElem, elemsOf, isFloat } from '../dtype';
 import { BugError, type ErrorRecord } from '../errors';
+import { log } from '../log';
 import { bytesOf, createMemory } from '../memory/arena';
 import { type KernelOp, type Kernels, makeKernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
@@ -48,6 +50,7 @@ interface Group {
   /** Global ranks, ascending. */
   readonly members: readonly number[];
   readonly position: number;
+  readonly topology: Topology;
   /** Allreduce plans by size. */
   readonly plans: Map<number, Selected>;
 }
@@ -75,6 +78,8 @@ export class Operations {
     private readonly regions: Regions,
     private readonly transport: Transport,
     size: number,
+    private readonly hostOf: (rank: number) => string,
+    private readonly policy: Policy,
   ) {
     this.own = { memory, kernels };
     this.addGroup(
@@ -180,7 +185,8 @@ export class Operations {
   }
 
   private addGroup(id: number, members: readonly number[]): void {
-    this.groups.set(id, { members, position: members.indexOf(this.transport.rank), plans: new Map() });
+    const topology = topologyOf(members.map(this.hostOf));
+    this.groups.set(id, { members, position: members.indexOf(this.transport.rank), topology, plans: new Map() });
   }
   private groupOf(processSet: number): Group {
     const group = this.groups.get(processSet);
@@ -238,11 +244,12 @@ export class Operations {
   }
 
   /** A step reduces the same sizes again and again. */
-  private selectedAllreduce(elems: number, itemBytes: number, { members, position, plans }: Group): Selected {
+  private selectedAllreduce(elems: number, itemBytes: number, { position, topology, plans }: Group): Selected {
     const key = elems * MOST_ITEM_BYTES + itemBytes;
     let selected = plans.get(key);
     if (!selected) {
-      selected = selectAllreduce({ rank: position, size: members.length, elems, bytesPerElem: itemBytes });
+      selected = selectAllreduce({ rank: position, elems, bytesPerElem: itemBytes }, topology, this.policy);
+      log('DEBUG', `allreduce: ${selected.reason}`);
       this.keptSteps += selected.plan.sends.length + selected.plan.recvs.length + 1;
       if (this.keptSteps > MOST_KEPT_STEPS) {
         for (const group of this.groups.values()) group.plans.clear();

@@ -3,6 +3,7 @@
  *
  * Communication thread. Everything made here belongs to one generation and is closed with it; a new generation makes all of it anew.
  */
+import { defaultPolicy, type Policy } from '../collective/select';
 import type { Config } from '../config';
 import { type HvdError, RendezvousError } from '../errors';
 import { join } from '../rendezvous/join';
@@ -22,6 +23,7 @@ import { type ControlEvents, ControlPlane } from './control_plane';
 import { type Meeting, meet } from './meeting';
 import { neighbourhoodOf, neighboursOf, tell } from './neighbours';
 import { type Place, placesOf } from './place';
+import { agreedPolicy, toldAlgorithms } from './policy';
 import { aloneServerLinks, ownName, ServerLinks, type WorkerLinks } from './server_links';
 
 export interface Session {
@@ -32,6 +34,7 @@ export interface Session {
   /** Where this rank stands; the system that started the job may not have said. */
   readonly place: Place;
   hostOf(rank: number): string;
+  readonly policy: Policy;
   report(json: string): void;
   /** Sends what is queued, at most so long, then closes every socket. */
   close(timeoutMs: number): Promise<void>;
@@ -66,6 +69,7 @@ function aloneSession(config: Config, events: ControlEvents): Session {
     isHomogeneous: true,
     place: { localRank: 0, localSize: 1, crossRank: 0, crossSize: 1 },
     hostOf,
+    policy: defaultPolicy,
     report: () => {},
     close: async () => {},
   };
@@ -100,6 +104,8 @@ export async function enter(config: Config, meeting: Meeting, member: number, ra
         localSize: config.localSize,
         crossRank: config.crossRank,
         crossSize: config.crossSize,
+        algorithms: toldAlgorithms(config).join(),
+        costModel: config.toldCostModel,
         version,
         pid: process.pid,
         neighbourhood,
@@ -134,6 +140,7 @@ async function joinedSession(
   const { listener, records, peers, hostOf } = await enter(config, { ...meeting, identity }, rank, size, neighbourhoodOf(local));
   const left = () => Math.max(1, meeting.deadlineMs - performance.now());
   try {
+    const policy = agreedPolicy(records.slice(0, size));
     const ranks = peers.slice(0, size);
     // Before anyone is told to go on: peers may dial this rank's data links as soon as they are.
     const transport = new TcpTransport({
@@ -159,6 +166,7 @@ async function joinedSession(
       servers,
       ...standing(config, job, records.slice(0, size)),
       hostOf,
+      policy,
       report: (json) => store.report(rank, json),
       async close(timeoutMs) {
         await Promise.all([control.close(timeoutMs), transport.close(timeoutMs), servers.close(timeoutMs)]);

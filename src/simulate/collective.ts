@@ -2,12 +2,14 @@
  * Training steps whose buckets are summed by allreduce, on a modelled network: negotiation, then the very plans that select.ts chooses, one bucket after the other on each rank. Pure.
  *
  * Every rank is simulated, or those of one host: where all hosts have equally many ranks and the switch is no bottleneck, in a ring all hosts do the same at the same time, and what a host's last rank
- * sends to the next host is what the host before sends to its first. In recursive doubling it is so when hosts and ranks are powers of two: partners on other hosts have the same place there. So that it holds to the last
- * byte all chunks of a ring must be equally long: elements that are missing are added, fewer than one a message.
+ * sends to the next host is what the host before sends to its first. In recursive doubling it is so when hosts and ranks are powers of two: partners on other hosts have the same place there. Where hosts reduce
+ * first it is nearly so: each begins between hosts with another piece of its sum. In recursive halving who has which half of a pair matters, and a tree has one root. So that it holds to the last byte all chunks of a ring must be equally long: elements that are missing are added, fewer than one a message.
  */
 
 import type { Plan } from '../collective/plan';
-import { MOST_CHUNK_BYTES, selectAllreduce } from '../collective/select';
+import { chooseAllreduce, defaultPolicy, MOST_CHUNK_BYTES, planAllreduce } from '../collective/select';
+import { type Topology, topologyOf } from '../collective/topology';
+import { type Algorithm, algorithms } from '../config';
 import { UsageError } from '../errors';
 import { arrived, Executor, type PlanMessage, type Surroundings } from './executor';
 import { Network, type NetworkSpec } from './network';
@@ -19,14 +21,24 @@ const BYTES_PER_ELEM = 4;
 
 const isPowerOfTwo = (count: number): boolean => Number.isInteger(Math.log2(count));
 
+/** One of them, or the choice of a job that says nothing. */
+export type Way = Algorithm | 'auto';
+
+const hostsOf = (ranks: number, { ranksPerHost }: NetworkSpec): Topology =>
+  topologyOf(Array.from({ length: ranks }, (_, rank) => String(Math.floor(rank / ranksPerHost))));
+const chosen = (way: Way, elems: number, topology: Topology): Algorithm =>
+  chooseAllreduce(elems * BYTES_PER_ELEM, topology, { ...defaultPolicy, among: way === 'auto' ? algorithms : [way] }).algorithm;
+
 /** Whether one host stands for all. */
-export function isAlike(workload: Workload, ranks: number, { ranksPerHost, hostsPerMachine, switchRate }: NetworkSpec): boolean {
+export function isAlike(workload: Workload, ranks: number, spec: NetworkSpec, way: Way = 'ring'): boolean {
+  const { ranksPerHost, hostsPerMachine, switchRate } = spec;
   if (ranks <= ranksPerHost || ranks % ranksPerHost > 0 || hostsPerMachine > 1 || switchRate !== undefined) return false;
-  if (isPowerOfTwo(ranks) && isPowerOfTwo(ranksPerHost)) return true;
-  return workload.buckets.every(
-    ({ elems }) =>
-      selectAllreduce({ rank: 0, size: ranks, elems: evenElems(elems, ranks), bytesPerElem: BYTES_PER_ELEM }).algorithm === 'ring',
-  );
+  const topology = hostsOf(ranks, spec);
+  const arePowers = isPowerOfTwo(ranks) && isPowerOfTwo(ranksPerHost);
+  return workload.buckets.every(({ elems }) => {
+    const algorithm = chosen(way, evenElems(elems, ranks), topology);
+    return algorithm === 'ring' || algorithm === 'hierarchical' || (algorithm === 'recursive-doubling' && arePowers);
+  });
 }
 
 /** So many that all chunks of all blocks of a ring are equally long. */
@@ -35,10 +47,10 @@ export function evenElems(elems: number, ranks: number): number {
   return Math.ceil(elems / (ranks * blocks)) * ranks * blocks;
 }
 
-/** @param ranks 2 or more @param everyRank also where one host stands for all @throws UsageError a number makes no sense, or there is too much to simulate */
-export function simulateAllreduce(workload: Workload, ranks: number, spec: NetworkSpec, everyRank = false): StepTimes {
-  const alike = !everyRank && isAlike(workload, ranks, spec);
-  return new AllreduceRun(workload, ranks, spec, alike).run();
+/** @param ranks 2 or more @param way of each bucket @param everyRank also where one host stands for all @throws UsageError a number makes no sense, or there is too much to simulate */
+export function simulateAllreduce(workload: Workload, ranks: number, spec: NetworkSpec, way: Way = 'ring', everyRank = false): StepTimes {
+  const alike = !everyRank && isAlike(workload, ranks, spec, way);
+  return new AllreduceRun(workload, ranks, spec, way, alike).run();
 }
 
 /** Where a rank is in its training. */
@@ -57,6 +69,9 @@ class AllreduceRun {
   private readonly network: Network<PlanMessage>;
   private readonly ranks: Rank[];
   private readonly plans = new Map<string, Plan>();
+  private readonly topology: Topology;
+  /** By elements. */
+  private readonly algorithms = new Map<number, Algorithm>();
   /** By step and bucket: who has not asked for it yet; then the coordinator has decided. */
   private readonly missing: number[];
   private readonly isDecided: Uint8Array;
@@ -69,8 +84,10 @@ class AllreduceRun {
     private readonly workload: Workload,
     private readonly size: number,
     private readonly spec: NetworkSpec,
+    private readonly way: Way,
     private readonly isOneHost: boolean,
   ) {
+    this.topology = hostsOf(size, spec);
     const { ranksPerHost } = spec;
     const simulated = isOneHost ? ranksPerHost : size;
     this.each = size / simulated;
@@ -156,7 +173,9 @@ class AllreduceRun {
     let plan = this.plans.get(key);
     if (!plan) {
       const total = this.isOneHost ? evenElems(elems, this.size) : elems;
-      plan = selectAllreduce({ rank, size: this.size, elems: total, bytesPerElem: BYTES_PER_ELEM }).plan;
+      let algorithm = this.algorithms.get(total);
+      if (!algorithm) this.algorithms.set(total, (algorithm = chosen(this.way, total, this.topology)));
+      plan = planAllreduce(algorithm, { rank, elems: total, bytesPerElem: BYTES_PER_ELEM }, this.topology);
       this.plans.set(key, plan);
     }
     return plan;

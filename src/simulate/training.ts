@@ -4,9 +4,10 @@
  * A step is the forward pass, the backward pass, which reaches the last variable first, and what is left of the communication when it is over. Buckets are those of DistributedOptimizer, and leave when their last gradient is there.
  */
 import type { Compute } from '../bench/profiles';
+import { algorithms } from '../config';
 import { UsageError } from '../errors';
 import { makeBuckets } from '../tensorflow/buckets';
-import { simulateAllreduce } from './collective';
+import { simulateAllreduce, type Way } from './collective';
 import type { NetworkSpec } from './network';
 import { type ServersSpec, simulateServers } from './servers';
 import type { StepTimes, Workload } from './workload';
@@ -22,7 +23,8 @@ export interface Job {
   readonly network: NetworkSpec;
   readonly strategy: Strategy;
 }
-export type Strategy = { readonly kind: 'ring' } | ({ readonly kind: 'servers' } & ServersSpec);
+/** `ring`: allreduce, in the given way; default: a ring over all workers. */
+export type Strategy = { readonly kind: 'ring'; readonly way?: Way } | ({ readonly kind: 'servers' } & ServersSpec);
 
 export interface Prediction extends StepTimes {
   readonly imagesPerSec: number;
@@ -39,13 +41,16 @@ const MANY_WORKERS = 256;
 const STEPS = 4;
 const BYTES_PER_ELEM = 4;
 
-/** `ring`, `ps-sync`, `ps-async`; behind a colon how many servers there are (`ps-sync:4`; default: every worker serves a share). @throws UsageError it is none of them */
+/** `ring`: a ring over all workers; `allreduce`: as a job chooses; `allreduce:hierarchical`, …: in that way; `ps-sync`, `ps-async`: behind a colon how many servers there are (`ps-sync:4`; default: every worker serves a share). @throws UsageError it is none of them */
 export function strategyOf(name: string): Strategy {
   if (name === 'ring') return { kind: 'ring' };
+  const [collective, way = 'auto'] = name.split(':');
+  const known = ['auto' as const, ...algorithms].find((one) => one === way);
+  if (collective === 'allreduce' && known) return { kind: 'ring', way: known };
   const found = /^ps-(sync|async)(?::([1-9]\d*))?$/.exec(name);
   if (!found)
     throw new UsageError(
-      `There is no strategy '${name}' to simulate. There are ring, ps-sync and ps-async, the latter two with :N for N servers on hosts of their own.`,
+      `There is no strategy '${name}' to simulate. There are ring, allreduce (or allreduce:${algorithms.join(', allreduce:')}), and ps-sync and ps-async, these two with :N for N servers on hosts of their own.`,
     );
   return { kind: 'servers', mode: found[1] as 'sync' | 'async', servers: found[2] === undefined ? 'colocated' : Number(found[2]) };
 }
@@ -90,7 +95,7 @@ export function simulateTraining(job: Job): Prediction {
 /** The steps themselves. @throws UsageError there is too much to simulate */
 export function simulateSteps({ workers, network, strategy }: Job, workload: Workload): StepTimes {
   if (strategy.kind === 'servers') return simulateServers(workload, workers, network, strategy);
-  if (workers > 1) return simulateAllreduce(workload, workers, network);
+  if (workers > 1) return simulateAllreduce(workload, workers, network, strategy.way);
   const seconds = workload.computeSeconds + workload.updateSeconds;
   return { stepSeconds: seconds, ends: [seconds], events: 0, isOneHost: false };
 }
@@ -101,7 +106,11 @@ export function wireSeconds({ buckets }: Workload, { workers, network, strategy 
   const bytes = sum(buckets.map(({ elems }) => elems * BYTES_PER_ELEM));
   const local = Math.min(workers, ranksPerHost);
   const remote = workers - local;
-  if (strategy.kind === 'ring') return remote === 0 ? 0 : (2 * (workers - 1) * bytes) / workers / rate;
+  if (strategy.kind === 'ring') {
+    // A ring over all workers passes each link once; no other way can do with less than one over the hosts.
+    const places = (strategy.way ?? 'ring') === 'ring' ? workers : Math.ceil(workers / ranksPerHost);
+    return remote === 0 ? 0 : (2 * (places - 1) * bytes) / places / rate;
+  }
   // Each rank sends its share to, and answers with its own, all ranks of other hosts.
   if (strategy.servers === 'colocated') return (local * 2 * remote * bytes) / workers / rate;
   return (bytes / rate) * Math.max(local, workers / strategy.servers);

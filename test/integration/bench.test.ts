@@ -126,3 +126,33 @@ t.test('--compare is of allreduce on this machine', async (t) => {
   t.equal(other.status, 2);
   t.match(other.err, /measure allreduce only, no broadcast/);
 });
+
+t.test('--calibrate writes what --cost-model reads', async (t) => {
+  const file = path.join(folder, 'costs.json');
+  const { status, out, err } = await runJob(['bench', '--calibrate', file, '-np', '3', '--iterations', '2']);
+  t.equal(status, 0, err);
+  t.match(out, /within a host: .* µs a message, .* GB\/s each way/);
+  const { local, remote, reduceSecondsPerByte, measured } = JSON.parse(readFileSync(file, 'utf8'));
+  t.ok(local.latencySeconds > 0 && local.secondsPerByte > 0 && reduceSecondsPerByte > 0);
+  t.equal(remote, undefined, 'there is one host');
+  t.ok(measured.local.points.length > 2 && measured.cpu && Date.parse(measured.date) > 0);
+  const job = await runJob([
+    'bench',
+    'allreduce',
+    '-np',
+    '2',
+    '--sizes',
+    '64K',
+    '--iterations',
+    '1',
+    '--cost-model',
+    file,
+    '--log-level',
+    'DEBUG',
+  ]);
+  t.equal(job.status, 0, job.err);
+  t.match(job.err, /allreduce: 65536 bytes on 2 ranks of 1 host\(s\) take, in µs, ring/);
+  const alone = await runJob(['bench', '--calibrate', file, '-np', '1']);
+  t.not(alone.status, 0);
+  t.match(alone.err, /--calibrate takes two ranks or more/);
+});

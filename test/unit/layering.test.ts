@@ -10,8 +10,11 @@ const layers: ReadonlyArray<readonly [string, RegExp]> = [
   ['A base', /^src\/(errors|log|dtype|config|version|host_list)\.ts$/],
   ['A memory', /^src\/memory\//],
   ['A wire', /^src\/wire\//],
-  ['B plans', /^src\/collective\/(plan|ring|recursive_doubling|tree|alltoall|adasum|select)\.ts$/],
-  ['B decisions', /^src\/engine\/(call|ranks|place|mismatch|cache|fuse|member_sets|negotiate|stall)\.ts$/],
+  [
+    'B plans',
+    /^src\/collective\/(plan|plan_writer|ring|recursive_doubling|halving_doubling|hierarchical|tree|topology|cost_model|alltoall|adasum|select)\.ts$/,
+  ],
+  ['B decisions', /^src\/engine\/(call|ranks|place|policy|mismatch|cache|fuse|member_sets|negotiate|stall)\.ts$/],
   ['B schedulers', /^src\/schedulers\//],
   ['C transport', /^src\/transport\//],
   ['C rendezvous', /^src\/rendezvous\//],

@@ -3,6 +3,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { execute } from '../../../src/collective/execute';
 import type { Plan } from '../../../src/collective/plan';
+import { defaultPolicy } from '../../../src/collective/select';
+import { type Algorithm, algorithms } from '../../../src/config';
 import { arrayTypeOf, type Dtype, type HalfFormat, halfFormats, type NumericArray } from '../../../src/dtype';
 import type { Call, CallOp } from '../../../src/engine/call';
 import { wireFormOf } from '../../../src/engine/compression';
@@ -55,14 +57,24 @@ function tooFar(format: HalfFormat, { op, prescale, postscale }: Call, operands:
   });
 }
 
-async function reduced(one: Call, operands: readonly Floats[]): Promise<{ results: Uint8Array[]; transports: InProcessTransport[] }> {
+/** Two ranks on the first host. */
+const hostOf = (rank: number): string => (rank < 2 ? 'a' : 'b');
+
+async function reduced(
+  one: Call,
+  operands: readonly Floats[],
+  algorithm?: Algorithm,
+): Promise<{ results: Uint8Array[]; transports: InProcessTransport[] }> {
   const transports = inProcessTransports(operands.length, { lazy: true });
   const bytes = operands[0]!.byteLength;
   const results = await Promise.all(
     operands.map(async (operand, rank) => {
       const { memory, kernels } = memories[rank]!;
       bytesOf(memory, at, bytes).set(bytesIn(operand));
-      const operations = new Operations(memory, kernels, regions, transports[rank]!, operands.length);
+      const operations = new Operations(memory, kernels, regions, transports[rank]!, operands.length, hostOf, {
+        ...defaultPolicy,
+        among: algorithm ? [algorithm] : algorithms,
+      });
       const submission = { id: 1, slot: 1, call: one, byteOffset: at, bytes, isAwaited: true };
       await operations.run({ keys: ['0:x'], kind: 'allreduce', processSet: 0, tag: 1, sizes: [] }, [submission]);
       return bytesOf(memory, at, bytes).slice();
@@ -75,6 +87,7 @@ const areEqual = (results: readonly Uint8Array[]): boolean => results.every((one
 for (const format of halfFormats)
   for (const dtype of ['float32', 'float64'] as const)
     t.test(`${format}, ${dtype}: 2 to ${MOST_RANKS} ranks, every algorithm and op, within the bound and equal`, async (t) => {
+      let cases = 0;
       for (let size = 2; size <= MOST_RANKS; size += 1)
         for (const elems of [1, size + 1, 1000, 20_001])
           for (const op of ['sum', 'average', 'min', 'max'] as const)
@@ -84,8 +97,10 @@ for (const format of halfFormats)
             ] as const) {
               const one = call('x', { dtype, op, prescale, postscale, parts: [[elems]], compression: format });
               const operands = operandsOf(dtype, size, elems, size * elems);
-              const { results } = await reduced(one, operands);
-              const what = `${op} of ${elems} on ${size} ranks, factors ${prescale} and ${postscale}`;
+              // As there are 32 cases of each size, each meets each algorithm.
+              const algorithm = algorithms[cases++ % algorithms.length]!;
+              const { results } = await reduced(one, operands, algorithm);
+              const what = `${algorithm}, ${op} of ${elems} on ${size} ranks, factors ${prescale} and ${postscale}`;
               t.equal(tooFar(format, one, operands, floatsIn(dtype, results[0]!)), -1, what);
               t.ok(areEqual(results), `${what}: replicas`);
             }
@@ -93,7 +108,7 @@ for (const format of halfFormats)
 
 t.test('half of the bytes travel; with one rank none, and nothing is rounded', async (t) => {
   const operands = operandsOf('float32', 4, 20_000, 3);
-  const { transports } = await reduced(call('x', { parts: [[20_000]], compression: 'fp16' }), operands);
+  const { transports } = await reduced(call('x', { parts: [[20_000]], compression: 'fp16' }), operands, 'ring');
   t.same(
     transports.map(({ bytesSent }) => bytesSent),
     Array(4).fill(2 * (3 / 4) * 20_000 * 2),
@@ -109,7 +124,7 @@ t.test('what rides with the negotiation is rounded too: on two ranks to the bits
         const one = call('x', { op, parts: [[33]], prescale: 0.7, postscale: 3.1, compression: format });
         const operands = operandsOf('float32', size, 33, size);
         const { memory, kernels } = memories[0]!;
-        const own = new Operations(memory, kernels, regions, inProcessTransports(size)[0]!, size);
+        const own = new Operations(memory, kernels, regions, inProcessTransports(size)[0]!, size, () => 'here', defaultPolicy);
         const combined = own.combine(one, operands.map(bytesIn));
         if (op !== 'product') t.equal(tooFar(format, one, operands, floatsIn('float32', combined)), -1, `${op} on ${size} ranks`);
         if (size === 2) t.same((await reduced(one, operands)).results, [combined, combined], `${op}, plan`);

@@ -1,4 +1,5 @@
 /** Ranks that carry out operations over the transport in memory, and the numbers they do it with. */
+import { defaultPolicy } from '../../../src/collective/select';
 import { arrayTypeOf, type Dtype, isFloat, type NumericArray } from '../../../src/dtype';
 import { type Call, callKey } from '../../../src/engine/call';
 import { layOutRegions } from '../../../src/engine/messages';
@@ -13,7 +14,8 @@ export function makeOperations(size: number, fusionThresholdBytes = 0) {
   return inProcessTransports(size).map((transport) => {
     const memory = createMemory();
     memory.grow(Math.ceil((regions.reservedBytes + (1 << 20)) / 65536));
-    return { memory, at: regions.reservedBytes, operations: new Operations(memory, makeKernels(memory), regions, transport, size) };
+    const operations = new Operations(memory, makeKernels(memory), regions, transport, size, () => 'here', defaultPolicy);
+    return { memory, at: regions.reservedBytes, operations };
   });
 }
 

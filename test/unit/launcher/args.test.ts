@@ -236,6 +236,16 @@ t.test('bench --compare is a program of its own', async (t) => {
     t.match(refusal('bench', 'allreduce', '--compare=gloo', ...words), /on this machine alone, in the clear/);
 });
 
+t.test('bench --calibrate is a job of its own, by the algorithm that it measures', async (t) => {
+  const { np, command, env, hasPrefix } = request('bench', '--calibrate', 'costs.json', '-np', '4', '--iterations=9');
+  t.same([np, hasPrefix, env.TSRUN_ALGORITHM], [4, false, 'recursive-doubling']);
+  t.same(command, ['/pkg/calibrate.js', '--calibrate=costs.json', '--iterations=9']);
+  t.equal(request('bench', '--calibrate=c.json').np, 2);
+  t.match(refusal('bench', '--calibrate'), /--calibrate needs a value/);
+  t.match(refusal('bench', '--calibrate', 'c.json', 'train.ts'), /'train\.ts' is no option of it/);
+  t.match(refusal('bench', '--calibrate', 'c.json', '--algorithm', 'ring'), /--algorithm has no meaning there/);
+});
+
 t.test('one tsrun a host: all of its options or none, and no other hosts', async (t) => {
   const own = ['--nnodes', '2', '--node-rank', '1', '--rdzv-endpoint', 'h1:7000', '--key-file', 'key'];
   const { nodes, hosts } = request('-np', '3', ...own, 'train.ts');

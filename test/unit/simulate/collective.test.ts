@@ -26,11 +26,23 @@ t.test('ranks that share a link of their host are as fast as one: a ring passes 
   near(t, stepSeconds, (2 * 15 * 4 * elems) / 16 / idealNetwork.rate, 0.04, '16 ranks on 4 hosts');
 });
 
+t.test('reducing on each host first takes 2(H−1)/H of the bytes at the rate of a link, and as many latencies', async (t) => {
+  const elems = 1 << 24;
+  const network = { ...idealNetwork, ranksPerHost: 4 };
+  const large = simulateAllreduce(lone(elems), 16, network, 'hierarchical');
+  near(t, large.stepSeconds, (2 * 3 * 4 * elems) / 4 / network.rate, 0.04, '16 ranks on 4 hosts');
+  const small = simulateAllreduce(lone(1 << 10), 16, { ...network, rate: 1e15, localRate: 1e18, latency: 1e-3 }, 'hierarchical');
+  near(t, small.stepSeconds, (2 + 2 * 3) * 1e-3, 1e-3, 'latencies');
+});
+
 t.test('a small ring takes 2(n−1) latencies, recursive doubling log2(n), and negotiation two', async (t) => {
   const network = { ...idealNetwork, rate: 1e15, latency: 1e-3 };
   for (const ranks of [2, 4, 16]) {
-    near(t, simulateAllreduce(lone(1 << 14), ranks, network).stepSeconds, (2 + 2 * (ranks - 1)) * 1e-3, 1e-3, `a ring of ${ranks}`);
-    near(t, simulateAllreduce(lone(16), ranks, network).stepSeconds, (2 + Math.log2(ranks)) * 1e-3, 1e-3, `doubling of ${ranks}`);
+    near(t, simulateAllreduce(lone(1 << 14), ranks, network, 'ring').stepSeconds, (2 + 2 * (ranks - 1)) * 1e-3, 1e-3, `a ring of ${ranks}`);
+    const doubling = simulateAllreduce(lone(16), ranks, network, 'recursive-doubling');
+    near(t, doubling.stepSeconds, (2 + Math.log2(ranks)) * 1e-3, 1e-3, `doubling of ${ranks}`);
+    const halving = simulateAllreduce(lone(1 << 14), ranks, network, 'halving-doubling');
+    near(t, halving.stepSeconds, (2 + 2 * Math.log2(ranks)) * 1e-3, 1e-3, `halving and doubling of ${ranks}`);
   }
 });
 
@@ -53,18 +65,21 @@ t.test('one host stands for all: the same times, to rounding, as when every rank
     { ranks: 12, ranksPerHost: 4, elems: [100_003] },
     { ranks: 32, ranksPerHost: 8, elems: [1001, 1_000_000] },
     { ranks: 3, ranksPerHost: 1, elems: [5_000_000] },
+    { ranks: 12, ranksPerHost: 4, elems: [100_003], way: 'hierarchical' as const },
+    { ranks: 12, ranksPerHost: 4, elems: [5_000_000], way: 'hierarchical' as const, share: 0.02 },
+    { ranks: 8, ranksPerHost: 2, elems: [12, 1 << 14], way: 'auto' as const },
   ];
-  for (const { ranks, ranksPerHost, elems } of cases) {
+  for (const { ranks, ranksPerHost, elems, way = 'ring' as const, share = 1e-9 } of cases) {
     const network = { ...costlyNetwork, ranksPerHost };
     const buckets = elems.map((count, i) => ({ elems: evenElems(count, ranks), readyAt: 1e-3 * i }));
     const workload: Workload = { buckets, computeSeconds: 4e-3, updateSeconds: 1e-3, steps: 3 };
-    const one = simulateAllreduce(workload, ranks, network);
-    const every = simulateAllreduce(workload, ranks, network, true);
+    const one = simulateAllreduce(workload, ranks, network, way);
+    const every = simulateAllreduce(workload, ranks, network, way, true);
     t.equal(one.isOneHost, true);
     t.equal(every.isOneHost, false);
     t.ok(one.events < every.events, 'and less happens');
     for (const [step, end] of one.ends.entries())
-      near(t, end, every.ends[step]!, 1e-9, `${ranks} ranks, ${ranksPerHost} a host, step ${step}`);
+      near(t, end, every.ends[step]!, share, `${ranks} ranks, ${ranksPerHost} a host, step ${step}`);
   }
 });
 
@@ -72,7 +87,11 @@ t.test('one host does not stand for hosts that differ', async (t) => {
   const network = { ...idealNetwork, ranksPerHost: 4 };
   t.equal(isAlike(lone(1 << 20), 16, network), true);
   t.equal(isAlike(lone(1 << 20), 12, network), true, 'a ring has any number of hosts');
-  t.equal(isAlike(lone(16), 12, network), false, 'doubling has not');
+  t.equal(isAlike(lone(16), 12, network, 'hierarchical'), true, 'and rings on and between hosts');
+  t.equal(isAlike(lone(16), 12, network, 'recursive-doubling'), false, 'doubling has not');
+  t.equal(isAlike(lone(16), 16, network, 'recursive-doubling'), true, 'unless all are powers of two');
+  t.equal(isAlike(lone(16), 16, network, 'halving-doubling'), false, 'halves are not alike');
+  t.equal(isAlike(lone(16), 16, network, 'tree'), false, 'a tree has one root');
   t.equal(isAlike(lone(1 << 20), 14, network), false, 'a host with fewer ranks');
   t.equal(isAlike(lone(1 << 20), 4, network), false, 'there is one host');
   t.equal(isAlike(lone(1 << 20), 16, { ...network, switchRate: 1e9 }), false);

@@ -136,7 +136,7 @@ function main(): void {
   }
   const machine = {
     cpu: os.cpus()[0]?.model ?? 'unknown',
-    cores: os.availableParallelism(),
+    cores: os.cpus().length,
     kernel: os.release(),
     node: process.version,
     khorovod: version,

@@ -1,5 +1,6 @@
 /** Every --algorithm on real processes: right sums, the same bits on all ranks; settings that ranks do not share. The job is formed anew for each. */
-import { writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import t from 'tap';
 import { algorithms } from '../../src/config';
@@ -7,7 +8,9 @@ import * as hvd from '../../src/index';
 
 const [rank, size] = [Number(process.env.HOROVOD_RANK), Number(process.env.HOROVOD_SIZE)];
 const everyone = Array.from({ length: size }, (_, r) => r);
-const folder = t.testdir({});
+/** Of this rank alone. */
+const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-algorithms-'));
+t.teardown(() => rmSync(folder, { recursive: true }));
 const ownHost = process.env.HOROVOD_HOSTNAME!;
 
 /** A job with these variables, and then none. */

@@ -1,13 +1,11 @@
 /** What a caller names when floats are to travel in fewer bits. Main thread; the communication thread knows it by its name (engine/compression). */
-import type { Dtype } from './dtype';
-import { isFloat } from './dtype';
-import type { Call } from './engine/call';
+import { type Dtype, type HalfFormat, isFloat } from './dtype';
+import { type CompressionText, keepsResidual } from './engine/compressor';
 import { UsageError } from './errors';
 
-type Name = Call['compression'];
 /** In what form floats travel; one of those of {@link Compression}. */
 export interface Compressor {
-  /** 'none', 'fp16' or 'bf16'. */
+  /** 'none', 'fp16', 'bf16' or 'int8'. */
   readonly name: string;
 }
 
@@ -18,6 +16,11 @@ export interface Compressor {
  * range. Sums are kept in float32 (float64: in float64, sent by way of float32); what is sent is rounded to nearest even. An average is scaled before it is sent. All ranks get the same bits.
  * With u = 2^-11 (fp16) or 2^-8 (bf16) and N ranks a sum or average is off by at most ((1 + u)^N − 1) · Σ|x_i|, about N · u · Σ|x_i|, where x_i is what rank i adds (for an average its value / N); with
  * fp16 by at most N · 2^-24 more, for what is small. A minimum or maximum is off by the rounding of its own value. With one rank nothing travels, and nothing is rounded.
+ *
+ * `int8` is for slow links and for what is reduced again and again, as gradients are: what a call could not send is kept under its name (and process set) and sent with the next one of that name ("error feedback",
+ * Karimireddy et al. 2019), so errors do not add up over the steps. Sums and averages of allreduce only, not reducescatter; calls need a `name`, which DistributedOptimizer gives by itself. Another shape,
+ * op or factor under that name begins anew, and so does a new job. Per block of 256 elements a rank's x_i is rounded to multiples of s_i = max|x_i| / 127, and once the sum to multiples of its s: it is off by at
+ * most (Σ s_i + s) / 2. A block with an infinity or a NaN becomes NaN as a whole, and nothing of it is kept. A float64 travels as float32.
  */
 export const Compression: {
   /** As they are. */
@@ -26,10 +29,13 @@ export const Compression: {
   readonly fp16: Compressor;
   /** The upper half of a float32: 8 significant bits, its range. */
   readonly bf16: Compressor;
+  /** 8-bit integers with a scale for each 256 of them, and error feedback: about a quarter of float32's bytes. */
+  readonly int8: Compressor;
 } = Object.freeze({
   none: Object.freeze({ name: 'none' }),
   fp16: Object.freeze({ name: 'fp16' }),
   bf16: Object.freeze({ name: 'bf16' }),
+  int8: Object.freeze({ name: 'int8' }),
 });
 
 /** @throws UsageError it is none of ours. @param what whose option it is */
@@ -43,6 +49,19 @@ export function checkedCompressor(compressor: unknown, what: string): Compressor
 }
 
 /** The field of a call whose tensors are of that dtype. */
-export const compressionOf = (compressor: Compressor, dtype: Dtype): Name => (isFloat(dtype) ? (compressor.name as Name) : 'none');
+export const compressionOf = ({ name }: Compressor, dtype: Dtype): CompressionText => (isFloat(dtype) ? (name as CompressionText) : 'none');
+
+/** Whether it needs calls of one name. */
+export const hasFeedback = ({ name }: Compressor): boolean => keepsResidual(name as CompressionText);
+
+/** How gradients travel to parameter servers. @throws UsageError servers do not know it */
+export function servedCompression({ name }: Compressor, what: string): 'none' | HalfFormat {
+  const text = name as CompressionText;
+  if (keepsResidual(text))
+    throw new UsageError(
+      `${what}: parameter servers take gradients by Compression.none, .fp16 or .bf16, not by ${name}. Use one of those, or the ring.`,
+    );
+  return text;
+}
 
 const shown = (value: unknown): string => (typeof value === 'string' ? `'${value}'` : typeof value);

@@ -11,7 +11,7 @@ const layers: ReadonlyArray<readonly [string, RegExp]> = [
   ['A memory', /^src\/memory\//],
   ['A wire', /^src\/wire\//],
   ['B plans', /^src\/collective\/(plan|ring|recursive_doubling|tree|alltoall|adasum|select)\.ts$/],
-  ['B decisions', /^src\/engine\/(call|ranks|place|mismatch|cache|fuse|member_sets|negotiate|stall)\.ts$/],
+  ['B decisions', /^src\/engine\/(call|compressor|ranks|place|mismatch|cache|fuse|member_sets|negotiate|stall)\.ts$/],
   ['B schedulers', /^src\/schedulers\//],
   ['C transport', /^src\/transport\//],
   ['C rendezvous', /^src\/rendezvous\//],

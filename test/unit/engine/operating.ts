@@ -13,7 +13,12 @@ export function makeOperations(size: number, fusionThresholdBytes = 0) {
   return inProcessTransports(size).map((transport) => {
     const memory = createMemory();
     memory.grow(Math.ceil((regions.reservedBytes + (1 << 20)) / 65536));
-    return { memory, at: regions.reservedBytes, operations: new Operations(memory, makeKernels(memory), regions, transport, size) };
+    return {
+      transport,
+      memory,
+      at: regions.reservedBytes,
+      operations: new Operations(memory, makeKernels(memory), regions, transport, size),
+    };
   });
 }
 

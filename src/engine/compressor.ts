@@ -1,0 +1,24 @@
+/**
+ * In what form the floats of a reduction travel, as its call says it. Pure; both threads.
+ *
+ * One text, options and all ('topK(0.01)'), goes with the request: ranks whose options differ do not agree. Two families: a half format rounds each element by itself, wherever it is; the others look at
+ * a tensor as a whole and keep what they have not sent for the next call of that name (residuals.ts), so that in the long run nothing is lost.
+ */
+import { type HalfFormat, halfFormats } from '../dtype';
+
+/** A compressor that keeps a residual. */
+export type Feedback = { readonly kind: 'int8' };
+/** Of a call. */
+export type CompressionText = 'none' | HalfFormat | 'int8';
+
+/** Undefined: it keeps nothing. */
+export function feedbackOf(text: CompressionText): Feedback | undefined {
+  return text === 'int8' ? { kind: 'int8' } : undefined;
+}
+
+export const keepsResidual = (text: CompressionText): text is Exclude<CompressionText, 'none' | HalfFormat> =>
+  feedbackOf(text) !== undefined;
+
+/** Whether a request may say so. */
+export const isCompressionText = (text: string): text is CompressionText =>
+  text === 'none' || halfFormats.includes(text as HalfFormat) || feedbackOf(text as CompressionText) !== undefined;

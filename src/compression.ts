@@ -1,12 +1,18 @@
 /** What a caller names when floats are to travel in fewer bits. Main thread; the communication thread knows it by its name (engine/compression). */
 import { type Dtype, type HalfFormat, isFloat } from './dtype';
-import { type CompressionText, keepsResidual } from './engine/compressor';
+import { type CompressionText, isCompressionText, keepsResidual } from './engine/compressor';
 import { UsageError } from './errors';
 
 /** In what form floats travel; one of those of {@link Compression}. */
 export interface Compressor {
-  /** 'none', 'fp16', 'bf16' or 'int8'. */
+  /** 'none', 'fp16', 'bf16', 'int8' or, with its option, 'topK(0.01)'. */
   readonly name: string;
+}
+
+/** Options of `Compression.topK`. */
+export interface TopKOptions {
+  /** Of the elements of each tensor, those that travel: at least one. Above 0, up to 1. Default 0.01. */
+  ratio?: number;
 }
 
 /**
@@ -17,10 +23,12 @@ export interface Compressor {
  * With u = 2^-11 (fp16) or 2^-8 (bf16) and N ranks a sum or average is off by at most ((1 + u)^N − 1) · Σ|x_i|, about N · u · Σ|x_i|, where x_i is what rank i adds (for an average its value / N); with
  * fp16 by at most N · 2^-24 more, for what is small. A minimum or maximum is off by the rounding of its own value. With one rank nothing travels, and nothing is rounded.
  *
- * `int8` is for slow links and for what is reduced again and again, as gradients are: what a call could not send is kept under its name (and process set) and sent with the next one of that name ("error feedback",
+ * `int8` and `topK` are for slow links and for what is reduced again and again, as gradients are: what a call could not send is kept under its name (and process set) and sent with the next one of that name ("error feedback",
  * Karimireddy et al. 2019), so errors do not add up over the steps. Sums and averages of allreduce only, not reducescatter; calls need a `name`, which DistributedOptimizer gives by itself. Another shape,
- * op or factor under that name begins anew, and so does a new job. Per block of 256 elements a rank's x_i is rounded to multiples of s_i = max|x_i| / 127, and once the sum to multiples of its s: it is off by at
- * most (Σ s_i + s) / 2. A block with an infinity or a NaN becomes NaN as a whole, and nothing of it is kept. A float64 travels as float32.
+ * op or factor under that name begins anew, and so does a new job. A float64 travels as float32. `int8`: per block of 256 elements a rank's x_i is rounded to multiples of s_i = max|x_i| / 127, and once the sum to multiples of its s: it is off by at
+ * most (Σ s_i + s) / 2. A block with an infinity or a NaN becomes NaN as a whole, and nothing of it is kept.
+ * `topK`: of each rank's tensor the k = ⌈ratio · n⌉ elements of largest magnitude travel as they are (of equal ones those of lower index); what does not travel waits, so a single result lacks what is small. 8 · k · (N − 1) bytes
+ * reach a rank instead of 8 · n · (N − 1) / N; a tensor for which that is no gain travels whole.
  */
 export const Compression: {
   /** As they are. */
@@ -31,20 +39,42 @@ export const Compression: {
   readonly bf16: Compressor;
   /** 8-bit integers with a scale for each 256 of them, and error feedback: about a quarter of float32's bytes. */
   readonly int8: Compressor;
+  /** The largest elements of each tensor, with error feedback. @throws UsageError the ratio is no number above 0 and up to 1 */
+  readonly topK: (options?: TopKOptions) => Compressor;
 } = Object.freeze({
   none: Object.freeze({ name: 'none' }),
   fp16: Object.freeze({ name: 'fp16' }),
   bf16: Object.freeze({ name: 'bf16' }),
   int8: Object.freeze({ name: 'int8' }),
+  topK: ({ ratio = 0.01 }: TopKOptions = {}) => withOption('topK', 'ratio', ratio, 'a number above 0 and up to 1'),
 });
+
+/** What `topK` and its like have made. */
+const made = new WeakSet<Compressor>();
+
+function withOption(kind: string, option: string, value: unknown, allowed: string): Compressor {
+  const compressor = compressorNamed(`${kind}(${value})`);
+  if (typeof value !== 'number' || !compressor)
+    throw new UsageError(`Compression.${kind}: ${option} is ${allowed}, but was ${String(value)}.`);
+  return compressor;
+}
+
+/** By what its `name` says; of those with an option the name alone stands for its default. Undefined: there is none. */
+export function compressorNamed(name: string): Compressor | undefined {
+  const known = Object.hasOwn(Compression, name) ? Compression[name as keyof typeof Compression] : undefined;
+  if (known) return typeof known === 'function' ? known() : known;
+  if (!isCompressionText(name)) return undefined;
+  const compressor = Object.freeze({ name });
+  made.add(compressor);
+  return compressor;
+}
 
 /** @throws UsageError it is none of ours. @param what whose option it is */
 export function checkedCompressor(compressor: unknown, what: string): Compressor {
+  if (made.has(compressor as Compressor)) return compressor as Compressor;
   const found = Object.values(Compression).find((known) => known === compressor);
-  if (!found)
-    throw new UsageError(
-      `${what}: compression is one of hvd.Compression.${Object.keys(Compression).join(', .')}, but was ${shown(compressor)}.`,
-    );
+  if (!found || typeof found === 'function')
+    throw new UsageError(`${what}: compression is one of ${everyCompressor}, but was ${shown(compressor)}.`);
   return found;
 }
 
@@ -64,4 +94,7 @@ export function servedCompression({ name }: Compressor, what: string): 'none' | 
   return text;
 }
 
+const everyCompressor = `hvd.Compression.${Object.entries(Compression)
+  .map(([name, one]) => (typeof one === 'function' ? `${name}()` : name))
+  .join(', .')}`;
 const shown = (value: unknown): string => (typeof value === 'string' ? `'${value}'` : typeof value);

@@ -7,13 +7,24 @@
 import { type HalfFormat, halfFormats } from '../dtype';
 
 /** A compressor that keeps a residual. */
-export type Feedback = { readonly kind: 'int8' };
+export type Feedback = { readonly kind: 'int8' } | { readonly kind: 'topK'; readonly ratio: number };
 /** Of a call. */
-export type CompressionText = 'none' | HalfFormat | 'int8';
+export type CompressionText = 'none' | HalfFormat | 'int8' | `topK(${number})`;
 
-/** Undefined: it keeps nothing. */
+/** Each allowed value of the only option has one text. */
+const withOption: ReadonlyArray<readonly [RegExp, (option: number) => Feedback | undefined]> = [
+  [/^topK\((.+)\)$/, (ratio) => (ratio > 0 && ratio <= 1 ? { kind: 'topK', ratio } : undefined)],
+];
+
+/** Undefined: it keeps nothing, or is none of ours. */
 export function feedbackOf(text: CompressionText): Feedback | undefined {
-  return text === 'int8' ? { kind: 'int8' } : undefined;
+  if (text === 'none') return undefined;
+  if (text === 'int8') return { kind: 'int8' };
+  for (const [pattern, made] of withOption) {
+    const [, option] = pattern.exec(text) ?? [];
+    if (option !== undefined && option === String(Number(option))) return made(Number(option));
+  }
+  return undefined;
 }
 
 export const keepsResidual = (text: CompressionText): text is Exclude<CompressionText, 'none' | HalfFormat> =>

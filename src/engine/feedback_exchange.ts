@@ -1,8 +1,13 @@
-/** What compressors that keep a residual exchange with: bytes, by the plans of alltoall and allgather. Communication thread; work of more than some milliseconds lets it look at its peers in between. */
+/**
+ * What compressors that keep a residual exchange with: bytes, by the plans of alltoall and allgather, and float32 as they are. Communication thread; work of more than some milliseconds lets it look at its
+ * peers in between.
+ */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { execute } from '../collective/execute';
-import { rangesOf } from '../collective/plan';
+import { type Range, rangesOf } from '../collective/plan';
 import { selectAllgather, selectAlltoall } from '../collective/select';
+import { slicesOf } from '../collective/top_k';
+import type { Floats } from '../memory/int8';
 import type { Seat } from './exchange';
 
 /** What an exchange has to work with. */
@@ -10,7 +15,40 @@ export interface Exchange {
   readonly seat: Seat;
   /** This rank's elements, scaled; they become the sum. */
   readonly operand: Uint8Array;
+  /** Sums over the ranks so many float32 that lie where the operand does, in place. */
+  sum(elems: number): Promise<void>;
   onActivity(algorithm: string, kind: string): void;
+}
+
+/** Room for float32 where the operand is: whoever writes there has taken what he needs of it. */
+export const roomIn = ({ operand }: Exchange, elems: number): Float32Array => new Float32Array(operand.buffer, operand.byteOffset, elems);
+
+/** Sums ranges of the residual as they are, which takes them out of it. The operand is overwritten. */
+export async function sumWhole<R extends Range>(
+  exchange: Exchange,
+  residual: Float32Array,
+  ranges: readonly R[],
+): Promise<Array<{ readonly range: R; readonly sum: Float32Array }>> {
+  const lengths = ranges.map(({ from, until }) => until - from);
+  const room = roomIn(
+    exchange,
+    lengths.reduce((sum, elems) => sum + elems, 0),
+  );
+  const places = rangesOf(lengths);
+  for (const [i, { from, until }] of ranges.entries()) {
+    room.set(residual.subarray(from, until), places[i]!.from);
+    residual.fill(0, from, until);
+  }
+  if (room.length > 0) await exchange.sum(room.length);
+  return ranges.map((range, i) => ({ range, sum: room.slice(places[i]!.from, places[i]!.until) }));
+}
+
+/** residual = residual + values. */
+export function* addTo(residual: Float32Array, values: Floats): Generator<void> {
+  for (const { from, until } of slicesOf(residual.length)) {
+    if (from > 0) yield;
+    for (let i = from; i < until; i += 1) residual[i]! += values[i]!;
+  }
 }
 
 /** Looks at the peers whenever the work says so. */

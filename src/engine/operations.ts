@@ -235,7 +235,9 @@ export class Operations {
     const elems = bytes / bytesPerElem(dtype);
     this.begin(call, workspace, base, elems, group.members.length);
     const onActivity = (algorithm: string, kind: string): void => this.onActivity?.(activityOf(algorithm, kind));
-    await this.feedback.run(call, { seat, operand: bytesOf(workspace.memory, base, bytes), onActivity });
+    const plainly: Call = { ...call, dtype: 'float32', op: 'sum', prescale: 1, postscale: 1, compression: 'none' };
+    const sum = (count: number): Promise<void> => this.reduce(this.operandFor(plainly, workspace, base, 4 * count, group), group, seat);
+    await this.feedback.run(call, { seat, operand: bytesOf(workspace.memory, base, bytes), sum, onActivity });
     if (postscale !== 1) workspace.kernels.scale(dtype, base, elems, postscale);
   }
 

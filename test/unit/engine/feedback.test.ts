@@ -64,6 +64,58 @@ t.test('int8: a quarter of the bytes travel', async (t) => {
   t.same(sent(), Array(4).fill(2 * (3 / 4) * 20_480 * (1 + 4 / 256)));
 });
 
+const topK = (ratio: number, fields: Partial<Call> = {}): Call => call('x', { compression: `topK(${ratio})`, parts: [[1000]], ...fields });
+
+for (const dtype of ['float32', 'float64'] as const)
+  t.test(`topK, ${dtype}: the largest of each rank's tensors are summed exactly, those that are no fewer bytes travel whole`, async (t) => {
+    for (const size of [2, 4]) {
+      const parts = [[300], [10, 5], [1], [0], [2, 2, 100]];
+      const one = topK(0.02, { dtype, parts, grouped: true, prescale: 0.5, postscale: 2 });
+      const { results, numbers } = await stepOn(makeOperations(size), one);
+      t.ok(areEqual(results), 'replicas');
+      let from = 0;
+      for (const shape of parts) {
+        const elems = shape.reduce((product, axis) => product * axis, 1);
+        const count = Math.ceil(0.02 * elems);
+        const isWhole = count * size >= elems;
+        const expected = new Float64Array(elems);
+        for (let rank = 0; rank < size; rank += 1) {
+          const all = Array.from({ length: elems }, (_, i) => ({ i, value: element(rank, from + i, 0) }));
+          all.sort((a, b) => Math.abs(b.value) - Math.abs(a.value) || a.i - b.i);
+          for (const { i, value } of isWhole ? all : all.slice(0, count)) expected[i]! += value;
+        }
+        const found = numbers.slice(from, from + elems);
+        t.ok(
+          found.every((value, i) => Math.abs(value - expected[i]!) <= 1e-4),
+          `[${shape}] on ${size} ranks`,
+        );
+        from += elems;
+      }
+    }
+  });
+
+t.test('topK: what travels is an index and a value for each chosen element', async (t) => {
+  const ranks = makeOperations(3);
+  await stepOn(ranks, topK(0.01, { parts: [[10_000]] }));
+  t.same(
+    ranks.map(({ transport }) => transport.bytesSent),
+    Array(3).fill(2 * 100 * 8),
+  );
+});
+
+t.test('topK: what was not chosen is sent by and by', async (t) => {
+  // The same elements at every step: each is sent at last, and on the average of many steps as it is.
+  const one = topK(0.05, { parts: [[200]] });
+  const ranks = makeOperations(2);
+  const total = new Float64Array(200);
+  const STEPS = 200;
+  for (let step = 0; step < STEPS; step += 1)
+    for (const [i, value] of (await stepOn(ranks, one, 0)).numbers.entries()) total[i]! += value / STEPS;
+  const off = total.reduce((most, value, i) => Math.max(most, Math.abs(value - sumOf(one, 2, i, 0))), 0);
+  t.ok(off < 0.1 * MOST, `${off}`);
+  t.ok(total.filter((value) => value !== 0).length > 100, 'of 20 a step');
+});
+
 t.test('over many steps errors do not add up: the sum of the results is off by what is kept, no more', async (t) => {
   const [STEPS, SIZE] = [40, 3];
   const one = int8({ op: 'average', parts: [[700]] });
@@ -105,6 +157,12 @@ t.test('a step with an infinity or a NaN leaves nothing behind', async (t) => {
   t.ok(areEqual(bad.map(({ bytes }) => bytes)) && numbersIn('float32', bad[0]!.bytes).every(Number.isNaN));
   const { numbers } = await stepOn(ranks, one, 1);
   t.ok(numbers.every(Number.isFinite));
+  const sparse = topK(0.05, { parts: [[256]] });
+  const marked = operandsOf(sparse, 2, 0);
+  new Float32Array(marked[1]!.buffer)[3] = Number.NaN;
+  const [first] = await runOn(ranks, [sparse, sparse], marked);
+  t.same(numbersIn('float32', first!.bytes).filter(Number.isNaN).length, 1, 'topK sends it at once');
+  t.ok((await stepOn(ranks, sparse, 1)).numbers.every(Number.isFinite));
 });
 
 t.test('with one rank nothing is rounded', async (t) => {

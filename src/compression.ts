@@ -1,11 +1,11 @@
 /** What a caller names when floats are to travel in fewer bits. Main thread; the communication thread knows it by its name (engine/compression). */
 import { type Dtype, type HalfFormat, isFloat } from './dtype';
-import { type CompressionText, isCompressionText, keepsResidual } from './engine/compressor';
+import { type CompressionText, isCompressionText, keepsResidual, MOST_RANK } from './engine/compressor';
 import { UsageError } from './errors';
 
 /** In what form floats travel; one of those of {@link Compression}. */
 export interface Compressor {
-  /** 'none', 'fp16', 'bf16', 'int8' or, with its option, 'topK(0.01)'. */
+  /** 'none', 'fp16', 'bf16', 'int8' or, with its option, 'topK(0.01)' or 'powerSGD(4)'. */
   readonly name: string;
 }
 
@@ -13,6 +13,12 @@ export interface Compressor {
 export interface TopKOptions {
   /** Of the elements of each tensor, those that travel: at least one. Above 0, up to 1. Default 0.01. */
   ratio?: number;
+}
+
+/** Options of `Compression.powerSGD`. */
+export interface PowerSgdOptions {
+  /** Columns of the factors: a whole number from 1 to 256. Default 4. */
+  rank?: number;
 }
 
 /**
@@ -23,12 +29,14 @@ export interface TopKOptions {
  * With u = 2^-11 (fp16) or 2^-8 (bf16) and N ranks a sum or average is off by at most ((1 + u)^N − 1) · Σ|x_i|, about N · u · Σ|x_i|, where x_i is what rank i adds (for an average its value / N); with
  * fp16 by at most N · 2^-24 more, for what is small. A minimum or maximum is off by the rounding of its own value. With one rank nothing travels, and nothing is rounded.
  *
- * `int8` and `topK` are for slow links and for what is reduced again and again, as gradients are: what a call could not send is kept under its name (and process set) and sent with the next one of that name ("error feedback",
+ * `int8`, `topK` and `powerSGD` are for slow links and for what is reduced again and again, as gradients are: what a call could not send is kept under its name (and process set) and sent with the next one of that name ("error feedback",
  * Karimireddy et al. 2019), so errors do not add up over the steps. Sums and averages of allreduce only, not reducescatter; calls need a `name`, which DistributedOptimizer gives by itself. Another shape,
  * op or factor under that name begins anew, and so does a new job. A float64 travels as float32. `int8`: per block of 256 elements a rank's x_i is rounded to multiples of s_i = max|x_i| / 127, and once the sum to multiples of its s: it is off by at
  * most (Σ s_i + s) / 2. A block with an infinity or a NaN becomes NaN as a whole, and nothing of it is kept.
  * `topK`: of each rank's tensor the k = ⌈ratio · n⌉ elements of largest magnitude travel as they are (of equal ones those of lower index); what does not travel waits, so a single result lacks what is small. 8 · k · (N − 1) bytes
  * reach a rank instead of 8 · n · (N − 1) / N; a tensor for which that is no gain travels whole.
+ * `powerSGD` (Vogels et al. 2019): a tensor, as a matrix of its last axis by all others, is projected onto `rank` columns that follow the sum over the steps: P = M · Q is summed and orthogonalised, Q = Mᵀ · P̂ is summed, the result is P̂ · Qᵀ. A
+ * single result lacks what lies beside those columns. rank · (rows + columns) elements travel instead of rows · columns; vectors (every typed array) and tensors for which that is no gain travel whole.
  */
 export const Compression: {
   /** As they are. */
@@ -41,12 +49,15 @@ export const Compression: {
   readonly int8: Compressor;
   /** The largest elements of each tensor, with error feedback. @throws UsageError the ratio is no number above 0 and up to 1 */
   readonly topK: (options?: TopKOptions) => Compressor;
+  /** Matrices as products of two thin ones, with error feedback. @throws UsageError the rank is no whole number from 1 to 256 */
+  readonly powerSGD: (options?: PowerSgdOptions) => Compressor;
 } = Object.freeze({
   none: Object.freeze({ name: 'none' }),
   fp16: Object.freeze({ name: 'fp16' }),
   bf16: Object.freeze({ name: 'bf16' }),
   int8: Object.freeze({ name: 'int8' }),
   topK: ({ ratio = 0.01 }: TopKOptions = {}) => withOption('topK', 'ratio', ratio, 'a number above 0 and up to 1'),
+  powerSGD: ({ rank = 4 }: PowerSgdOptions = {}) => withOption('powerSGD', 'rank', rank, `a whole number from 1 to ${MOST_RANK}`),
 });
 
 /** What `topK` and its like have made. */

@@ -7,12 +7,19 @@
 import { type HalfFormat, halfFormats } from '../dtype';
 
 /** A compressor that keeps a residual. */
-export type Feedback = { readonly kind: 'int8' } | { readonly kind: 'topK'; readonly ratio: number };
+export type Feedback =
+  | { readonly kind: 'int8' }
+  | { readonly kind: 'topK'; readonly ratio: number }
+  | { readonly kind: 'powerSGD'; readonly rank: number };
 /** Of a call. */
-export type CompressionText = 'none' | HalfFormat | 'int8' | `topK(${number})`;
+export type CompressionText = 'none' | HalfFormat | 'int8' | `topK(${number})` | `powerSGD(${number})`;
+
+/** Products cost as much as their rank; above, nothing is won over the ring. */
+export const MOST_RANK = 256;
 
 /** Each allowed value of the only option has one text. */
 const withOption: ReadonlyArray<readonly [RegExp, (option: number) => Feedback | undefined]> = [
+  [/^powerSGD\((.+)\)$/, (rank) => (Number.isInteger(rank) && rank >= 1 && rank <= MOST_RANK ? { kind: 'powerSGD', rank } : undefined)],
   [/^topK\((.+)\)$/, (ratio) => (ratio > 0 && ratio <= 1 ? { kind: 'topK', ratio } : undefined)],
 ];
 

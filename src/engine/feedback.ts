@@ -11,6 +11,7 @@ import type { Call } from './call';
 import { feedbackOf } from './compressor';
 import type { Exchange } from './feedback_exchange';
 import { int8Allreduce } from './int8_allreduce';
+import { powerSgdAllreduce } from './power_sgd_allreduce';
 import { Residuals } from './residuals';
 import { topKAllreduce } from './top_k_allreduce';
 
@@ -28,7 +29,8 @@ export class FeedbackAllreduce {
   async run(call: Call, exchange: Exchange): Promise<void> {
     const { operand } = exchange;
     const values = new (arrayTypeOf(call.dtype))(operand.buffer, operand.byteOffset, operand.length / bytesPerElem(call.dtype)) as Floats;
-    const { residual } = this.residuals.of(call);
+    const kept = this.residuals.of(call);
+    const { residual } = kept;
     const feedback = feedbackOf(call.compression)!;
     switch (feedback.kind) {
       case 'int8':
@@ -36,6 +38,8 @@ export class FeedbackAllreduce {
         return int8Allreduce(exchange, values, residual, this.codec);
       case 'topK':
         return topKAllreduce(exchange, values, residual, call.parts.map(elemsOf), feedback.ratio);
+      case 'powerSGD':
+        return powerSgdAllreduce(exchange, values, kept, call.parts, feedback.rank);
     }
   }
 

@@ -20,27 +20,26 @@ export interface Exchange {
   onActivity(algorithm: string, kind: string): void;
 }
 
-/** Room for float32 where the operand is: whoever writes there has taken what he needs of it. */
-export const roomIn = ({ operand }: Exchange, elems: number): Float32Array => new Float32Array(operand.buffer, operand.byteOffset, elems);
-
-/** Sums ranges of the residual as they are, which takes them out of it. The operand is overwritten. */
-export async function sumWhole<R extends Range>(
-  exchange: Exchange,
-  residual: Float32Array,
-  ranges: readonly R[],
-): Promise<Array<{ readonly range: R; readonly sum: Float32Array }>> {
-  const lengths = ranges.map(({ from, until }) => until - from);
-  const room = roomIn(
-    exchange,
-    lengths.reduce((sum, elems) => sum + elems, 0),
-  );
+/**
+ * Sums of as many vectors of float32, as they are, in one operation. They lie where the operand does, which is overwritten: whoever fills has taken what he needs of it.
+ * @param fill writes this rank's
+ */
+export async function summed(
+  { operand, sum }: Exchange,
+  lengths: readonly number[],
+  fill: (i: number, room: Float32Array) => Promise<void>,
+): Promise<Float32Array[]> {
   const places = rangesOf(lengths);
-  for (const [i, { from, until }] of ranges.entries()) {
-    room.set(residual.subarray(from, until), places[i]!.from);
-    residual.fill(0, from, until);
-  }
-  if (room.length > 0) await exchange.sum(room.length);
-  return ranges.map((range, i) => ({ range, sum: room.slice(places[i]!.from, places[i]!.until) }));
+  const room = new Float32Array(operand.buffer, operand.byteOffset, places.at(-1)?.until ?? 0);
+  for (const [i, { from, until }] of places.entries()) await fill(i, room.subarray(from, until));
+  if (room.length > 0) await sum(room.length);
+  return places.map(({ from, until }) => room.slice(from, until));
+}
+
+/** Takes a range out of the residual. */
+export function takeOut(residual: Float32Array, { from, until }: Range, room: Float32Array): void {
+  room.set(residual.subarray(from, until));
+  residual.fill(0, from, until);
 }
 
 /** residual = residual + values. */

@@ -13,6 +13,8 @@ import { type Call, callKey } from './call';
 export interface Kept {
   /** One element for each of the call's, in the unit of what the ranks add: prescaled, of an average divided by the number of ranks. */
   readonly residual: Float32Array;
+  /** By tensor: what PowerSGD's next step begins with, the same on every member. Small beside the residual. */
+  readonly warm: Map<number, Float32Array>;
 }
 
 /** Of a process set: more names than a model has tensors, more bytes than fit a rank beside its model. */
@@ -44,7 +46,11 @@ export class Residuals {
     const entry =
       found?.signature === signature
         ? found
-        : { signature, residual: new Float32Array(parts.reduce((sum, shape) => sum + elemsOf(shape), 0)) };
+        : {
+            signature,
+            residual: new Float32Array(parts.reduce((sum, shape) => sum + elemsOf(shape), 0)),
+            warm: new Map<number, Float32Array>(),
+          };
     entries.delete(key);
     entries.set(key, entry);
     this.bound(entries);

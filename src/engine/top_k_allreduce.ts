@@ -8,7 +8,7 @@ import { rangesOf } from '../collective/plan';
 import { countOf, isWorthSelecting, selectLargest } from '../collective/top_k';
 import { WireError } from '../errors';
 import type { Floats } from '../memory/int8';
-import { addTo, drive, type Exchange, gatherBytes, sumWhole } from './feedback_exchange';
+import { addTo, drive, type Exchange, gatherBytes, summed, takeOut } from './feedback_exchange';
 
 const ITEM_BYTES = 8;
 
@@ -28,7 +28,11 @@ export async function topKAllreduce(
   const chosen = tensors.filter(({ elems, count }) => isWorthSelecting(elems, count, ranks));
   const whole = tensors.filter((one) => !chosen.includes(one));
   await drive(addTo(residual, values));
-  const sums = await sumWhole(exchange, residual, whole);
+  const sums = await summed(
+    exchange,
+    whole.map(({ elems }) => elems),
+    async (i, room) => takeOut(residual, whole[i]!, room),
+  );
 
   const bytes = chosen.reduce((sum, { count }) => sum + count, 0) * ITEM_BYTES;
   const parts = await gatherBytes(exchange, Array<number>(ranks).fill(bytes), async (own) => {
@@ -39,7 +43,7 @@ export async function topKAllreduce(
     }
   });
   values.fill(0);
-  for (const { range, sum } of sums) values.set(sum, range.from);
+  for (const [i, sum] of sums.entries()) values.set(sum, whole[i]!.from);
   for (const [position, part] of parts.entries())
     for (const { from, elems, indices, items } of itemsOf(part, chosen))
       for (let i = 0; i < indices.length; i += 1) {

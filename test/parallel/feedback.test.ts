@@ -7,7 +7,11 @@ import { largestDifference, smallNetwork, trainStep, weightsOf } from '../helper
 hvd.init();
 const [rank, size] = [hvd.rank(), hvd.size()];
 const everyone = Array.from({ length: size }, (_, r) => r);
-const compressors: Record<string, hvd.Compressor> = { int8: hvd.Compression.int8, topK: hvd.Compression.topK({ ratio: 0.1 }) };
+const compressors: Record<string, hvd.Compressor> = {
+  int8: hvd.Compression.int8,
+  topK: hvd.Compression.topK({ ratio: 0.1 }),
+  powerSGD: hvd.Compression.powerSGD({ rank: 2 }),
+};
 
 /** Every rank's bytes are this rank's. */
 function isSameEverywhere(array: Float32Array | Float64Array): boolean {
@@ -168,7 +172,12 @@ t.test('options of compressors are checked where they are given', async (t) => {
   const refused = (act: () => unknown, message: RegExp): void => void t.throws(act, { code: 'ERR_HVD_USAGE', message });
   for (const ratio of [0, -1, 1.1, Number.NaN, '0.1', null])
     refused(() => hvd.Compression.topK({ ratio: ratio as never }), /Compression\.topK: ratio is a number above 0 and up to 1, but was/);
-  t.equal(hvd.Compression.topK().name, 'topK(0.01)');
+  for (const rank of [0, 1.5, 257, '2'])
+    refused(
+      () => hvd.Compression.powerSGD({ rank: rank as never }),
+      /Compression\.powerSGD: rank is a whole number from 1 to 256, but was/,
+    );
+  t.same([hvd.Compression.topK().name, hvd.Compression.powerSGD().name], ['topK(0.01)', 'powerSGD(4)']);
   const ones = new Float32Array(9).fill(1);
   for (const compression of [hvd.Compression.topK, { name: 'topK(0.01)' }])
     refused(() => hvd.allreduce(ones, { name: 'x', compression: compression as never }), /one of hvd\.Compression\.none, .*\.topK\(\)/);

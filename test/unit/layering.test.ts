@@ -10,7 +10,7 @@ const layers: ReadonlyArray<readonly [string, RegExp]> = [
   ['A base', /^src\/(errors|log|dtype|config|version|host_list)\.ts$/],
   ['A memory', /^src\/memory\//],
   ['A wire', /^src\/wire\//],
-  ['B plans', /^src\/collective\/(plan|ring|recursive_doubling|tree|alltoall|adasum|top_k|select)\.ts$/],
+  ['B plans', /^src\/collective\/(plan|ring|recursive_doubling|tree|alltoall|adasum|top_k|power_sgd|select)\.ts$/],
   ['B decisions', /^src\/engine\/(call|compressor|ranks|place|mismatch|cache|fuse|member_sets|negotiate|stall)\.ts$/],
   ['B schedulers', /^src\/schedulers\//],
   ['C transport', /^src\/transport\//],

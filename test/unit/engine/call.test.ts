@@ -77,7 +77,7 @@ const anyCall: fc.Arbitrary<Call> = fc
     processSet: fc.nat(9),
     grouped: fc.boolean(),
     timeoutMs: fc.nat(1000),
-    compression: fc.constantFrom<CompressionText>('none', 'fp16', 'bf16', 'int8', 'topK(0.01)'),
+    compression: fc.constantFrom<CompressionText>('none', 'fp16', 'bf16', 'int8', 'topK(0.01)', 'powerSGD(4)'),
     splits: fc.array(fc.nat(20), { minLength: 1, maxLength: 5 }),
   })
   .map(({ shapes, ...fields }) => {
@@ -128,6 +128,7 @@ t.test('what no rank of this version sends is refused with a text that says what
     [{ splits: [2] }, /gives allreduce 1 splits/],
     [{ dtype: 'bool' }, /cannot be reduced/],
     [{ compression: 'zip' }, /compression 'zip'/],
+    [{ compression: 'powerSGD(0)' }, /compression 'powerSGD\(0\)'/],
     [{ compression: 'topK(2)' }, /compression 'topK\(2\)'/],
     [{ compression: 'topK(0.010)' }, /compression 'topK\(0.010\)'/],
     [{ compression: 'int8', op: 'max' }, /compresses float32 of allreduce by max/],

@@ -116,6 +116,73 @@ t.test('topK: what was not chosen is sent by and by', async (t) => {
   t.ok(total.filter((value) => value !== 0).length > 100, 'of 20 a step');
 });
 
+const powerSGD = (rank: number, fields: Partial<Call> = {}): Call =>
+  call('x', { compression: `powerSGD(${rank})`, parts: [[40, 25]], ...fields });
+
+for (const dtype of ['float32', 'float64'] as const)
+  t.test(`powerSGD, ${dtype}: a sum of low rank comes back as it is, vectors travel whole, replicas are equal`, async (t) => {
+    for (const size of [2, 3]) {
+      const parts = [[30], [6, 5, 20], [], [2, 2], [12, 30]];
+      const elems = parts.map((shape) => shape.reduce((product, axis) => product * axis, 1));
+      const one = powerSGD(2, { dtype, parts, grouped: true, op: 'average', postscale: 2 });
+      // Each rank's matrices are of rank 1, of the same columns: together too.
+      const matrixAt = (rank: number, i: number, columns: number): number =>
+        Math.cos(rank + Math.floor(i / columns)) * Math.sin(1 + (i % columns));
+      const operand = (rank: number): number[] =>
+        parts.flatMap((shape, part) => Array.from({ length: elems[part]! }, (_, i) => matrixAt(rank, i, shape.at(-1) ?? 1)));
+      const all = Array.from({ length: size }, (_, rank) => operand(rank));
+      const outcomes = await runOn(
+        makeOperations(size),
+        Array(size).fill(one),
+        all.map((numbers) => bytesIn(arrayOf(dtype, numbers))),
+      );
+      t.ok(areEqual(outcomes.map(({ bytes }) => bytes)), 'replicas');
+      const off = numbersIn(dtype, outcomes[0]!.bytes).map((value, i) =>
+        Math.abs(value - (2 / size) * all.reduce((sum, one) => sum + one[i]!, 0)),
+      );
+      t.ok(Math.max(...off) < 1e-5, `${Math.max(...off)} on ${size} ranks`);
+    }
+  });
+
+t.test('powerSGD: two thin factors travel', async (t) => {
+  const ranks = makeOperations(2);
+  await stepOn(ranks, powerSGD(4, { parts: [[512, 256]] }));
+  t.ok(ranks.every(({ transport }) => transport.bytesSent <= 4 * (512 + 256) * 4));
+});
+
+t.test('powerSGD: what lies beside the columns is sent by and by, and nothing grows', async (t) => {
+  const one = powerSGD(2);
+  const ranks = makeOperations(2);
+  const STEPS = 60;
+  const total = new Float64Array(1000);
+  for (let step = 0; step < STEPS; step += 1) {
+    const { results, numbers } = await stepOn(ranks, one, 0);
+    t.ok(areEqual(results), `step ${step}`);
+    for (const [i, value] of numbers.entries()) total[i]! += value / STEPS;
+  }
+  const norm = (of: (i: number) => number): number => Math.hypot(...Array.from({ length: 1000 }, (_, i) => of(i)));
+  const off = norm((i) => total[i]! - sumOf(one, 2, i, 0)) / norm((i) => sumOf(one, 2, i, 0));
+  t.ok(off < 0.25, `${off}`);
+});
+
+t.test('powerSGD: a matrix that is not finite is NaN as a whole, and the next step begins anew', async (t) => {
+  const one = powerSGD(2, { parts: [[40, 25], [3]], grouped: true });
+  const [ranks, fresh] = [makeOperations(2), makeOperations(2)];
+  const operands = operandsOf(one, 2, 0);
+  new Float32Array(operands[0]!.buffer)[7] = Number.NaN;
+  const [bad] = await runOn(ranks, [one, one], operands);
+  const numbers = numbersIn('float32', bad!.bytes);
+  t.ok(numbers.slice(0, 1000).every(Number.isNaN) && numbers.slice(1000).every(Number.isFinite));
+  t.same((await stepOn(ranks, one, 1)).results, (await stepOn(fresh, one, 1)).results);
+  const empty = powerSGD(2, { name: 'zeros' });
+  const zeros = await runOn(ranks, [empty, empty], [new Uint8Array(4000), new Uint8Array(4000)]);
+  t.ok(numbersIn('float32', zeros[1]!.bytes).every((value) => value === 0));
+  t.ok(
+    (await stepOn(ranks, empty, 1)).numbers.some((value) => value !== 0),
+    'zeros do not stay',
+  );
+});
+
 t.test('over many steps errors do not add up: the sum of the results is off by what is kept, no more', async (t) => {
   const [STEPS, SIZE] = [40, 3];
   const one = int8({ op: 'average', parts: [[700]] });

@@ -4,7 +4,7 @@
  * Main thread. A call is checked here (UsageError at the call, on this rank only), its elements are copied into one block of the arena, the block is reduced, gathered or
  * overwritten there by the communication thread, and the result is copied out. Arrays from `allocate` live in the arena: with `inPlace` nothing is copied.
  */
-import { Compression, type Compressor, checkedCompressor, compressionOf } from './compression';
+import { Compression, type Compressor, checkedCompressor, compressionOf, hasFeedback } from './compression';
 import { elemsOf, isFloat, type NumericArray } from './dtype';
 import { isCompressible, reduceOps } from './engine/call';
 import type { Engine } from './engine/engine';
@@ -58,8 +58,17 @@ export function checkedReduction(kind: 'allreduce' | 'reducescatter', values: re
       throw new UsageError(`${kind}: ${name} is a finite number, but was ${String(factor)}.`);
   }
   const compressor = checkedCompressor(compression, kind);
-  if (compressor !== Compression.none && !isCompressible({ kind, op }))
-    throw new UsageError(`${kind}: an ${op} is not compressed. Leave compression out, or use another op.`);
+  const text = compressionOf(compressor, 'float32');
+  if (text !== 'none' && !isCompressible({ kind, op }, text))
+    throw new UsageError(
+      hasFeedback(compressor)
+        ? `${kind}: ${text} is for the ops sum and average of allreduce, not for ${op} of ${kind}. Leave compression out, or use fp16 or bf16.`
+        : `${kind}: an ${op} is not compressed. Leave compression out, or use another op.`,
+    );
+  if (hasFeedback(compressor) && options.name === undefined)
+    throw new UsageError(
+      `${kind}: ${text} keeps what it could not send for the next call of the same name, but this call has none. Give it a name, the same one in every step.`,
+    );
   const described = describeAll(kind, values);
   for (const { dtype } of described) {
     if (dtype === 'bool') throw new UsageError(`${kind}: a bool tensor cannot be reduced. Cast it to int32 first.`);

@@ -1,7 +1,7 @@
 /** The public API of package `khorovod`: `import * as hvd from 'khorovod'`. Re-exports only; importing it loads no TensorFlow. */
 export { alltoall, alltoallAsync, type Exchanged } from './alltoall';
 export { buildInfo } from './build_info';
-export { Compression, type Compressor } from './compression';
+export { Compression, type Compressor, type PowerSgdOptions, type TopKOptions } from './compression';
 export type { NumericArray } from './dtype';
 export {
   BackendError,

@@ -84,7 +84,7 @@ function checkReplicas(model: LayersModel, settings: ThroughputSettings, strateg
 }
 
 async function train(settings: ThroughputSettings): Promise<void> {
-  const { network, batchSize, size, classes, seed, warmUp, iterations, isWithoutCommunication } = settings;
+  const { network, batchSize, size, classes, seed, warmUp, iterations, compression, isWithoutCommunication } = settings;
   const list = findImages(settings);
   hvd.init();
   const [rank, ranks] = [hvd.rank(), hvd.size()];
@@ -102,12 +102,12 @@ async function train(settings: ThroughputSettings): Promise<void> {
   const { name: backend, device, tf } = await hvd.selectBackend();
   const model = makeNetwork(network, { size, classes, seed });
   const plain = makeOptimizer[settings.optimizer](tf, settings.learningRate);
-  const optimizer = isWithoutCommunication ? plain : hvd.DistributedOptimizer(plain);
+  const optimizer = isWithoutCommunication ? plain : hvd.DistributedOptimizer(plain, { compression });
   model.compile({ optimizer, loss: 'categoricalCrossentropy' });
   hvd.broadcastVariables(model);
   const strategy = isWithoutCommunication ? 'none' : readConfig().strategy;
   say(
-    `${network} at ${size}×${size}, ${classes} classes, batch ${batchSize} a rank, ${settings.optimizer}; ${ranks} ranks, strategy ${strategy}, backend ${backend} (${device}), ${settings.dataWorkers} data workers a rank, ${list ? `${list.images.length} images of ${settings.data}` : 'synthetic images'}`,
+    `${network} at ${size}×${size}, ${classes} classes, batch ${batchSize} a rank, ${settings.optimizer}; ${ranks} ranks, strategy ${strategy}, compression ${compression.name}, backend ${backend} (${device}), ${settings.dataWorkers} data workers a rank, ${list ? `${list.images.length} images of ${settings.data}` : 'synthetic images'}`,
   );
 
   for (let i = 0; i < warmUp; i += 1) await trainStep(tf, model, pipeline, settings);
@@ -131,7 +131,20 @@ async function train(settings: ThroughputSettings): Promise<void> {
     `${figures.imagesPerSec.toFixed(2)} images/s on ${ranks} ranks (standard deviation ${figures.imagesPerSecSd.toFixed(2)}), ${figures.msPerStepMedian.toFixed(1)} ms a step (median), of which ${dataWaitMs.toFixed(1)} ms waiting for data; replicas ${replicas}`,
   );
   const { optimizer: optimizerName, dataWorkers } = settings;
-  const what = { network, batchSize, size, classes, iterations, ranks, strategy, backend, optimizer: optimizerName, dataWorkers, replicas };
+  const what = {
+    network,
+    batchSize,
+    size,
+    classes,
+    iterations,
+    ranks,
+    strategy,
+    backend,
+    optimizer: optimizerName,
+    compression: compression.name,
+    dataWorkers,
+    replicas,
+  };
   if (rank === 0) hvd.report({ ...what, ...figures, dataWaitMs, skipped, loss: steps.at(-1)!.loss });
   hvd.shutdown();
 }

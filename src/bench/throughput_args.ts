@@ -1,5 +1,6 @@
 /** The command line of the training benchmark: options as a table, read and checked at once. Pure. */
 import { parseArgs } from 'node:util';
+import { type Compressor, compressorNamed } from '../compression';
 import { UsageError } from '../errors';
 import type { OnCorrupt } from './data/decoded';
 import { MOST_WORKERS } from './data/memory';
@@ -25,6 +26,8 @@ export interface ThroughputSettings {
   onCorrupt: OnCorrupt;
   optimizer: OptimizerName;
   learningRate: number;
+  /** In what form gradients travel. */
+  compression: Compressor;
   seed: number;
   /** As many jobs of one rank as there are ranks: nothing is exchanged while they train. */
   isWithoutCommunication: boolean;
@@ -100,6 +103,13 @@ export const throughputOptions = {
   ),
   optimizer: option<OptimizerName>('NAME', 'sgd', oneOf(optimizerNames), optimizerNames.join(', '), 'what updates the variables'),
   lr: option('RATE', 0.005, positive, 'a number > 0', 'learning rate'),
+  compression: option<Compressor>(
+    'NAME',
+    compressorNamed('none')!,
+    compressorNamed,
+    'none, fp16, bf16, int8, topK or powerSGD (with an option: topK(0.01), powerSGD(4))',
+    'in what form gradients travel',
+  ),
   seed: option('N', 1, integer(0, 1_000_000), 'a whole number from 0 to 1000000', 'of weights and data'),
   'emulate-compute': option<string | undefined>(
     'PROFILE',
@@ -142,11 +152,16 @@ export function readThroughputArgs(words: readonly string[]): ThroughputSettings
     onCorrupt: read('on-corrupt'),
     optimizer: read('optimizer'),
     learningRate: read('lr'),
+    compression: read('compression'),
     seed: read('seed'),
     isWithoutCommunication: read('no-communication'),
     emulate: read('emulate-compute'),
     slowDown: read('slow-down'),
   };
+  if (settings.emulate !== undefined && settings.compression.name !== 'none')
+    throw new UsageError(
+      '--compression and --emulate-compute do not go together: emulated gradients are no numbers whose sums a lossy compressor could keep.',
+    );
   describeNetwork(network, settings); // refuses what it is too small for
   return settings;
 }

@@ -4,9 +4,10 @@
  * Pure; both threads. Invariant: a Call that came through `callFromRequest` names only kinds, dtypes and ops of this version and sizes that a rank can hold, so
  * whatever computes with it (bytes to fuse, rows to gather) needs no check of its own.
  */
-import { bytesPerElem, type Dtype, dtypes, elemsOf, halfFormats, isFloat } from '../dtype';
+import { bytesPerElem, type Dtype, dtypes, elemsOf, isFloat } from '../dtype';
 import { WireError } from '../errors';
 import type { khorovod } from '../wire/generated/messages';
+import { type CompressionText, isCompressionText, keepsResidual } from './compressor';
 
 export const kinds = [
   'allreduce',
@@ -26,8 +27,6 @@ export type ElementOp = (typeof elementOps)[number];
 /** Adasum looks at a tensor as a whole. */
 export const reduceOps = [...elementOps, 'adasum'] as const;
 export type CallOp = (typeof reduceOps)[number];
-/** In what form the elements travel. */
-export const compressions = ['none', ...halfFormats] as const;
 
 export interface Call {
   /** The key under which the ranks meet. */
@@ -47,7 +46,7 @@ export interface Call {
   /** A barrier fails when not all have come after so long; 0: it waits. Ranks may differ. */
   readonly timeoutMs: number;
   /** Of an allreduce of floats; of everything else: none. */
-  readonly compression: (typeof compressions)[number];
+  readonly compression: CompressionText;
   /** Of an alltoall: rows for each member, in their order, together axis 0. Else none. */
   readonly splits: readonly number[];
 }
@@ -86,11 +85,14 @@ export const bytesOfCall = (call: Call): number =>
   isSettled(call.kind) ? 0 : call.parts.reduce((sum, shape) => sum + elemsOf(shape), 0) * bytesPerElem(call.dtype);
 
 /** Whether its elements may be reduced beside those of other calls, and by whoever holds them. */
-export const isByElement = ({ kind, op }: Call): boolean => kind === 'allreduce' && op !== 'adasum';
+export const isByElement = ({ kind, op, compression }: Call): boolean =>
+  kind === 'allreduce' && op !== 'adasum' && !keepsResidual(compression);
 
-/** Whether its floats may travel in 16 bits. */
-export const isCompressible = ({ kind, op }: Pick<Call, 'kind' | 'op'>): boolean =>
-  (kind === 'allreduce' || kind === 'reducescatter') && op !== 'adasum';
+/** Whether its floats may travel so: what keeps a residual is for sums of what every rank holds all of. */
+export const isCompressible = ({ kind, op }: Pick<Call, 'kind' | 'op'>, compression: CompressionText): boolean =>
+  keepsResidual(compression)
+    ? kind === 'allreduce' && (op === 'sum' || op === 'average')
+    : (kind === 'allreduce' || kind === 'reducescatter') && op !== 'adasum';
 
 /** Axis 0 is the ranks' own business. */
 export const isRagged = (kind: Kind): boolean => kind === 'allgather' || kind === 'alltoall';
@@ -125,7 +127,7 @@ export function callFromRequest(request: khorovod.IRequest): Call {
     processSet: request.processSet ?? 0,
     grouped: request.grouped ?? false,
     timeoutMs: request.timeoutMs ?? 0,
-    compression: oneOf(compressions, request.compression, name, 'compression'),
+    compression: compressionOf(request.compression, name),
     splits: request.splits ?? [],
   };
   checkParts(call);
@@ -138,7 +140,7 @@ export function callFromRequest(request: khorovod.IRequest): Call {
     refuse(name, `asks for adasum of ${call.dtype} by ${call.kind}, which does not exist`);
   if (call.kind === 'reducescatter' && call.op !== 'sum' && call.op !== 'average')
     refuse(name, `scatters a ${call.op}; there are sums and averages`);
-  if (call.compression !== 'none' && !(isCompressible(call) && isFloat(call.dtype)))
+  if (call.compression !== 'none' && !(isCompressible(call, call.compression) && isFloat(call.dtype)))
     refuse(name, `compresses ${call.dtype} of ${call.kind} by ${call.op}, which is not done`);
   if (call.kind === 'broadcast' ? call.root < 0 : call.root !== -1) refuse(name, `names the root rank ${call.root} for ${call.kind}`);
   return call;
@@ -171,7 +173,12 @@ function checkSplits({ name, kind, parts, splits }: Call): void {
 
 function oneOf<T extends string>(values: readonly T[], value: string | null | undefined, name: string, what: string): T {
   const found = values.find((known) => known === value);
-  return found ?? refuse(name, `names the ${what} '${excerpt(String(value))}', which this version does not know`);
+  return found ?? refuse(name, unknown(what, value));
+}
+const unknown = (what: string, value: unknown): string => `names the ${what} '${excerpt(String(value))}', which this version does not know`;
+
+function compressionOf(text: string | null | undefined, name: string): CompressionText {
+  return isCompressionText(text ?? '') ? (text as CompressionText) : refuse(name, unknown('compression', text));
 }
 
 function refuse(name: string, how: string): never {

@@ -1,5 +1,5 @@
 /**
- * An allreduce whose floats travel in 16 bits: what the executor and the star do differently then. Communication thread.
+ * A reduction whose floats travel in 16 bits: what the executor and the star do differently then (feedback.ts has the other compressors). Communication thread.
  *
  * Every sum is kept in the tensor's own type; only what is sent is rounded. Invariants that make all replicas bit-identical: who sends a value keeps what its receiver reads; who holds the
  * complete result rounds it, post-scaled, before anybody gets it, so that passing it on changes nothing more; there is one NaN. An average is divided at the start, by each rank its
@@ -15,10 +15,13 @@ import { bytesPerElem, type HalfFormat } from '../dtype';
 import { HALF_BYTES } from '../memory/half_source';
 import type { KernelOp, Kernels } from '../memory/kernels';
 import type { Call } from './call';
+import { keepsResidual } from './compressor';
 
 /** The form in which a call's elements travel among so many ranks; undefined: as they are. With one rank nothing travels. */
 export const formatOf = ({ compression }: Call, ranks: number): HalfFormat | undefined =>
-  compression === 'none' || ranks === 1 ? undefined : compression;
+  compression === 'none' || ranks === 1 || keepsResidual(compression) ? undefined : compression;
+/** What travels in fewer bits has been divided before. */
+export const isDividedFirst = ({ compression }: Call, ranks: number): boolean => compression !== 'none' && ranks > 1;
 
 /** What the executor needs for floats that begin at `base`; its scratch begins at `scratch`. */
 export function wireFormOf(

@@ -4,10 +4,11 @@
  * Allreduces of one dtype, op, factors, compression and process set are fused while they fit the threshold together. As in Horovod, misfits are looked
  * past as long as what is fused and what was passed over fit the threshold together: further on the wait for what was passed over costs
  * more than an operation saved. They keep their order. Never fused: a call larger than the threshold, a grouped call, an Adasum (it looks
- * at a tensor as a whole), and one whose operands the coordinator holds already. With another neighbour a tensor is cut into other chunks, which are summed in another order;
+ * at a tensor as a whole), a compressor's that keeps a residual of each call, and one whose operands the coordinator holds already. With another neighbour a tensor is cut into other chunks, which are summed in another order;
  * whoever wants the same bits whatever else is pending makes a group, of one tensor if need be.
  */
 import { bytesOfCall, type Call, isByElement } from './call';
+import { keepsResidual } from './compressor';
 import { listed } from './ranks';
 
 /** The fusion region lies in an address space of 4 GiB. */
@@ -76,7 +77,8 @@ function obstacleOf({ call, error, operands, zeros }: Ready, mostBytes: number):
   if (error) return 'it has failed';
   if (zeros) return 'some ranks have joined';
   if (operands) return 'its operands came with the requests';
-  if (!isByElement(call)) return `${call.kind === 'allreduce' ? call.op : call.kind} is not fused`;
+  if (!isByElement(call))
+    return `${keepsResidual(call.compression) ? call.compression : call.kind === 'allreduce' ? call.op : call.kind} is not fused`;
   if (call.grouped) return 'a group is one operation already';
   if (mostBytes === 0) return 'the fusion threshold is 0';
   const bytes = bytesOfCall(call);

@@ -2,6 +2,7 @@
 import { STAR_MAX_BYTES } from '../collective/select';
 import type { Config } from '../config';
 import type { ErrorRecord } from '../errors';
+import { INT8_ROOM_BYTES } from '../memory/int8';
 import type { ServerSubmission } from '../parameter_server/client';
 import type { JobIdentity } from '../schedulers/identity';
 import { layOutWindows, type Windows } from '../transport/shared_memory/windows';
@@ -57,6 +58,8 @@ export interface Regions {
   readonly fusion: { byteOffset: number; bytes: number };
   /** Two operands of the star, one to a half. */
   readonly star: { byteOffset: number; bytes: number };
+  /** What is quantised goes through it. */
+  readonly codec: { byteOffset: number; bytes: number };
   readonly reservedBytes: number;
   /** Of ranks that share memory; the heap begins where the arena does. */
   readonly windows?: Windows;
@@ -74,8 +77,9 @@ export function layOutRegions(fusionThresholdBytes: number, sharesMemory = false
     bytes: Math.ceil(Math.min(fusionThresholdBytes, MOST_FUSED_BYTES) / 65536) * 65536,
   };
   const star = { byteOffset: fusion.byteOffset + fusion.bytes, bytes: 2 * STAR_MAX_BYTES };
-  const reservedBytes = Math.ceil((star.byteOffset + star.bytes) / 65536) * 65536;
-  if (!sharesMemory) return { scratch, fusion, star, reservedBytes };
+  const codec = { byteOffset: star.byteOffset + star.bytes, bytes: INT8_ROOM_BYTES };
+  const reservedBytes = Math.ceil((codec.byteOffset + codec.bytes) / 65536) * 65536;
+  if (!sharesMemory) return { scratch, fusion, star, codec, reservedBytes };
   const windows = layOutWindows(reservedBytes);
-  return { scratch, fusion, star, reservedBytes: windows.heap.byteOffset, windows };
+  return { scratch, fusion, star, codec, reservedBytes: windows.heap.byteOffset, windows };
 }

@@ -15,8 +15,10 @@ import { bytesOf, createMemory } from '../memory/arena';
 import { type KernelOp, type Kernels, makeKernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
 import { bytesOfCall, type Call, type CallOp } from './call';
-import { formatOf, wireFormOf } from './compression';
+import { formatOf, isDividedFirst, wireFormOf } from './compression';
+import { keepsResidual } from './compressor';
 import { adasum, alltoall, reducescatter, type Seat } from './exchange';
+import { FeedbackAllreduce } from './feedback';
 import type { Regions, Submission } from './messages';
 import { activityOf } from './timeline';
 
@@ -67,6 +69,7 @@ export class Operations {
   private readonly own: Workspace;
   /** Where zeros are contributed from: it need not be part of the arena, which only the main thread gives out. */
   private spare?: Workspace;
+  private readonly feedback: FeedbackAllreduce;
   /** Told what is done next. */
   onActivity?: (name: string) => void;
   /** Told how many bytes were copied on this host, beside what the transport moves: into and out of the fusion region, an own part into a gathered result. */
@@ -82,6 +85,7 @@ export class Operations {
     private readonly policy: Policy,
   ) {
     this.own = { memory, kernels };
+    this.feedback = new FeedbackAllreduce(memory, kernels, regions.codec.byteOffset);
     this.addGroup(
       0,
       Array.from({ length: size }, (_, rank) => rank),
@@ -99,6 +103,8 @@ export class Operations {
         if (call.op === 'adasum') {
           this.onActivity?.(activityOf('adasum', call.kind));
           await adasum(seat, call, this.operandFor(call, this.own, submission.byteOffset, submission.bytes, group));
+        } else if (this.isWithFeedback(call, group)) {
+          await this.allreduceWithFeedback(call, this.own, submission.byteOffset, submission.bytes, group, seat);
         } else await this.allreduce(call, submissions, group, seat);
         return submissions.map(() => ({}));
       case 'reducescatter':
@@ -123,6 +129,7 @@ export class Operations {
         return [{ rows: decided.sizes.map((rows) => [...rows]) }];
       case 'remove-set':
         this.groups.delete(call.parts[0]![0]!);
+        this.feedback.forget(call.parts[0]![0]!);
         return [{}];
       default:
         throw new BugError(
@@ -142,6 +149,7 @@ export class Operations {
     bytesOf(memory, base, bytes).fill(0);
     const group = this.groupOf(processSet);
     const seat = this.seat(this.spare, group, tag);
+    if (this.isWithFeedback(call, group)) return this.allreduceWithFeedback(call, this.spare, base, bytes, group, seat);
     const operand = this.operandFor(call, this.spare, base, bytes, group);
     if (call.op === 'adasum') await adasum(seat, call, operand);
     else await this.reduce(operand, group, seat);
@@ -219,6 +227,29 @@ export class Operations {
     this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(slot, at, bytes));
   }
 
+  private isWithFeedback({ compression }: Call, { members }: Group): boolean {
+    return members.length > 1 && keepsResidual(compression);
+  }
+
+  /** Who has joined gives zeros, and what its residual still holds. */
+  private async allreduceWithFeedback(
+    call: Call,
+    workspace: Workspace,
+    base: number,
+    bytes: number,
+    group: Group,
+    seat: Seat,
+  ): Promise<void> {
+    const { dtype, postscale } = call;
+    const elems = bytes / bytesPerElem(dtype);
+    this.begin(call, workspace, base, elems, group.members.length);
+    const onActivity = (algorithm: string, kind: string): void => this.onActivity?.(activityOf(algorithm, kind));
+    const plainly: Call = { ...call, dtype: 'float32', op: 'sum', prescale: 1, postscale: 1, compression: 'none' };
+    const sum = (count: number): Promise<void> => this.reduce(this.operandFor(plainly, workspace, base, 4 * count, group), group, seat);
+    await this.feedback.run(call, { seat, operand: bytesOf(workspace.memory, base, bytes), sum, onActivity });
+    if (postscale !== 1) workspace.kernels.scale(dtype, base, elems, postscale);
+  }
+
   /** What lies at `base` as the operand of a reduction, prescaled. */
   private operandFor(call: Call, workspace: Workspace, base: number, bytes: number, { members }: Group): Operand {
     const { memory, kernels } = workspace;
@@ -271,7 +302,7 @@ export class Operations {
 
   /** What an element gets before it is summed. */
   private begin(call: Call, { kernels }: Workspace, at: number, elems: number, size: number): void {
-    const factor = formatOf(call, size) ? call.prescale / divisorOf(call, size) : call.prescale;
+    const factor = isDividedFirst(call, size) ? call.prescale / divisorOf(call, size) : call.prescale;
     if (factor !== 1) kernels.scale(call.dtype, at, elems, factor);
   }
 

@@ -50,6 +50,7 @@ const truncations: Record<string, number> = {
 /** §5.4.8: opcodes after the prefix 0xfd. */
 const vectorOpcodes: Record<string, number> = {
   'v128.load': 0,
+  'v128.load8x8_s': 1,
   'v128.load16x4_u': 4,
   'v128.load32_splat': 9,
   'v128.store': 11,
@@ -61,12 +62,15 @@ const vectorOpcodes: Record<string, number> = {
   ...numbered('f32x4', 65, 'eq ne lt gt le ge'),
   ...numbered('v128', 77, 'not and andnot or xor bitselect'),
   'f64x2.promote_low_f32x4': 95,
+  'i8x16.narrow_i16x8_s': 101,
+  'f32x4.nearest': 106,
   'i8x16.add': 110,
   ...numbered('i8x16', 118, 'min_s min_u max_s max_u'),
-  'i16x8.narrow_i32x4_u': 134,
+  ...numbered('i16x8', 133, 'narrow_i32x4_s narrow_i32x4_u'),
   ...numbered('i16x8', 139, 'shl shr_s shr_u add'),
   'i16x8.mul': 149,
   ...numbered('i16x8', 150, 'min_s min_u max_s max_u'),
+  ...numbered('i32x4', 167, 'extend_low_i16x8_s extend_high_i16x8_s'),
   ...numbered('i32x4', 171, 'shl shr_s shr_u add'),
   'i32x4.sub': 177,
   'i32x4.mul': 181,
@@ -78,6 +82,8 @@ const vectorOpcodes: Record<string, number> = {
   'f32x4.sqrt': 227,
   ...numbered('f32x4', 228, 'add sub mul div min max'),
   ...numbered('f64x2', 240, 'add sub mul div min max'),
+  'i32x4.trunc_sat_f32x4_s': 248,
+  'f32x4.convert_i32x4_s': 250,
 };
 
 function numbered(prefix: string, first: number, names: string): Record<string, number> {

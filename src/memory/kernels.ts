@@ -9,6 +9,7 @@ import { BugError } from '../errors';
 import { rangeCheck } from './arena';
 import { emitModule, type FunctionSource } from './emitter';
 import { HALF_BYTES, type HalfKernelName, halfKernelSources } from './half_source';
+import { BLOCK_ELEMS, type Int8KernelName, int8KernelSources } from './int8_source';
 import { copySource, type KernelName, type KernelOp, kernelSources } from './kernel_source';
 
 export type { KernelOp };
@@ -25,6 +26,18 @@ export interface Kernels {
   copy(target: number, source: number, bytes: number): void;
   /** Floats in 16 bits each. */
   half(format: HalfFormat, dtype: Dtype): HalfKernels;
+  /** float32 in 8 bits each, with a scale a block. */
+  int8(): Int8Kernels;
+}
+
+/** Whole blocks of `BLOCK_ELEMS` float32, as many scales (float32), and as many codes as elements (int8). The ranges are disjoint. */
+export interface Int8Kernels {
+  /** Codes and scales of values + residual; the residual becomes what they have lost (0 in a block that is not finite). The values stay. */
+  quantise(values: number, residual: number, scales: number, codes: number, blocks: number): void;
+  /** values = values + scale · code. */
+  add(values: number, scales: number, codes: number, blocks: number): void;
+  /** values = scale · code. */
+  decode(values: number, scales: number, codes: number, blocks: number): void;
 }
 
 /** For float32 and float64. `halves`: 16-bit elements. The ranges are disjoint. */
@@ -38,7 +51,7 @@ export interface HalfKernels {
   round(floats: number, elems: number): void;
 }
 
-type Kernel = (first: number, second: number, third: number) => void;
+type Kernel = (...parameters: number[]) => void;
 /** A module's functions, by name. */
 type Exports<Name extends string> = Readonly<Record<Name, Kernel>>;
 
@@ -93,9 +106,33 @@ export function makeKernels(memory: WebAssembly.Memory): Kernels {
     };
   }
 
+  function int8(): Int8Kernels {
+    const kernels = instanceOf<Int8KernelName>('int8', int8KernelSources);
+    const checked = (scales: number, codes: number, blocks: number, ...floats: number[]): void => {
+      for (const at of floats) check(at, blocks * BLOCK_ELEMS * bytesPerElem('float32'));
+      check(scales, blocks * bytesPerElem('float32'));
+      check(codes, blocks * BLOCK_ELEMS);
+    };
+    return {
+      quantise(values, residual, scales, codes, blocks) {
+        checked(scales, codes, blocks, values, residual);
+        kernels.quantise(values, residual, scales, codes, blocks);
+      },
+      add(values, scales, codes, blocks) {
+        checked(scales, codes, blocks, values);
+        kernels.add(values, scales, codes, blocks);
+      },
+      decode(values, scales, codes, blocks) {
+        checked(scales, codes, blocks, values);
+        kernels.decode(values, scales, codes, blocks);
+      },
+    };
+  }
+
   return {
     scale,
     half,
+    int8,
     reduce(dtype, op, target, source, elems) {
       const kernels = kernelsOf(dtype);
       const bytes = elems * bytesPerElem(dtype);

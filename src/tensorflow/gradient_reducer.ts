@@ -5,7 +5,7 @@
  * Invariant: ranks whose lists differ get a MismatchError that shows both, never a wrong sum and never a wait: a bucket has one name whatever it holds, and the shapes of its variables
  * (and how many variables and buckets there are) are part of the call that the ranks compare.
  */
-import { type Compressor, compressionOf } from '../compression';
+import { Compression, type Compressor, compressionOf, hasFeedback } from '../compression';
 import { elemsOf } from '../dtype';
 import { MismatchError, StepError } from '../errors';
 import type { Handle } from '../handle';
@@ -29,11 +29,12 @@ export interface ReducerOptions {
 interface Part {
   readonly suffix: string;
   readonly op: 'average' | 'sum' | 'adasum';
+  readonly compression: Compressor;
   readonly byteOffset: number;
   readonly described: readonly Described[];
 }
 interface FullPlace extends Place {
-  /** One call for all of it; with Adasum, which is no sum, one for the variables and one for the flags. */
+  /** One call for all of it; with Adasum, which is no sum, and a compressor that does not send all, one for the variables and one for the flags. */
   readonly parts: readonly Part[];
 }
 
@@ -75,8 +76,8 @@ export class GradientReducer {
   }
 
   private launch(place: number, copyingSinceUs: number): Array<Handle<number>> {
-    const { prescaleFactor, postscaleFactor, compression, processSet } = this.options;
-    return this.places[place]!.parts.map(({ suffix, op, byteOffset, described }) =>
+    const { prescaleFactor, postscaleFactor, processSet } = this.options;
+    return this.places[place]!.parts.map(({ suffix, op, compression, byteOffset, described }) =>
       launch({
         kind: 'allreduce',
         values: described,
@@ -138,12 +139,19 @@ export class GradientReducer {
     this.madeFor = engine;
     this.signature = signature;
     const buckets = makeBuckets(shapes.map(elemsOf), groups);
-    const { op } = this.options;
+    const { op, compression } = this.options;
+    const isWhole = op !== 'adasum' && !hasFeedback(compression);
     this.places = buckets.map((bucket) => {
       const array = allocate(Float32Array, bucket.elems);
-      const part = (suffix: string, op: ReducerOptions['op'], from: number, parts: ReadonlyArray<readonly number[]>): Part => ({
+      const part = (
+        suffix: string,
+        { op, compression }: Pick<Part, 'op' | 'compression'>,
+        from: number,
+        parts: ReadonlyArray<readonly number[]>,
+      ): Part => ({
         suffix,
         op,
+        compression,
         byteOffset: array.byteOffset + from * array.BYTES_PER_ELEMENT,
         described: parts.map(
           (shape): Described => ({
@@ -159,9 +167,9 @@ export class GradientReducer {
       const values = variables.map((variable) => shapes[variable]!);
       const counts = [kind === 'list' ? 1 : 2, shapes.length, buckets.length, 0];
       const rest = [[values.length + 1], counts, ...(Array.isArray(groups) ? shapesThatName(variables) : [])];
-      if (op !== 'adasum') return { bucket, array, parts: [part('', op, 0, [...values, ...rest])] };
-      const flags = part('.flags', 'sum', bucket.news - values.length, rest);
-      return { bucket, array, parts: values.length > 0 ? [part('', op, 0, values), flags] : [flags] };
+      if (isWhole) return { bucket, array, parts: [part('', this.options, 0, [...values, ...rest])] };
+      const flags = part('.flags', { op: 'sum', compression: Compression.none }, bucket.news - values.length, rest);
+      return { bucket, array, parts: values.length > 0 ? [part('', this.options, 0, values), flags] : [flags] };
     });
   }
 }

@@ -5,6 +5,7 @@
  * that saved models name it and load without this package (but with Adamax, whose state tfjs alone cannot load, and with those of hvd.train). Slots of tfjs's optimizers are kept by POSITION: gradients are passed on in the order they came, entries without gradient included.
  */
 import type * as tf from '@tensorflow/tfjs-core';
+import { hasFeedback } from '../compression';
 import { readConfig } from '../config';
 import { nowUs } from '../engine/clock';
 import { UsageError } from '../errors';
@@ -70,9 +71,10 @@ function wrap(what: string, optimizer: tf.Optimizer | string, settingsOf: (tfjs:
 
 /** @throws UsageError what servers do not do */
 function servable(settings: ExchangeSettings): ExchangeSettings {
-  const { what, op, groups, backwardPassesPerStep, gradientPredivideFactor } = settings;
+  const { what, op, compression, groups, backwardPassesPerStep, gradientPredivideFactor } = settings;
   const refused = Object.entries({
     [`op '${op}'`]: op !== 'average',
+    [`compression ${compression.name}`]: hasFeedback(compression),
     groups: groups !== undefined,
     [`backwardPassesPerStep ${backwardPassesPerStep}`]: backwardPassesPerStep > 1,
     [`gradientPredivideFactor ${gradientPredivideFactor}`]: gradientPredivideFactor !== 1,

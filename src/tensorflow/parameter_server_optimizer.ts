@@ -4,7 +4,7 @@
  * The wrapped optimizer says which rule, and with which learning rate; its own `applyGradients` is never called. Its slots are the servers': they are pulled into it when somebody asks for its weights.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { Compression, type Compressor, checkedCompressor } from '../compression';
+import { Compression, type Compressor, checkedCompressor, servedCompression } from '../compression';
 import { nowUs } from '../engine/clock';
 import { UsageError } from '../errors';
 import { currentEngine } from '../job';
@@ -52,12 +52,14 @@ export interface ParameterServerOptimizerOptions {
 export function ParameterServerOptimizer<O extends tf.Optimizer>(optimizer: O, options: ParameterServerOptimizerOptions = {}): O {
   const what = 'ParameterServerOptimizer';
   checkOptions(what, options, ['mode', 'compression']);
-  const { mode = 'sync', compression = Compression.none } = options;
+  const { mode = 'sync', compression: given = Compression.none } = options;
+  const compression = checkedCompressor(given, what);
+  servedCompression(compression, what);
   return serve(optimizer, {
     what,
     name: '',
     mode: checkedMode(mode, what),
-    compression: checkedCompressor(compression, what),
+    compression,
     overlap: true,
     processSet: globalProcessSet,
   }) as O;

@@ -6,7 +6,7 @@
  * flight then.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { type Compressor, compressionOf } from '../compression';
+import { type Compressor, servedCompression } from '../compression';
 import { nowUs } from '../engine/clock';
 import type { Engine } from '../engine/engine';
 import { StepError, UsageError } from '../errors';
@@ -152,7 +152,7 @@ export class ServedExchange {
       throw new UsageError(`${what}: none of the ${all.length} variables is trainable: there is nothing to train.`);
     const other = variables.find(({ dtype }) => dtype !== 'float32');
     if (other) throw new UsageError(`${what}: the variable '${other.name}' is ${other.dtype}, but servers train float32.`);
-    const kind = compressionOf(compression, 'float32');
+    const kind = servedCompression(compression, what);
     const buckets = new ServedBuckets(
       variables.map(({ shape }) => shape),
       kind,

@@ -5,6 +5,7 @@
  * way. Nothing is kept of a call.
  */
 import type * as tf from '@tensorflow/tfjs-core';
+import { hasFeedback } from '../compression';
 import { UsageError } from '../errors';
 import { whenLeaving } from '../job';
 import { registeredSet } from '../process_set';
@@ -60,6 +61,10 @@ export function variableGrads(f: () => tf.Scalar, varList?: tf.Variable[], optio
   const settings = checkedOptions(tfjs, options, WHAT);
   if (settings.backwardPassesPerStep > 1 || settings.averageAggregatedGradients)
     throw new UsageError(`${WHAT} keeps nothing from one call to the next: backwardPassesPerStep is for DistributedOptimizer.`);
+  if (hasFeedback(settings.compression) && !settings.name)
+    throw new UsageError(
+      `${WHAT}: ${settings.compression.name} keeps what it could not send for the next call of the same name. Give the calls for one loss a name.`,
+    );
   const { gradientDepth } = (tfjs.engine() as unknown as { state: { gradientDepth: number } }).state;
   if (gradientDepth > 0)
     throw new UsageError(

@@ -2,6 +2,7 @@
 import t from 'tap';
 import { readThroughputArgs } from '../../../src/bench/throughput_args';
 import { median, standardDeviation, throughputFigures } from '../../../src/bench/throughput_figures';
+import { Compression } from '../../../src/compression';
 import { UsageError } from '../../../src/errors';
 
 t.test('options, and what they are without', async (t) => {
@@ -17,6 +18,7 @@ t.test('options, and what they are without', async (t) => {
     onCorrupt: 'refuse',
     optimizer: 'sgd',
     learningRate: 0.005,
+    compression: Compression.none,
     seed: 1,
     isWithoutCommunication: false,
     emulate: undefined,
@@ -36,11 +38,17 @@ t.test('options, and what they are without', async (t) => {
     onCorrupt: 'skip',
     optimizer: 'adam',
     learningRate: 0.001,
+    compression: Compression.none,
     seed: 0,
     isWithoutCommunication: true,
     emulate: 'k80',
     slowDown: 25,
   });
+});
+
+t.test('compressors by name, with their options or without', async (t) => {
+  const named = (name: string): string => readThroughputArgs(['--network', 'vgg16', '--compression', name]).compression.name;
+  t.same(['fp16', 'int8', 'topK', 'topK(0.1)', 'powerSGD(2)'].map(named), ['fp16', 'int8', 'topK(0.01)', 'topK(0.1)', 'powerSGD(2)']);
 });
 
 t.test('what is wrong is said in one line', async (t) => {
@@ -55,6 +63,8 @@ t.test('what is wrong is said in one line', async (t) => {
     ['--network vgg16 --data-workers 21', /^--data-workers '21' is not a whole number from 1 to 20/],
     ['--network vgg16 --optimizer sdg', /^--optimizer 'sdg' is not sgd, momentum/],
     ['--network vgg16 --lr 0', /^--lr '0' is not a number > 0/],
+    ['--network vgg16 --compression zip', /^--compression 'zip' is not none, fp16, bf16, int8/],
+    ['--network vgg16 --compression int8 --emulate-compute k80', /do not go together/],
     ['--network vgg16 --on-corrupt mend', /^--on-corrupt 'mend' is not refuse or skip/],
     ['--network vgg16 --classes 1', /^--classes '1'/],
     ['--network vgg16 --bath-size 4', /--bath-size.*Options: --network --batch-size/],

@@ -8,12 +8,12 @@ import {
   callFromRequest,
   callKey,
   callToRequest,
-  compressions,
   isCompressible,
   isSameCall,
   kinds,
   reduceOps,
 } from '../../../src/engine/call';
+import type { CompressionText } from '../../../src/engine/compressor';
 import { khorovod } from '../../../src/wire/generated/messages';
 import { call } from './calls';
 
@@ -77,7 +77,7 @@ const anyCall: fc.Arbitrary<Call> = fc
     processSet: fc.nat(9),
     grouped: fc.boolean(),
     timeoutMs: fc.nat(1000),
-    compression: fc.constantFrom(...compressions),
+    compression: fc.constantFrom<CompressionText>('none', 'fp16', 'bf16', 'int8', 'topK(0.01)', 'powerSGD(4)'),
     splits: fc.array(fc.nat(20), { minLength: 1, maxLength: 5 }),
   })
   .map(({ shapes, ...fields }) => {
@@ -94,7 +94,7 @@ const anyCall: fc.Arbitrary<Call> = fc
     const dtype = isReduction && fields.dtype === 'bool' ? 'uint8' : fields.dtype;
     const isAllowed = kind === 'reducescatter' ? ['sum', 'average'].includes(fields.op) : kind === 'allreduce' && isFloat(dtype);
     const op = isAllowed || (kind !== 'reducescatter' && fields.op !== 'adasum') ? fields.op : 'sum';
-    const compression = isCompressible({ kind, op }) && isFloat(dtype) ? fields.compression : ('none' as const);
+    const compression = isCompressible({ kind, op }, fields.compression) && isFloat(dtype) ? fields.compression : ('none' as const);
     return { ...fields, dtype, op, grouped, parts, splits, compression, root: kind === 'broadcast' ? fields.root : -1 };
   });
 
@@ -128,6 +128,11 @@ t.test('what no rank of this version sends is refused with a text that says what
     [{ splits: [2] }, /gives allreduce 1 splits/],
     [{ dtype: 'bool' }, /cannot be reduced/],
     [{ compression: 'zip' }, /compression 'zip'/],
+    [{ compression: 'powerSGD(0)' }, /compression 'powerSGD\(0\)'/],
+    [{ compression: 'topK(2)' }, /compression 'topK\(2\)'/],
+    [{ compression: 'topK(0.010)' }, /compression 'topK\(0.010\)'/],
+    [{ compression: 'int8', op: 'max' }, /compresses float32 of allreduce by max/],
+    [{ compression: 'int8', kind: 'reducescatter' }, /compresses float32 of reducescatter by sum/],
     [{ compression: 'fp16', dtype: 'int32' }, /compresses int32 of allreduce by sum/],
     [{ compression: 'fp16', kind: 'broadcast', root: 0 }, /compresses float32 of broadcast by sum/],
     [{ prescale: Number.NaN }, /must be finite/],

@@ -40,6 +40,7 @@ t.test('a call that differs in kind, dtype, op, a factor, compression or process
     { postscale: 2 },
     { processSet: 1 },
     { compression: 'fp16' },
+    { compression: 'int8' },
     { kind: 'broadcast', root: 0 },
     { kind: 'allgather' },
     { kind: 'alltoall', splits: [10] },

@@ -15,7 +15,7 @@ export function makeOperations(size: number, fusionThresholdBytes = 0) {
     const memory = createMemory();
     memory.grow(Math.ceil((regions.reservedBytes + (1 << 20)) / 65536));
     const operations = new Operations(memory, makeKernels(memory), regions, transport, size, () => 'here', defaultPolicy);
-    return { memory, at: regions.reservedBytes, operations };
+    return { transport, memory, at: regions.reservedBytes, operations };
   });
 }
 

@@ -1,0 +1,146 @@
+/**
+ * Low-rank products for PowerSGD: M ≈ P̂ · Qᵀ, with M of rows × columns, P̂ orthonormal. Pure; work of more than some milliseconds yields in between.
+ *
+ * P and Q lie transposed, one row of `rank` for each of their columns, so that every loop runs along a row of M. Sums are kept in float64, in one order: the same numbers give the same bits everywhere.
+ * Source: Vogels, Karimireddy, Jaggi, "PowerSGD: Practical Low-Rank Gradient Compression for Distributed Optimization" (2019), algorithm 1.
+ */
+export interface LowRank {
+  readonly rows: number;
+  readonly columns: number;
+  readonly rank: number;
+}
+
+/** All axes but the last one are rows. Undefined: P and Q would be no smaller than the tensor, which is so of every vector. */
+export function lowRankOf(shape: readonly number[], rank: number): LowRank | undefined {
+  const columns = shape.at(-1) ?? 1;
+  const rows = shape.slice(0, -1).reduce((product, axis) => product * axis, 1);
+  return shape.length >= 2 && (rows + columns) * rank < rows * columns ? { rows, columns, rank } : undefined;
+}
+
+/** Multiplications from one look at the peers to the next. */
+const TURN_PRODUCTS = 1 << 21;
+/** Elements of a row of M that are used for all columns of P or Q while they lie in the nearest cache. */
+const BLOCK_COLUMNS = 1024;
+/** A column shorter than so much of what it was before the others were taken out of it is rounding. */
+const LEAST_SHARE = 1e-5;
+
+/** What a first step begins with: the same on every rank. Marsaglia's xorshift, from a seed of the row. */
+export function firstQ({ columns, rank }: Pick<LowRank, 'columns' | 'rank'>): Float32Array {
+  const q = new Float32Array(rank * columns);
+  for (let row = 0; row < rank; row += 1) fillRandomly(q.subarray(row * columns, (row + 1) * columns), row);
+  return q;
+}
+
+function fillRandomly(row: Float32Array, number: number): void {
+  let state = 0x9e3779b9 + number * 0x85ebca6b;
+  for (let i = 0; i < row.length; i += 1) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    row[i] = (state >>> 0) / 2 ** 31 - 1;
+  }
+}
+
+/** P = M · Q. */
+export function* timesQ(m: Float32Array, { rows, columns, rank }: LowRank, q: Float32Array, p: Float32Array): Generator<void> {
+  const sums = new Float64Array(rank * rows);
+  let products = 0;
+  for (let first = 0; first < columns; first += BLOCK_COLUMNS) {
+    const elems = Math.min(BLOCK_COLUMNS, columns - first);
+    for (let row = 0; row < rows; row += 1) {
+      for (let c = 0; c < rank; c += 1) sums[c * rows + row]! += dot(m, row * columns + first, q, c * columns + first, elems);
+      products += rank * elems;
+      if (products < TURN_PRODUCTS) continue;
+      products = 0;
+      yield;
+    }
+  }
+  p.set(sums);
+}
+
+/** Four sums, of every fourth product: an addition need not wait for the one before. */
+function dot(a: Float32Array, aAt: number, b: Float32Array, bAt: number, elems: number): number {
+  let [s0, s1, s2, s3] = [0, 0, 0, 0];
+  let i = 0;
+  for (; i + 4 <= elems; i += 4) {
+    s0 += a[aAt + i]! * b[bAt + i]!;
+    s1 += a[aAt + i + 1]! * b[bAt + i + 1]!;
+    s2 += a[aAt + i + 2]! * b[bAt + i + 2]!;
+    s3 += a[aAt + i + 3]! * b[bAt + i + 3]!;
+  }
+  for (; i < elems; i += 1) s0 += a[aAt + i]! * b[bAt + i]!;
+  return s0 + s1 + (s2 + s3);
+}
+
+/** Q = Mᵀ · P. */
+export function* timesP(m: Float32Array, { rows, columns, rank }: LowRank, p: Float32Array, q: Float32Array): Generator<void> {
+  const sums = new Float64Array(rank * columns);
+  let products = 0;
+  for (let first = 0; first < columns; first += BLOCK_COLUMNS) {
+    const elems = Math.min(BLOCK_COLUMNS, columns - first);
+    for (let row = 0; row < rows; row += 1) {
+      const from = row * columns + first;
+      for (let c = 0; c < rank; c += 1) {
+        const factor = p[c * rows + row]!;
+        const to = c * columns + first;
+        for (let i = 0; i < elems; i += 1) sums[to + i]! += factor * m[from + i]!;
+      }
+      products += rank * elems;
+      if (products < TURN_PRODUCTS) continue;
+      products = 0;
+      yield;
+    }
+  }
+  q.set(sums);
+}
+
+/** M = M − P · Qᵀ, or with a sign of 1 plus. */
+export function* addProduct(
+  m: { [index: number]: number },
+  { rows, columns, rank }: LowRank,
+  p: Float32Array,
+  q: Float32Array,
+  sign: 1 | -1,
+): Generator<void> {
+  const product = new Float64Array(columns);
+  let products = 0;
+  for (let row = 0; row < rows; row += 1) {
+    product.fill(0);
+    for (let c = 0; c < rank; c += 1) {
+      const factor = sign * p[c * rows + row]!;
+      for (let i = 0; i < columns; i += 1) product[i]! += factor * q[c * columns + i]!;
+    }
+    for (let i = 0; i < columns; i += 1) m[row * columns + i]! += product[i]!;
+    products += (rank + 1) * columns;
+    if (products < TURN_PRODUCTS) continue;
+    products = 0;
+    yield;
+  }
+}
+
+/** Gram–Schmidt in float64, each column against those before it, twice. A column that is nothing new becomes 0. */
+export function orthogonalise(p: Float32Array, { rows, rank }: Pick<LowRank, 'rows' | 'rank'>): void {
+  const columns = Array.from({ length: rank }, (_, c) => Float64Array.from(p.subarray(c * rows, (c + 1) * rows)));
+  const productOf = (a: Float64Array, b: Float64Array): number => a.reduce((sum, value, i) => sum + value * b[i]!, 0);
+  for (const [c, column] of columns.entries()) {
+    const before = Math.sqrt(productOf(column, column));
+    for (let pass = 0; pass < 2; pass += 1)
+      for (const earlier of columns.slice(0, c)) {
+        const share = productOf(column, earlier);
+        for (let i = 0; i < rows; i += 1) column[i]! -= share * earlier[i]!;
+      }
+    const norm = Math.sqrt(productOf(column, column));
+    const isNew = norm > LEAST_SHARE * before;
+    for (let i = 0; i < rows; i += 1) column[i] = isNew ? column[i]! / norm : 0;
+    p.set(column, c * rows);
+  }
+}
+
+/** The next step's Q: a row of zeros would stay what it is, and begins anew. */
+export function warmed(q: Float32Array, { columns, rank }: Pick<LowRank, 'columns' | 'rank'>): Float32Array {
+  for (let c = 0; c < rank; c += 1) {
+    const row = q.subarray(c * columns, (c + 1) * columns);
+    if (row.every((value) => value === 0)) fillRandomly(row, c);
+  }
+  return q;
+}

@@ -23,7 +23,7 @@ function speedTable() {
   const file = path.join(root, 'docs/measurements/allreduce.json');
   if (!fs.existsSync(file)) return '(not measured yet)';
   const { ranks, rounds, machine, versions, libraries } = JSON.parse(fs.readFileSync(file, 'utf8'));
-  const head = `Allreduce of float32 over TCP on one host, ${ranks} ranks, ${machine.cores} cores (${machine.cpu}), Node ${versions.node}: median over ${rounds} rounds in alternation, every result verified.`;
+  const head = `Allreduce of float32 on one host, ${ranks} ranks, ${machine.cores} cores (${machine.cpu}), Node ${versions.node}: median over ${rounds} rounds in alternation, every result verified.`;
   const cell = ({ sizes }, bytes) => timeText(median(sizes.find((size) => size.bytes === bytes).rounds.map(median)));
   const rows = libraries[0].sizes.map(
     ({ bytes }) => `| ${sizeText(bytes)} | ${libraries.map((library) => cell(library, bytes)).join(' | ')} |`,

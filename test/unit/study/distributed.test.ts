@@ -97,7 +97,7 @@ t.test('memory', async (t) => {
   // Outputs of VGG-16's convolutions alone are 13.5 million numbers an image.
   t.ok(real > 4 * gradients + 2 * 32 * 4 * 13.5e6, 'real: several copies, and what the backward pass needs');
   t.equal(rankBytes({ ...run, optimizer: 'adam', isEmulated: false }) - real, 2 * gradients);
-  const piece = 2 ** 22;
+  const piece = 2 ** 20;
   t.equal(holdingBytes(run, 1, 8, true), 2 * gradients + 2 ** 28, 'synchronous: variables and a sum, and what waits for its turn');
   t.equal(holdingBytes(run, 1, 8, false), gradients + 8 * piece, 'asynchronous: a piece of each worker');
   t.equal(holdingBytes(run, 4, 8, false), gradients / 4 + 8 * piece, 'servers share');
@@ -113,7 +113,7 @@ t.test('memory', async (t) => {
   t.equal(bytesByHost({ ...run, isEmulated: false }, strategyOf('no-computation'), place).get('h1'), emulated, 'nothing is computed there');
   const sum = [...needed.values()].reduce((all, bytes) => all + bytes);
   const eight = { ranks: Array(8).fill('h1'), servers: ['h2'] };
-  const many = { ranks: Array(1000).fill('h1'), servers: ['h2'] };
+  const many = { ranks: Array(4000).fill('h1'), servers: ['h2'] };
   t.match(whyNotHeld(run, strategyOf('ps-async@1'), many), /a server would hold up to 4\.4 GiB/, 'of the 4 GiB that a server has');
   t.equal(whyNotHeld(run, strategyOf('ps-async@1'), eight), undefined);
   t.equal(whyNotHeld(run, strategyOf('ps-sync@1'), eight), undefined);

@@ -35,6 +35,18 @@ export interface Receive {
   reject(cause: HvdError): void;
 }
 
+/** Of `dial`. */
+export const whereIs = ({ rank, name, host, address, port }: Peer) => ({
+  to: rank,
+  peerName: name,
+  hostName: host,
+  host: address,
+  port,
+});
+/** @param what is over, as a sentence without its end @param cause the socket's error; undefined: it has closed without one */
+export const goneError = ({ rank, host }: Peer, what: string, cause: Error | undefined): PeerError =>
+  new PeerError(`${what}: ${cause?.message ?? 'the connection closed'}. See its own output.`, { peer: rank, host, cause });
+
 const STASH_BYTES = 64 << 10;
 
 /** @param header of what came; undefined: it has none */
@@ -72,11 +84,7 @@ export class InLink {
   ) {
     dial({
       identity,
-      to: peer.rank,
-      peerName: peer.name,
-      hostName: peer.host,
-      host: peer.address,
-      port: peer.port,
+      ...whereIs(peer),
       channel,
       timeoutMs: connectTimeoutMs,
       onread: { room: () => this.room(), took: (bytes) => this.took(bytes) },
@@ -113,15 +121,7 @@ export class InLink {
       cause = error;
     });
     socket.on('close', () => {
-      const { rank, host } = this.peer;
-      const how = cause?.message ?? 'the connection closed';
-      this.lose(
-        new PeerError(`The data link from ${nameOf(this.peer)} is gone: ${how}. See its own output.`, {
-          peer: rank,
-          host,
-          cause,
-        }),
-      );
+      this.lose(goneError(this.peer, `The data link from ${nameOf(this.peer)} is gone`, cause));
     });
     // A receive may have wanted that while there was no socket yet.
     if (!this.isPaused) socket.resume();

@@ -8,7 +8,7 @@
 import type { Socket } from 'node:net';
 import { type HvdError, PeerError, WireError } from '../errors';
 import { HEADER_BYTES, SMALL_BYTES, writeHeader } from './data_message';
-import { nameOf, type Peer } from './in_link';
+import { goneError, nameOf, type Peer } from './in_link';
 import { capitalized, endWithin } from './socket';
 
 export interface Pending {
@@ -46,13 +46,7 @@ export class OutLink {
     });
     socket.on('data', () => socket.destroy(new WireError('it sent bytes where it only receives')));
     socket.on('close', () => {
-      const { rank, host } = this.peer;
-      const how = cause?.message ?? 'the connection closed';
-      this.lost ??= new PeerError(`The data link to ${nameOf(this.peer)} is gone: ${how}. See its own output.`, {
-        peer: rank,
-        host,
-        cause,
-      });
+      this.lost ??= goneError(this.peer, `The data link to ${nameOf(this.peer)} is gone`, cause);
       if (this.underWay.size > 0) this.onLost(this.lost);
     });
     socket.resume();

@@ -8,7 +8,7 @@ import type net from 'node:net';
 import { type HvdError, PeerError } from '../../errors';
 import type { Identity } from '../../wire/handshake';
 import { dial } from '../dial';
-import { type InLink, mismatchError, nameOf, type Peer, type Receive } from '../in_link';
+import { goneError, type InLink, mismatchError, nameOf, type Peer, type Receive, whereIs } from '../in_link';
 import type { LocalMemory, Place } from './local_memory';
 import { ANSWERS, BELL, OFFER_BYTES, readOffer } from './offer';
 import type { Waiting } from './poller';
@@ -35,11 +35,7 @@ export class SharedInLink implements Waiting {
   ) {
     dial({
       identity,
-      to: peer.rank,
-      peerName: peer.name,
-      hostName: peer.host,
-      host: peer.address,
-      port: peer.port,
+      ...whereIs(peer),
       channel: 'shm',
       timeoutMs: connectTimeoutMs,
       signal: this.dialling.signal,
@@ -152,15 +148,7 @@ export class SharedInLink implements Waiting {
       // An end before an offer: the sender has nothing to share.
       if (!this.ring && !this.lost && cause === undefined) return this.fallBack();
       if (this.ring && !this.lost) this.poll();
-      const { rank, host } = this.peer;
-      const how = cause?.message ?? 'the connection closed';
-      this.lose(
-        new PeerError(`The shared memory of ${nameOf(this.peer)} is of no use any more: ${how}. See its own output.`, {
-          peer: rank,
-          host,
-          cause,
-        }),
-      );
+      this.lose(goneError(this.peer, `The shared memory of ${nameOf(this.peer)} is of no use any more`, cause));
     });
     socket.on('data', (bytes: Buffer) => {
       if (this.ring) return this.local.poller.wake();

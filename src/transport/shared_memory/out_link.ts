@@ -9,9 +9,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { type HvdError, PeerError } from '../../errors';
+import type { HvdError } from '../../errors';
 import { SMALL_BYTES } from '../data_message';
-import { nameOf, type Peer } from '../in_link';
+import { goneError, nameOf, type Peer } from '../in_link';
 import type { OutLink, Pending } from '../out_link';
 import { endWithin } from '../socket';
 import type { LocalMemory, Place } from './local_memory';
@@ -47,7 +47,7 @@ export class SharedOutLink implements Waiting {
   attachShared(socket: Socket): void {
     if (this.socket || this.lost) return void socket.destroy();
     this.socket = socket;
-    const token = randomBytes(TOKEN_BYTES);
+    let offered: RingWriter | undefined;
     let fd: number | undefined;
     const closeFile = (): void => {
       if (fd !== undefined) this.local.closeRing(fd);
@@ -69,7 +69,7 @@ export class SharedOutLink implements Waiting {
         return void socket.end();
       }
       this.seesHeap = bytes[0] === ANSWERS.heap;
-      this.ring = new RingWriter(this.place!.words, token);
+      this.ring = offered;
       this.local.poller.add(this);
       for (const send of this.plain.takeWaiting()) this.enqueue(send);
     });
@@ -77,8 +77,8 @@ export class SharedOutLink implements Waiting {
       const made = this.local.makeRing();
       ({ fd } = made);
       this.place = made;
-      // The receiver compares it before the ring is used.
-      new RingWriter(made.words, token);
+      const token = randomBytes(TOKEN_BYTES);
+      offered = new RingWriter(made.words, token);
       socket.write(writeOffer({ pid: process.pid, ringFd: made.fd, token, heap: this.local.heap }));
       socket.resume();
     } catch (error) {
@@ -185,13 +185,7 @@ export class SharedOutLink implements Waiting {
   }
 
   private gone(cause: Error | undefined): void {
-    const { rank, host } = this.peer;
-    const how = cause?.message ?? 'the connection closed';
-    this.lost ??= new PeerError(`The shared memory to ${nameOf(this.peer)} is of no use any more: ${how}. See its own output.`, {
-      peer: rank,
-      host,
-      cause,
-    });
+    this.lost ??= goneError(this.peer, `The shared memory to ${nameOf(this.peer)} is of no use any more`, cause);
     this.onDrained?.();
     if (this.queue.length > 0 || this.lying.length > 0) this.onLost(this.lost);
   }

@@ -54,6 +54,17 @@ class Ring {
   protected store(at: number, value: number): void {
     Atomics.store(this.words, at, value);
   }
+  /** @returns whether the side with that flag sleeps and is to be woken: by this caller, once */
+  protected takeSleep(flag: number): boolean {
+    return this.load(flag) === 1 && Atomics.exchange(this.words, flag, 0) === 1;
+  }
+  /** @returns false: the count is no longer what this side has seen; there is nothing to sleep for */
+  protected sleepAt(flag: number, count: number, seen: number): boolean {
+    this.store(flag, 1);
+    if (this.load(count) === seen) return true;
+    this.store(flag, 0);
+    return false;
+  }
   protected descriptorOf(count: number): number {
     return FIRST_DESCRIPTOR + ((count >>> 0) % SLOTS) * DESCRIPTOR_WORDS;
   }
@@ -113,14 +124,11 @@ export class RingWriter extends Ring {
 
   /** @returns whether the reader sleeps and is to be woken: by this caller, once */
   takeReaderSleep(): boolean {
-    return this.load(AT.readerSleeps) === 1 && Atomics.exchange(this.words, AT.readerSleeps, 0) === 1;
+    return this.takeSleep(AT.readerSleeps);
   }
   /** The reader wakes this side when it has consumed something. @returns false: it has, since this side looked last */
   sleep(): boolean {
-    this.store(AT.writerSleeps, 1);
-    if (this.load(AT.consumed) === this.seen) return true;
-    this.store(AT.writerSleeps, 0);
-    return false;
+    return this.sleepAt(AT.writerSleeps, AT.consumed, this.seen);
   }
 
   /** What lies on the heap may be overwritten from now on: a reader that has read it since has read something else. */
@@ -188,13 +196,10 @@ export class RingReader extends Ring {
   }
 
   takeWriterSleep(): boolean {
-    return this.load(AT.writerSleeps) === 1 && Atomics.exchange(this.words, AT.writerSleeps, 0) === 1;
+    return this.takeSleep(AT.writerSleeps);
   }
   /** The writer wakes this side with its next piece. @returns false: there is one already */
   sleep(): boolean {
-    this.store(AT.readerSleeps, 1);
-    if (this.load(AT.written) === this.taken) return true;
-    this.store(AT.readerSleeps, 0);
-    return false;
+    return this.sleepAt(AT.readerSleeps, AT.written, this.taken);
   }
 }

@@ -91,7 +91,7 @@ async function join(): Promise<void> {
     }),
   };
   const kernels = makeKernels(memory);
-  const local = openLocalMemory(config, memory, kernels, regions.windows);
+  const local = openLocalMemory(config, job, memory, kernels, regions.windows);
   const opened = await openSession(config, job, generation, events, (_peer, error) => fail(error), local);
   const operations = new Operations(memory, kernels, regions, opened.transport, config.size, opened.hostOf, opened.policy);
   operations.onCopied = (bytes) => boundary.addCopied(bytes);

@@ -12,29 +12,34 @@ import type { khorovod } from '../wire/generated/messages';
 
 /** Only then are addresses kept for it. Main thread. */
 export function maySharePages(config: Config, job: JobIdentity | undefined): boolean {
-  const { size, transport } = config;
-  return (
-    size > 1 && (job?.localSize ?? config.localSize ?? size) > 1 && ['auto', 'shm'].includes(transport) && whyNoSharedMemory() === undefined
-  );
+  return mayHaveNeighbours(config, job) && whyNoSharedMemory() === undefined;
 }
+
+/** As far as it is known before the ranks meet: somebody on this host, with whom memory is to be shared. */
+function mayHaveNeighbours(config: Config, job: JobIdentity | undefined): boolean {
+  return ranksHere(config, job) > 1 && ['auto', 'shm'].includes(config.transport);
+}
+/** At most. */
+const ranksHere = ({ size, localSize }: Config, job: JobIdentity | undefined): number =>
+  Math.min(size, job?.localSize ?? localSize ?? size);
 
 /** Communication thread, before anything lies in the arena. @returns undefined: nothing is shared, and why has been said where there would have been somebody to share with */
 export function openLocalMemory(
   config: Config,
+  job: JobIdentity | undefined,
   memory: WebAssembly.Memory,
   kernels: Kernels,
   windows: Windows | undefined,
 ): LocalMemory | undefined {
-  const { size, localSize, transport } = config;
-  if (size === 1 || localSize === 1 || !['auto', 'shm'].includes(transport)) return undefined;
+  if (!mayHaveNeighbours(config, job)) return undefined;
   if (!windows) {
-    tell(config, whyNoSharedMemory() ?? 'this rank is alone on its host');
+    tell(config, whyNoSharedMemory() ?? 'it could not be shared when this rank started');
     return undefined;
   }
   try {
     const cores = config.localCpus || os.availableParallelism();
     // Each rank computes in another thread meanwhile.
-    return LocalMemory.open(memory, kernels, windows, cores < 2 * (localSize ?? size));
+    return LocalMemory.open(memory, kernels, windows, cores < 2 * ranksHere(config, job));
   } catch (error) {
     tell(config, (error as HvdError).message);
     return undefined;

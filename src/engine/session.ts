@@ -54,6 +54,7 @@ export async function openSession(
   try {
     return await joinedSession(config, job, meeting, events, onPeerLost, local);
   } catch (error) {
+    local?.close();
     await meeting.close((error as Error).message);
     throw error;
   }

@@ -11,7 +11,7 @@ import { interfaceFilter } from '../src/rendezvous/interfaces';
 import { MAKE_KEY } from '../src/rendezvous/key_file';
 import { splitCommand } from './agent_command';
 import { assignment, parseEnvFile } from './assignments';
-import { collectives, splitBench } from './bench_words';
+import { collectives, splitBench, splitCalibrate } from './bench_words';
 import { readConfigFile } from './config_file';
 import { LaunchError } from './errors';
 import { type HostSpec, parseHostfile, parseHosts } from './hosts';
@@ -131,7 +131,13 @@ function jobOf(given: ReadonlyMap<Option, string[]>, command: readonly string[],
   return requestOf(settings, { command, isScript: isScript(command, isAny, wdir, outside), isOwn: false, wdir }, outside);
 }
 
-/** The benchmark's options may stand among tsrun's. Rank 0 alone prints: no prefixes. */
+/** Rank 0 alone prints: no prefixes. */
+function setBenchDefaults(given: Map<Option, string[]>): void {
+  if (!given.has(optionOf('np'))) given.set(optionOf('np'), ['2']);
+  if (!given.has(optionOf('prefix'))) given.set(optionOf('prefix'), ['false']);
+}
+
+/** The benchmark's options may stand among tsrun's. */
 function parseBench(words: readonly string[], outside: Outside, benchScript: string): CommandLine {
   if (words.some((word) => /^--calibrate(=|$)/.test(word))) return parseCalibrate(words, outside, benchScript);
   const { collective, own, ofBench, isComparison } = splitBench(words);
@@ -140,8 +146,7 @@ function parseBench(words: readonly string[], outside: Outside, benchScript: str
   const given = parseOwn(split.own);
   if (given.get(optionOf('help'))?.at(-1) === 'true') return { kind: 'help' };
   if (collective === undefined) throw new LaunchError(`tsrun bench measures one of ${collectives.join(', ')}: which?`);
-  if (!given.has(optionOf('np'))) given.set(optionOf('np'), ['2']);
-  if (!given.has(optionOf('prefix'))) given.set(optionOf('prefix'), ['false']);
+  setBenchDefaults(given);
   const settings = checkedSettings(given, outside);
   const what = { command: [benchScript, collective, ...ofBench], isScript: true, isOwn: true, wdir: outside.cwd };
   const request = requestOf(settings, what, outside);
@@ -154,27 +159,16 @@ function parseBench(words: readonly string[], outside: Outside, benchScript: str
 
 /** Its job is made for measuring: no other algorithm has one message each way. */
 function parseCalibrate(words: readonly string[], outside: Outside, benchScript: string): CommandLine {
-  const own: string[] = [];
-  const program = [path.join(path.dirname(benchScript), 'calibrate.js')];
-  for (let i = 0; i < words.length; i += 1) {
-    const found = /^(--calibrate|--iterations)(?:=(.*))?$/.exec(words[i]!);
-    if (!found) {
-      own.push(words[i]!);
-      continue;
-    }
-    const value = found[2] ?? words[(i += 1)];
-    if (!value) throw new LaunchError(`${found[1]} needs a value`);
-    program.push(`${found[1]}=${value}`);
-  }
+  const { own, ofBench } = splitCalibrate(words);
   const split = splitWords(own);
   if (split.command.length > 0) throw new LaunchError(`tsrun bench --calibrate: '${split.command[0]}' is no option of it`);
   const given = parseOwn(split.own);
   for (const name of ['algorithm', 'cost-model', 'hierarchical-allreduce'])
     if (given.has(optionOf(name))) throw new LaunchError(`tsrun bench --calibrate: --${name} has no meaning there`);
   given.set(optionOf('algorithm'), ['recursive-doubling']);
-  if (!given.has(optionOf('np'))) given.set(optionOf('np'), ['2']);
-  if (!given.has(optionOf('prefix'))) given.set(optionOf('prefix'), ['false']);
-  const what = { command: program, isScript: true, isOwn: true, wdir: outside.cwd };
+  setBenchDefaults(given);
+  const program = path.join(path.dirname(benchScript), 'calibrate.js');
+  const what = { command: [program, ...ofBench], isScript: true, isOwn: true, wdir: outside.cwd };
   return { kind: 'bench', request: requestOf(checkedSettings(given, outside), what, outside) };
 }
 

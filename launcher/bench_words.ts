@@ -34,18 +34,32 @@ export function splitBench(words: readonly string[]): BenchWords {
   const collective = first === undefined || first.startsWith('-') ? undefined : first;
   if (collective !== undefined && !collectives.includes(collective))
     throw new LaunchError(`tsrun bench '${collective}': there is bench ${collectives.join(', ')}`);
-  const own: string[] = [];
-  const ofBench: string[] = [];
-  for (let i = collective === undefined ? 0 : 1; i < words.length; i += 1) {
-    const word = words[i]!;
-    const [name = '', inline] = word.replace(/^--/, '').split('=', 2);
-    if (!word.startsWith('--') || !(name in benchOptions)) own.push(word);
-    else if (inline !== undefined || !benchOptions[name]) ofBench.push(word);
-    else if (words[i + 1] === undefined) throw new LaunchError(`--${name} needs a value`);
-    else ofBench.push(`--${name}=${words[(i += 1)]}`);
-  }
+  const { own, ofBench } = takeOptions(collective === undefined ? words : words.slice(1), benchOptions);
   const isComparison = ofBench.some((word) => word.startsWith('--compare='));
   const alone = ofBench.find((word) => /^--(rounds|out)=/.test(word));
   if (alone !== undefined && !isComparison) throw new LaunchError(`${alone.split('=')[0]} is of comparisons: say --compare too`);
   return { collective, own, ofBench, isComparison };
+}
+
+/** Of `tsrun bench --calibrate FILE`. @throws LaunchError an option without its value */
+export function splitCalibrate(words: readonly string[]): Pick<BenchWords, 'own' | 'ofBench'> {
+  const split = takeOptions(words, { calibrate: true, iterations: true });
+  const empty = split.ofBench.find((word) => word.endsWith('='));
+  if (empty !== undefined) throw new LaunchError(`${empty.slice(0, -1)} needs a value`);
+  return split;
+}
+
+/** @param options whether each has a value */
+function takeOptions(words: readonly string[], options: Readonly<Record<string, boolean>>): { own: string[]; ofBench: string[] } {
+  const own: string[] = [];
+  const ofBench: string[] = [];
+  for (let i = 0; i < words.length; i += 1) {
+    const word = words[i]!;
+    const [name = '', inline] = word.replace(/^--/, '').split('=', 2);
+    if (!word.startsWith('--') || !(name in options)) own.push(word);
+    else if (inline !== undefined || !options[name]) ofBench.push(word);
+    else if (words[i + 1] === undefined) throw new LaunchError(`--${name} needs a value`);
+    else ofBench.push(`--${name}=${words[(i += 1)]}`);
+  }
+  return { own, ofBench };
 }

@@ -85,6 +85,9 @@ t.test('with --compression: verified within its bound; wrong options', async (t)
   const wrong = await runJob(['bench', 'allreduce', '-np', '2', '--compression', 'zip']);
   t.equal(wrong.status, 2);
   t.match(wrong.err, /--compression 'zip': it is none, fp16, bf16/);
+  const unbounded = await runJob(['bench', 'allreduce', '-np', '2', '--compression', 'int8']);
+  t.equal(unbounded.status, 2);
+  t.match(unbounded.err, /--compression 'int8': it is none, fp16, bf16/, 'nothing is measured that is not verified');
 });
 
 t.test('with --tls: beside them the time in the clear, and what TLS costs', async (t) => {

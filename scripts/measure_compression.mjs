@@ -1,52 +1,69 @@
-// What compressors are worth: `node scripts/measure_compression.mjs [-np 4] [-H h1,h2,h3,h4] [--network resnet50] [--image-size 224] [--rates 1,2.5 --shape 'COMMAND {}'] [--compressors none,fp16,int8,…] [--steps 5] [--epochs 3] [--images 2048] [--data DIR]`
-// (after `npm run build`).
+// What compressors are worth: `node scripts/measure_compression.mjs [-np 4] [-H h1,h2,h3,h4] [--network resnet50] [--image-size 224] [--rates 1,2.5 --shape 'COMMAND {}'] [--compressors none,fp16,int8,…] [--steps 5] [--epochs 3] [--seeds 1,2,3] [--images 2048] [--data DIR]`
+// (after `npm run build`). Prints tables in Markdown.
 //
-// 1. The exchange of one step: gradients of the network's shapes through the buckets of DistributedOptimizer, with no computation, timed with each compressor at each rate (Gbit/s); before each rate COMMAND is run, with the rate in place of {},
-//    and sets the links. Without --shape there is one rate, the links' own. Printed: medians of the slowest rank. From two rates the model t = codec + bytes / rate is fitted for each compressor, and against `none` the crossover
-//    printed: the rate below which the compressor's step is the shorter.
-// 2. The study's CIFAR-10 network on --data (or seeded gratings) for some epochs with each compressor: loss and accuracy on images that nobody trained on. --epochs 0 leaves it out, --steps 0 the first part.
-import { spawnSync } from 'node:child_process';
-import path from 'node:path';
+// 1. The exchange of one step: gradients of the network's shapes through the buckets of DistributedOptimizer, with no computation, timed with each compressor at each rate (Gbit/s); before each rate COMMAND is run, with the rate in place of {}
+//    as tc writes it (2500mbit), and sets the links. Without --rates they are as they are. Printed: medians of the slowest rank (lowest … highest). From two rates on the model t = codec + bits / rate is fitted for each compressor, by least
+//    squares, and against `none` the crossover printed: the rate below which the compressor's step is the shorter. Verified: all ranks have the same bits.
+// 2. The study's CIFAR-10 network on --data (or seeded gratings), the first --images of it and a quarter as many to test (0: all), for some epochs with each compressor: loss and accuracy on images that nobody trained on, and whether all
+//    ranks' weights are the same to the bit, which they must be. Weights and order follow the seed, dropout does not. --epochs 0 leaves it out, --steps 0 the first part.
+import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
-import { median } from './measuring.mjs';
+import {
+  built,
+  hostsOption,
+  jobResult,
+  median,
+  ratesOf,
+  rateText,
+  readOptions,
+  shapeLinks,
+  spread,
+  tableText,
+  tellResult,
+  wordsOf,
+} from './measuring.mjs';
 
 const file = fileURLToPath(import.meta.url);
-const root = path.dirname(path.dirname(file));
-const option = (value) => ({ type: 'string', default: value });
-const { values } = parseArgs({
-  args: process.argv.slice(2).map((word) => (word === '-np' ? '--np' : word)),
-  options: {
-    np: option('4'),
-    hosts: { ...option(''), short: 'H' },
-    network: option('resnet50'),
-    'image-size': option('224'),
-    rates: option(''),
-    shape: option(''),
-    compressors: option('none,fp16,bf16,int8,topK(0.01),powerSGD(4)'),
-    steps: option('5'),
-    epochs: option('3'),
-    images: option('2048'),
-    batch: option('32'),
-    data: option(''),
-    seed: option('1'),
-    worker: { type: 'string' },
-  },
+const values = readOptions({
+  np: '4',
+  hosts: hostsOption,
+  network: 'resnet50',
+  'image-size': '224',
+  rates: '',
+  shape: '',
+  compressors: 'none,fp16,bf16,int8,topK(0.01),powerSGD(4)',
+  steps: '5',
+  epochs: '3',
+  images: '2048',
+  batch: '32',
+  data: '',
+  seeds: '1',
+  worker: '',
 });
-const [steps, epochs, images, batch, seed] = [values.steps, values.epochs, values.images, values.batch, values.seed].map(Number);
+const [steps, epochs, images, batch] = [values.steps, values.epochs, values.images, values.batch].map(Number);
 const names = values.compressors.split(',');
-const load = async (name) => (await import(path.join(root, 'dist', name))).default;
+
+/** Of this rank's tensors. */
+function hashOf(tensors) {
+  const hash = createHash('sha256');
+  for (const tensor of tensors) hash.update(tensor.dataSync());
+  return hash.digest('hex');
+}
+function areReplicas(hvd, tensors) {
+  const hashes = hvd.allgatherObject(hashOf(tensors));
+  return hashes.every((hash) => hash === hashes[0]);
+}
 
 async function exchange() {
   const tf = (await import('@tensorflow/tfjs')).default;
-  const hvd = await load('src/index.js');
-  const { compressorNamed } = await load('src/compression.js');
-  const { shapesOf } = await load('src/bench/models/networks.js');
-  const { GradientReducer } = await load('src/tensorflow/gradient_reducer.js');
+  const hvd = await built('src/index.js');
+  const { compressorNamed } = await built('src/compression.js');
+  const { shapesOf } = await built('src/bench/models/networks.js');
+  const { GradientReducer } = await built('src/tensorflow/gradient_reducer.js');
   hvd.init();
   await hvd.selectBackend('wasm');
-  const size = Number(values['image-size']);
-  const shapes = shapesOf(values.network, { size, classes: 1000 }).map(({ shape }) => shape);
+  const shapes = shapesOf(values.network, { size: Number(values['image-size']) }).map(({ shape }) => shape);
+  const gradients = shapes.map((shape, i) => tf.randomNormal(shape, 0, 1e-3, 'float32', hvd.rank() * 1e3 + i));
   const results = [];
   for (const name of names) {
     const options = {
@@ -59,7 +76,6 @@ async function exchange() {
     const reducer = new GradientReducer('measure_compression', () => `measure ${name}`, options);
     const samples = [];
     for (let step = 0; step <= steps; step += 1) {
-      const gradients = shapes.map((shape, i) => tf.randomNormal(shape, 0, 1e-3, 'float32', hvd.rank() * 1e6 + step * 1e3 + i));
       hvd.barrier();
       const startMs = performance.now();
       const reduction = reducer.begin(shapes, 'list');
@@ -68,29 +84,41 @@ async function exchange() {
       const slowest = hvd.allreduce(Float64Array.of(performance.now() - startMs), { op: 'max' })[0];
       // The first makes the buckets.
       if (step > 0) samples.push(slowest);
-      tf.dispose([...gradients, ...tensors]);
+      if (step === steps && !areReplicas(hvd, tensors)) throw new Error(`the ranks' results differ with ${name}`);
+      tf.dispose(tensors);
     }
     reducer.dispose();
-    results.push({ name, ms: median(samples), samples });
+    results.push({ name, samples });
   }
   const bytes = 4 * shapes.map((shape) => shape.reduce((a, b) => a * b, 1)).reduce((a, b) => a + b, 0);
-  if (hvd.rank() === 0) console.log(`RESULT ${JSON.stringify({ bytes, results })}`);
+  tellResult(hvd, { bytes, results });
   hvd.shutdown();
 }
 
+/** The first so many; 0: all. */
+const firstOf = (set, count, elems) =>
+  count === 0 || count >= set.count ? set : { pixels: set.pixels.subarray(0, count * elems), labels: set.labels.subarray(0, count), count };
+
 async function accuracy() {
   const tf = (await import('@tensorflow/tfjs')).default;
-  const hvd = await load('src/index.js');
-  const { compressorNamed } = await load('src/compression.js');
-  const { cifarNetwork, optimizers } = await load('examples/cifar10/network.js');
-  const { makeGratings, readCifar10, shardOf, shuffled, seeded } = await load('examples/cifar10/data.js');
-  const { batchOf } = await load('examples/cifar10/batch.js');
+  const hvd = await built('src/index.js');
+  const { compressorNamed } = await built('src/compression.js');
+  const { cifarNetwork, optimizers } = await built('examples/cifar10/network.js');
+  const { IMAGE_ELEMS, makeGratings, readCifar10, shardOf, shuffled, seeded } = await built('examples/cifar10/data.js');
+  const { batchOf } = await built('examples/cifar10/batch.js');
   hvd.init();
   await hvd.selectBackend('wasm');
-  const set = values.data
+  const seed = Number(values.seeds);
+  const tests = Math.ceil(images / 4);
+  const { train, test } = values.data
     ? readCifar10(values.data)
-    : { train: makeGratings(images, seed), test: makeGratings(Math.ceil(images / 4), seed + 1) };
-  const own = shardOf(set.train, hvd.rank(), hvd.size());
+    : { train: makeGratings(images, seed), test: makeGratings(tests, seed + 1) };
+  const [own, tested] = [firstOf(train, images, IMAGE_ELEMS), firstOf(test, tests, IMAGE_ELEMS)].map((set) =>
+    shardOf(set, hvd.rank(), hvd.size()),
+  );
+  if (own.count < batch || tested.count === 0)
+    throw new Error(`--images ${images}: each of ${hvd.size()} ranks needs ${batch} of them (--batch) and one to test`);
+  const all = Int32Array.from({ length: tested.count }, (_, i) => i);
   const results = [];
   for (const name of names) {
     const model = cifarNetwork(seed);
@@ -99,91 +127,90 @@ async function accuracy() {
     hvd.broadcastVariables(model);
     const random = seeded(seed);
     for (let epoch = 0; epoch < epochs; epoch += 1) {
-      const order = shuffled(own.labels.length, random);
-      for (let from = 0; from + batch <= order.length; from += batch) {
+      const order = shuffled(own.count, random);
+      for (let from = 0; from + batch <= own.count; from += batch) {
         const { xs, ys } = batchOf(own, order, from, batch);
         await model.trainOnBatch(xs, ys);
         tf.dispose([xs, ys]);
       }
     }
-    const count = set.test.labels.length;
-    const { xs, ys } = batchOf(
-      set.test,
-      Int32Array.from({ length: count }, (_, i) => i),
-      0,
-      count,
+    const { xs, ys } = batchOf(tested, all, 0, tested.count);
+    const figures = model.evaluate(xs, ys, { batchSize: batch });
+    // Equally many images on all ranks.
+    const [loss, share] = hvd.allreduce(
+      Float64Array.from(figures, (scalar) => scalar.dataSync()[0]),
+      { op: 'average' },
     );
-    const [loss, share] = model.evaluate(xs, ys, { batchSize: batch }).map((scalar) => scalar.dataSync()[0]);
-    results.push({ name, loss, accuracy: share });
-    tf.dispose([xs, ys]);
+    results.push({ name, loss, accuracy: share, replicas: areReplicas(hvd, model.getWeights()) });
+    tf.dispose([xs, ys, ...figures]);
     optimizer.dispose();
+    model.dispose();
   }
-  if (hvd.rank() === 0) console.log(`RESULT ${JSON.stringify({ results })}`);
+  tellResult(hvd, results);
   hvd.shutdown();
 }
 
-function run(worker) {
-  const where = values.hosts ? ['-H', values.hosts] : ['--oversubscribe'];
-  const own = Object.entries(values).flatMap(([name, value]) =>
-    ['np', 'hosts', 'worker', 'rates', 'shape'].includes(name) ? [] : [`--${name}=${value}`],
-  );
-  const job = [path.join(root, 'dist/launcher/tsrun.js'), '-np', values.np, ...where, file, '--worker', worker, ...own];
-  const { stdout, status } = spawnSync(process.execPath, job, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
-  const line = /RESULT (.*)/.exec(stdout ?? '')?.[1];
-  if (status !== 0 || !line) throw new Error(`the job ended with ${status}: ${stdout?.slice(-2000)}`);
-  return JSON.parse(line);
+function run(worker, more = {}) {
+  const { np, hosts, rates, shape, worker: none, ...own } = values;
+  return jobResult({ np, hosts }, [file, ...wordsOf({ ...own, ...more, worker })]);
 }
 
-/** t = codec + bits / rate, from two points. */
-function fit([a, b]) {
-  const bits = (a.ms - b.ms) / (1 / a.rate - 1 / b.rate);
-  return { codecMs: a.ms - bits / a.rate, bits };
+/** t = codec + bits / rate, by least squares. Rates in Gbit/s and times in ms: bits are in 10^6. */
+function fit(points) {
+  const mean = (of) => points.reduce((sum, point) => sum + of(point), 0) / points.length;
+  const [x, y] = [mean(({ rate }) => 1 / rate), mean(({ ms }) => ms)];
+  const bits = mean(({ rate, ms }) => (1 / rate - x) * (ms - y)) / mean(({ rate }) => (1 / rate - x) ** 2);
+  return { codecMs: y - bits * x, bits };
+}
+
+/** Where it is shorter than with the other. */
+function crossoverText(own, other) {
+  const [slower, fewer] = [own.codecMs > other.codecMs, own.bits < other.bits];
+  if (slower !== fewer) return slower ? 'never' : 'always';
+  return `${fewer ? 'below' : 'above'} ${((other.bits - own.bits) / (own.codecMs - other.codecMs)).toFixed(2)} Gbit/s`;
 }
 
 function measureExchange() {
-  const rates = values.rates ? values.rates.split(',').map(Number) : [undefined];
-  const points = new Map(names.map((name) => [name, []]));
-  for (const rate of rates) {
-    if (rate !== undefined && values.shape) {
-      const { status } = spawnSync('sh', ['-c', values.shape.replaceAll('{}', rate)], { stdio: 'inherit' });
-      if (status !== 0) throw new Error(`'${values.shape}' ended with ${status} at ${rate} Gbit/s`);
-    }
-    const { bytes, results } = run('exchange');
-    console.log(
-      `# ${values.network}: ${(bytes / 1e6).toFixed(1)} MB of gradients, ${values.np} ranks, ${rate === undefined ? 'links as they are' : `${rate} Gbit/s`}, medians of ${steps} steps (slowest rank), ms`,
-    );
-    for (const { name, ms, samples } of results) {
-      points.get(name).push({ rate, ms });
-      console.log(
-        `${name.padEnd(16)} ${ms.toFixed(1).padStart(9)}  (${Math.min(...samples).toFixed(1)} … ${Math.max(...samples).toFixed(1)})`,
-      );
-    }
-  }
-  if (rates.length !== 2 || !points.has('none')) return;
-  // Rates in Gbit/s and times in ms: a bit of the model is 10^6.
-  const plain = fit(points.get('none'));
-  console.log('# fitted: codec ms + Mbit / (Gbit/s); crossover: the rate below which it is shorter than none');
-  for (const [name, both] of points) {
-    const { codecMs, bits } = fit(both);
-    const crossover = (plain.bits - bits) / (codecMs - plain.codecMs);
-    const said =
-      name === 'none'
-        ? ''
-        : codecMs <= plain.codecMs && bits <= plain.bits
-          ? 'always'
-          : crossover > 0
-            ? `${crossover.toFixed(2)} Gbit/s`
-            : 'never';
-    console.log(`${name.padEnd(16)} ${codecMs.toFixed(1).padStart(9)} + ${bits.toFixed(0).padStart(7)} / rate   ${said}`);
-  }
+  const rates = values.rates ? ratesOf(values.rates) : [undefined];
+  const found = rates.map((rate) => {
+    shapeLinks(values.shape, rate);
+    const result = run('exchange');
+    process.stderr.write(`exchange, links ${rateText(rate)}: done\n`);
+    return { rate, ...result };
+  });
+  console.log(
+    `Exchange of ${values.network}'s ${(found[0].bytes / 1e6).toFixed(1)} MB of gradients, ${values.np} ranks, ms a step: medians of ${steps} steps of the slowest rank (lowest … highest)`,
+  );
+  const isFitted = new Set(rates).size > 1;
+  const fits = names.map((_, i) => isFitted && fit(found.map(({ rate, results }) => ({ rate, ms: median(results[i].samples) }))));
+  const plain = fits[names.indexOf('none')];
+  const rows = names.map((name, i) => {
+    const { codecMs, bits } = fits[i];
+    const fitted = isFitted ? [codecMs.toFixed(1), bits.toFixed(0), name === 'none' || !plain ? '' : crossoverText(fits[i], plain)] : [];
+    return [name, ...found.map(({ results }) => spread(results[i].samples, 1)), ...fitted];
+  });
+  const fittedHeads = isFitted ? ['fitted: codec (ms)', 'fitted: Mbit', 'shorter than none'] : [];
+  console.log(tableText(['compressor', ...rates.map((rate) => `links ${rateText(rate)}`), ...fittedHeads], rows));
 }
 
 function measureAccuracy() {
+  const found = values.seeds.split(',').map((seed) => {
+    const results = run('accuracy', { seeds: seed });
+    process.stderr.write(`accuracy, seed ${seed}: done\n`);
+    return results;
+  });
+  const set = values.data ? `${images || 'all'} images of CIFAR-10` : `${images} gratings`;
   console.log(
-    `# CIFAR-10 network on ${values.data || `${images} gratings`}, ${values.np} ranks, ${epochs} epochs, batch ${batch} a rank, seed ${seed}`,
+    `CIFAR-10 network on ${set}, ${values.np} ranks, ${epochs} epochs, batch ${batch} a rank, seeds ${values.seeds}: medians (lowest … highest)`,
   );
-  for (const { name, loss, accuracy: share } of run('accuracy').results)
-    console.log(`${name.padEnd(16)} loss ${loss.toFixed(4)}  accuracy ${(100 * share).toFixed(1)} %`);
+  const rows = names.map((name, i) => {
+    const all = found.map((results) => results[i]);
+    const shares = all.map((one) => 100 * one.accuracy);
+    const losses = all.map(({ loss }) => loss);
+    return [name, spread(shares, 1), spread(losses, 4), all.every(({ replicas }) => replicas) ? 'identical' : 'DIFFERENT'];
+  });
+  console.log(tableText(['compressor', 'test accuracy (%)', 'test loss', 'replicas'], rows));
+  if (found.flat().some(({ replicas }) => !replicas)) throw new Error('the ranks ended with different weights');
 }
 
 if (values.worker === 'exchange') await exchange();

@@ -13,6 +13,7 @@ import {
   hostsOption,
   jobResult,
   median,
+  ranksOf,
   ratesOf,
   rateText,
   readOptions,
@@ -152,7 +153,7 @@ async function accuracy() {
 
 function run(worker, more = {}) {
   const { np, hosts, rates, shape, worker: none, ...own } = values;
-  return jobResult({ np, hosts }, [file, ...wordsOf({ ...own, ...more, worker })]);
+  return jobResult(ranksOf({ np, hosts }), [file, ...wordsOf({ ...own, ...more, worker })]);
 }
 
 /** t = codec + bits / rate, by least squares. Rates in Gbit/s and times in ms: bits are in 10^6. */

@@ -5,36 +5,20 @@
 //   long: 1.6 ×, everything can hide;   equal: 1 ×, what comes after the first gradient must hide, the forward pass cannot;   short: 0.2 ×, communication decides.
 // Printed, medians of steps (slowest rank of each), then of rounds: compute alone (the plain optimizer), communication alone (the same gradients with no computation), a step without and with overlap, what of the communication was
 // exposed and hidden, and the step against the larger of compute and communication. Verified: the weights are those of the same steps without overlap, to the bit, and as the averages say.
-import { spawnSync } from 'node:child_process';
-import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
-import { median } from './measuring.mjs';
+import { built, hostsOption, jobResult, median, ranksOf, readOptions, spread, tableText, tellResult, wordsOf } from './measuring.mjs';
 
 const file = fileURLToPath(import.meta.url);
-const root = path.dirname(path.dirname(file));
-const option = (value) => ({ type: 'string', default: value });
-const { values } = parseArgs({
-  args: process.argv.slice(2).map((word) => (word === '-np' ? '--np' : word)),
-  options: {
-    np: option('4'),
-    hosts: { ...option(''), short: 'H' },
-    layers: option('16'),
-    kib: option('1024'),
-    steps: option('12'),
-    rounds: option('3'),
-    worker: { type: 'boolean' },
-  },
-});
+const values = readOptions({ np: '4', hosts: hostsOption, layers: '16', kib: '1024', steps: '12', rounds: '3', worker: '' });
 const [layers, kib, steps, rounds] = [values.layers, values.kib, values.steps, values.rounds].map(Number);
 const WARM_UP_STEPS = 3;
 const LENGTHS = { long: 1.6, equal: 1, short: 0.2 };
 
 async function work() {
   const tf = (await import('@tensorflow/tfjs')).default;
-  const hvd = (await import(path.join(root, 'dist/src/index.js'))).default;
-  const { stepTimes } = (await import(path.join(root, 'dist/src/tensorflow/step_times.js'))).default;
-  const { GradientExchange } = (await import(path.join(root, 'dist/src/tensorflow/gradient_exchange.js'))).default;
+  const hvd = await built('src/index.js');
+  const { stepTimes } = await built('src/tensorflow/step_times.js');
+  const { GradientExchange } = await built('src/tensorflow/gradient_exchange.js');
   hvd.init();
   await hvd.selectBackend('wasm');
   const words = new Int32Array(new SharedArrayBuffer(4));
@@ -108,39 +92,35 @@ async function work() {
       bits: undefined,
     });
   }
-  if (hvd.rank() === 0) console.log(`RESULT ${JSON.stringify(results)}`);
+  tellResult(hvd, results);
 }
 
 function drive() {
-  const found = [];
-  for (let round = 0; round < rounds; round += 1) {
-    const where = values.hosts ? ['-H', values.hosts] : ['--oversubscribe'];
-    const own = ['--worker', '--layers', values.layers, '--kib', values.kib, '--steps', values.steps];
-    const { stdout, status } = spawnSync(
-      process.execPath,
-      [path.join(root, 'dist/launcher/tsrun.js'), '-np', values.np, ...where, file, ...own],
-      { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] },
-    );
-    const line = /RESULT (.*)/.exec(stdout ?? '')?.[1];
-    if (status !== 0 || !line) throw new Error(`round ${round} ended with ${status}: ${stdout?.slice(-2000)}`);
-    found.push(JSON.parse(line));
-  }
+  const { np, hosts, rounds: all, ...own } = values;
+  const program = [file, ...wordsOf({ ...own, worker: 'step' })];
+  const found = Array.from({ length: rounds }, () => jobResult(ranksOf({ np, hosts }), program));
   console.log(
-    `# ${values.np} ranks${values.hosts ? ` on ${values.hosts}` : ''}, ${layers} layers of ${kib} KiB, medians of ${steps} steps and ${rounds} rounds, ms (range over rounds)`,
+    `${np} ranks${hosts ? ` on ${hosts}` : ''}, ${layers} layers of ${kib} KiB, medians of ${steps} steps and ${rounds} rounds (lowest … highest), ms; all weights right, the same bits with overlap and without`,
   );
-  console.log('# length  compute  communication  step without  step with overlap   exposed  hidden  step / max(compute, communication)');
-  for (const [i, { length }] of found[0].entries()) {
-    const all = found.map((round) => round[i]);
-    const of = (act) => median(all.map(act)).toFixed(1);
-    const ratios = all.map(({ ms, computeMs, communicationMs }) => ms / Math.max(computeMs, communicationMs));
-    const range = `${Math.min(...ratios).toFixed(2)} … ${Math.max(...ratios).toFixed(2)}`;
-    console.log(
-      `${length.padEnd(8)} ${of((one) => one.computeMs).padStart(8)} ${of((one) => one.communicationMs).padStart(14)} ${of((one) => one.withoutMs).padStart(13)} ` +
-        `${of((one) => one.ms).padStart(18)} ${of((one) => one.exposedMs).padStart(9)} ${of((one) => one.hiddenMs).padStart(7)}  ${median(ratios).toFixed(2)} (${range})`,
+  const rows = found[0].map(({ length }, i) => {
+    const ofLength = found.map((round) => round[i]);
+    const figures = ['computeMs', 'communicationMs', 'withoutMs', 'ms', 'exposedMs', 'hiddenMs'].map((name) =>
+      median(ofLength.map((one) => one[name])).toFixed(1),
     );
-  }
-  console.log('# all weights right, the same bits with overlap and without');
+    const ratios = ofLength.map(({ ms, computeMs, communicationMs }) => ms / Math.max(computeMs, communicationMs));
+    return [length, ...figures, spread(ratios, 2)];
+  });
+  const heads = [
+    'compute',
+    'communication',
+    'step without overlap',
+    'step with',
+    'exposed',
+    'hidden',
+    'step / max(compute, communication)',
+  ];
+  console.log(tableText(['computation', ...heads], rows));
 }
 
-if (values.worker) await work();
+if (values.worker === 'step') await work();
 else drive();

@@ -6,32 +6,25 @@
 //   time:    `tsrun bench allreduce` in place, with so many ranks a host, by turns; of a call the slowest rank counts, of the calls the median. Every element is verified: a wrong one ends the script with an error
 // bound = 2(N − 1)/N · bytes / goodput for N hosts, however many ranks they have. Its share of the time is of one round, by the median flow, and by the lowest, which is what a ring can reach at most.
 // Printed: medians over the rounds (lowest … highest); --json: all samples, machine, kernel, versions.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import {
-  built,
+  hostNames,
   hostsOption,
-  jobResult,
   median,
+  ranksOn,
   ratesOf,
   rateText,
   readOptions,
+  ringGoodput,
   shapeLinks,
   sizeText,
   spread,
   tableText,
-  tellResult,
   tsrun,
-  wordsOf,
 } from './measuring.mjs';
 
-const PORT = '5391';
-/** Of iperf3, until its server listens, and beyond its measurement. */
-const PATIENCE_MS = 20_000;
 const values = readOptions({
   hosts: hostsOption,
   rates: '',
@@ -42,61 +35,15 @@ const values = readOptions({
   iterations: '',
   seconds: '5',
   json: '',
-  worker: '',
 });
-// One name each: how many ranks a host has is --per-host.
-const hosts = values.hosts
-  .split(',')
-  .filter(Boolean)
-  .map((host) => host.replace(/:\d+$/, ''));
-
-// ───── goodput, on each host ─────
-
-/** @returns its standard output when `isEnough`, or when it has ended @throws Error iperf3 is missing, fails or takes too long */
-async function iperf3(words, limitMs, isEnough) {
-  const child = spawn('iperf3', words, { stdio: ['ignore', 'pipe', 'pipe'], timeout: limitMs });
-  let [stdout, stderr] = ['', ''];
-  child.stderr.on('data', (chunk) => (stderr += chunk));
-  const enough = new Promise((resolve) =>
-    child.stdout.on('data', (chunk) => {
-      stdout += chunk;
-      if (isEnough?.(stdout)) resolve(undefined);
-    }),
-  );
-  const failed = once(child, 'error').then(([error]) => {
-    throw new Error(`iperf3 does not start on ${os.hostname()} (${error.message}). Install it there: apt-get install iperf3.`);
-  });
-  const ended = once(child, 'close').then(([code]) => {
-    if (code !== 0) throw new Error(`iperf3 ${words.join(' ')} ended with ${code} on ${os.hostname()}: ${stderr}${stdout.slice(-1000)}`);
-  });
-  await Promise.race([isEnough ? enough : ended, failed, ended]);
-  return { stdout, ended };
-}
-
-async function measureGoodput() {
-  const hvd = await built('src/index.js');
-  hvd.init();
-  const limitMs = 1000 * Number(values.seconds) + PATIENCE_MS;
-  const { ended } = await iperf3(['-s', '-1', '-p', PORT, '--forceflush'], limitMs, (text) => text.includes('listening'));
-  hvd.barrier();
-  const next = hosts[(hvd.rank() + 1) % hosts.length];
-  const { stdout } = await iperf3(['-c', next, '-p', PORT, '-t', values.seconds, '-O', '1', '-J'], limitMs);
-  await ended;
-  const { start, end } = JSON.parse(stdout);
-  const flows = hvd.allgather(Float64Array.of(end.sum_received.bits_per_second / 8));
-  tellResult(hvd, { flows: [...flows], version: start.version });
-  hvd.shutdown();
-}
-
-// ───── allreduce ─────
+const hosts = hostNames(values.hosts);
 
 /** The benchmark's record, which rank 0 writes on its own host. @throws Error an element is wrong */
 function benchmark(perHost) {
   const record = path.join(os.tmpdir(), `measure_wire-${process.pid}.json`);
-  const where = ['-np', `${hosts.length * perHost}`, '-H', hosts.map((host) => `${host}:${perHost}`).join(',')];
   const iterations = values.iterations ? ['--iterations', values.iterations] : [];
-  tsrun(['bench', 'allreduce', ...where, '--sizes', values.sizes, ...iterations, '--json', record]);
-  const read = ['-np', '1', '-H', `${hosts[0]}:1`, '--no-prefix', '--', 'sh', '-c', `cat ${record}; rm ${record}`];
+  tsrun(['bench', 'allreduce', ...ranksOn(hosts, perHost), '--sizes', values.sizes, ...iterations, '--json', record]);
+  const read = [...ranksOn(hosts.slice(0, 1), 1), '--no-prefix', '--', 'sh', '-c', `cat ${record}; rm ${record}`];
   const { rows, ...about } = JSON.parse(tsrun(read));
   const wrong = rows.reduce((sum, row) => sum + row.wrong, 0);
   if (wrong !== 0) throw new Error(`${wrong} elements are wrong with ${perHost} rank(s) a host`);
@@ -104,8 +51,6 @@ function benchmark(perHost) {
 }
 
 function drive() {
-  if (hosts.length < 2) throw new Error('-H names two hosts or more, like -H h1,h2,h3,h4');
-  const file = fileURLToPath(import.meta.url);
   const rates = values.rates ? ratesOf(values.rates) : [undefined];
   const perHosts = values['per-host'].split(',').map(Number);
   const found = [];
@@ -113,9 +58,7 @@ function drive() {
   for (let round = 0; round < Number(values.rounds); round += 1) {
     for (const rate of rates) {
       shapeLinks(values.shape, rate);
-      const ring = { np: hosts.length, hosts: hosts.map((host) => `${host}:1`).join(',') };
-      const own = wordsOf({ worker: 'goodput', hosts: hosts.join(','), seconds: values.seconds });
-      const { flows, version } = jobResult(ring, [file, ...own]);
+      const { flows, version } = ringGoodput(hosts, values.seconds);
       const times = [];
       for (let i = 0; i < perHosts.length; i += 1) {
         const perHost = perHosts[(round + i) % perHosts.length];
@@ -193,5 +136,4 @@ function show(found, { machine, versions, dtype, op }, rates, perHosts) {
   );
 }
 
-if (values.worker === 'goodput') await measureGoodput();
-else drive();
+drive();

@@ -21,6 +21,9 @@ export function readOptions(defaults) {
 }
 export const hostsOption = { type: 'string', short: 'H', default: '' };
 
+/** tsrun's words. @param hosts as for -H; none: this machine, however few its cores */
+export const ranksOf = ({ np, hosts }) => ['-np', np, ...(hosts ? ['-H', hosts] : ['--oversubscribe'])];
+
 /** Options again as words for a worker. */
 export const wordsOf = (values) => Object.entries(values).map(([name, value]) => `--${name}=${value}`);
 
@@ -36,14 +39,37 @@ export function tsrun(words) {
   return stdout;
 }
 
-/** What rank 0 has told with `tellResult`. @param hosts as for -H; none: this machine, however few its cores */
-export function jobResult({ np, hosts }, program) {
-  const stdout = tsrun(['-np', `${np}`, ...(hosts ? ['-H', hosts] : ['--oversubscribe']), ...program]);
+/** What rank 0 has told with `tellResult`. @param where tsrun's words */
+export function jobResult(where, program) {
+  const stdout = tsrun([...where, ...program]);
   const line = /RESULT (.*)/.exec(stdout)?.[1];
   if (!line) throw new Error(`the job has no result: ${stdout.slice(-2000)}`);
   return JSON.parse(line);
 }
 export const tellResult = (hvd, result) => hvd.rank() === 0 && console.log(`RESULT ${JSON.stringify(result)}`);
+
+/** The hosts of -H without their slots. @throws Error there are fewer than two */
+export function hostNames(text) {
+  const hosts = text.split(',').filter(Boolean);
+  if (hosts.length < 2) throw new Error(`-H '${text}': it names two hosts or more, like -H h1,h2,h3,h4`);
+  return hosts.map((host) => host.replace(/:\d+$/, ''));
+}
+/** tsrun's words for so many ranks on each of them. */
+export const ranksOn = (hosts, perHost) => ['-np', `${hosts.length * perHost}`, '-H', hosts.map((host) => `${host}:${perHost}`).join(',')];
+
+/** Bytes a second of a TCP stream from each host to the next, all at once (iperf3_ring.mjs), by the host that sends. */
+export const ringGoodput = (hosts, seconds) =>
+  jobResult(ranksOn(hosts, 1), [path.join(root, 'scripts/iperf3_ring.mjs'), hosts.join(','), seconds]);
+
+/** Steps of true gradients whose computation is a wait (src/bench/throughput.ts). Of the steps of all ranks the median in ms, what of rank 0's was exposed communication, and bytes of gradients. @param where tsrun's words @param words the benchmark's */
+export function emulatedSteps(where, words) {
+  const stdout = tsrun([...where, path.join(root, 'dist/src/bench/throughput.js'), ...words]);
+  const ms = /measured ([\d.]+) ms a step/.exec(stdout)?.[1];
+  const megabytes = /, (\d+) MB of gradients/.exec(stdout)?.[1];
+  if (!ms || !megabytes) throw new Error(`the training benchmark has told no times: ${stdout.slice(-2000)}`);
+  const exposed = [...stdout.matchAll(/ (\d+) ms of it exposed/g)].map(([, found]) => Number(found));
+  return { ms: Number(ms), exposedMs: median(exposed), bytes: Number(megabytes) * 1e6 };
+}
 
 /** Gbit/s. @throws Error one is no number > 0 */
 export function ratesOf(text) {

@@ -8,6 +8,7 @@
 //    ranks' weights are the same to the bit, which they must be. Weights and order follow the seed, dropout does not. --epochs 0 leaves it out, --steps 0 the first part.
 import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
+import { fitRates, shorterText } from './link_bounds.mjs';
 import {
   built,
   hostsOption,
@@ -156,21 +157,6 @@ function run(worker, more = {}) {
   return jobResult(ranksOf({ np, hosts }), [file, ...wordsOf({ ...own, ...more, worker })]);
 }
 
-/** t = codec + bits / rate, by least squares. Rates in Gbit/s and times in ms: bits are in 10^6. */
-function fit(points) {
-  const mean = (of) => points.reduce((sum, point) => sum + of(point), 0) / points.length;
-  const [x, y] = [mean(({ rate }) => 1 / rate), mean(({ ms }) => ms)];
-  const bits = mean(({ rate, ms }) => (1 / rate - x) * (ms - y)) / mean(({ rate }) => (1 / rate - x) ** 2);
-  return { codecMs: y - bits * x, bits };
-}
-
-/** Where it is shorter than with the other. */
-function crossoverText(own, other) {
-  const [slower, fewer] = [own.codecMs > other.codecMs, own.bits < other.bits];
-  if (slower !== fewer) return slower ? 'never' : 'always';
-  return `${fewer ? 'below' : 'above'} ${((other.bits - own.bits) / (own.codecMs - other.codecMs)).toFixed(2)} Gbit/s`;
-}
-
 function measureExchange() {
   const rates = values.rates ? ratesOf(values.rates) : [undefined];
   const found = rates.map((rate) => {
@@ -183,11 +169,11 @@ function measureExchange() {
     `Exchange of ${values.network}'s ${(found[0].bytes / 1e6).toFixed(1)} MB of gradients, ${values.np} ranks, ms a step: medians of ${steps} steps of the slowest rank (lowest … highest)`,
   );
   const isFitted = new Set(rates).size > 1;
-  const fits = names.map((_, i) => isFitted && fit(found.map(({ rate, results }) => ({ rate, ms: median(results[i].samples) }))));
+  const fits = names.map((_, i) => isFitted && fitRates(found.map(({ rate, results }) => ({ rate, ms: median(results[i].samples) }))));
   const plain = fits[names.indexOf('none')];
   const rows = names.map((name, i) => {
-    const { codecMs, bits } = fits[i];
-    const fitted = isFitted ? [codecMs.toFixed(1), bits.toFixed(0), name === 'none' || !plain ? '' : crossoverText(fits[i], plain)] : [];
+    const { codecMs, megabits } = fits[i];
+    const fitted = isFitted ? [codecMs.toFixed(1), megabits.toFixed(0), name === 'none' || !plain ? '' : shorterText(fits[i], plain)] : [];
     return [name, ...found.map(({ results }) => spread(results[i].samples, 1)), ...fitted];
   });
   const fittedHeads = isFitted ? ['fitted: codec (ms)', 'fitted: Mbit', 'shorter than none'] : [];

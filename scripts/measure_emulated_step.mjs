@@ -8,6 +8,7 @@
 // Printed: medians of steps, then of rounds (lowest … highest), in ms. `least`: what the step takes at best when no byte leaves before its gradient is final and links carry them as fast as in communication alone.
 import { writeFileSync } from 'node:fs';
 import os from 'node:os';
+import { leastStepMs } from './link_bounds.mjs';
 import {
   built,
   emulatedSteps,
@@ -45,19 +46,6 @@ const { computeOf } = await built('src/bench/profiles.js');
 const { findNetwork, shapesOf } = await built('src/bench/models/networks.js');
 const { finalTimes } = await built('src/bench/emulated_step.js');
 
-/** Of one step in ms, if computation takes `computeMs` and communication alone `communicationMs`: when a gradient is final, it and those of all variables before it have yet to be sent. */
-function leastStep(sizes, finalMs, { computeMs, communicationMs }) {
-  const bytes = sizes.reduce((sum, size) => sum + size, 0);
-  const scale = computeMs / Math.max(...finalMs);
-  let before = 0;
-  return Math.max(
-    ...sizes.map((size, i) => {
-      before += size;
-      return finalMs[i] * scale + communicationMs * (before / bytes);
-    }),
-  );
-}
-
 function measure(network, words) {
   const steps = ['--warmup', values.warmup, '--iterations', values.iterations];
   return emulatedSteps(ranksOn(hosts, 1), ['--network', network, '--batch-size', `${BATCH}`, ...words, ...steps]);
@@ -78,7 +66,7 @@ for (let round = 0; round < Number(values.rounds); round += 1) {
         const computeMs = factor * communicationMs;
         const slowDown = computeMs / Math.max(...finalMs);
         const { ms, exposedMs } = measure(name, ['--emulate-compute', PROFILE, '--slow-down', `${slowDown}`]);
-        const leastMs = leastStep(sizes, finalMs, { computeMs, communicationMs });
+        const leastMs = leastStepMs(sizes, finalMs, { computeMs, communicationMs });
         found.push({ round, rate, network: name, factor, computeMs, communicationMs, ms, exposedMs, leastMs, load: os.loadavg()[0] });
       }
       process.stderr.write(`round ${round + 1} of ${values.rounds}, links ${rateText(rate)}, ${name}: done\n`);

@@ -9,6 +9,7 @@
 import { writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { allreduceBoundMs } from './link_bounds.mjs';
 import {
   hostNames,
   hostsOption,
@@ -99,7 +100,7 @@ function show(found, { machine, versions, dtype, op }, rates, perHosts) {
     ]);
     const msOf = (perHost, i) => rounds.map(({ times }) => median(times.find((one) => one.perHost === perHost).rows[i].samplesUs) / 1000);
     for (const [i, { bytes }] of rounds[0].times[0].rows.entries()) {
-      const bounds = (which) => goodputs.map((goodput) => ((1000 * 2 * (hosts.length - 1)) / hosts.length) * (bytes / goodput[which]));
+      const bounds = (which) => goodputs.map((goodput) => allreduceBoundMs(hosts.length, bytes, goodput[which]));
       for (const perHost of perHosts) {
         const ms = msOf(perHost, i);
         const share = (which) =>

@@ -19,7 +19,7 @@ async function main(): Promise<void> {
   for (let round = 1, isOver = false; !isOver; round += 1) {
     hvd.allreduce(new Float32Array(8), { name: 'small' });
     // Scattered, so that fusing them needs copies; then something to do while they travel.
-    const handles = [20_000, 30_000].map((elems, i) => hvd.allreduceAsync(new Float32Array(elems), { name: `large ${i} "quoted"` }));
+    const handles = [300_000, 400_000].map((elems, i) => hvd.allreduceAsync(new Float32Array(elems), { name: `large ${i} "quoted"` }));
     await trainStep(model, rank * 4, 4);
     for (const handle of handles) hvd.synchronize(handle);
     hvd.allgather(new Float32Array(rank + 1));

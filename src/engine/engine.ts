@@ -17,7 +17,7 @@ import { Boundary, SLOT_COUNT } from './boundary';
 import { type Call, callKey } from './call';
 import { epochUs, nowUs } from './clock';
 import { type FromThread, layOutRegions, type ThreadData, type ToThread } from './messages';
-import { maySharePages } from './neighbours';
+import { ranksThatShare } from './neighbours';
 import { MainRecorder } from './timeline_main';
 
 /** A waiting main thread looks up this often, to see that the other thread lives. */
@@ -88,7 +88,7 @@ export class Engine {
     generation: number,
   ) {
     const memory = createMemory();
-    const regions = layOutRegions(config.fusionThresholdBytes, maySharePages(config, job));
+    const regions = layOutRegions(config.fusionThresholdBytes, ranksThatShare(config, job));
     // Nothing can be mapped over what the memory has not grown to.
     const { heap } = regions.windows ?? {};
     const missingBytes = (heap ? heap.byteOffset + heap.bytes : regions.reservedBytes) - memory.buffer.byteLength;

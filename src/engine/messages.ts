@@ -69,8 +69,8 @@ export interface Regions {
 const SCRATCH_BYTES = 8 << 20;
 const FIRST_PAGE_BYTES = 65536; // offset 0 stays unused, so that no kernel is ever given a null pointer
 
-/** @param sharesMemory with other ranks of its host */
-export function layOutRegions(fusionThresholdBytes: number, sharesMemory = false): Regions {
+/** @param sharing ranks of this host that share memory, with this one */
+export function layOutRegions(fusionThresholdBytes: number, sharing = 1): Regions {
   const scratch = { byteOffset: FIRST_PAGE_BYTES, bytes: SCRATCH_BYTES };
   const fusion = {
     byteOffset: scratch.byteOffset + scratch.bytes,
@@ -79,7 +79,7 @@ export function layOutRegions(fusionThresholdBytes: number, sharesMemory = false
   const star = { byteOffset: fusion.byteOffset + fusion.bytes, bytes: 2 * STAR_MAX_BYTES };
   const codec = { byteOffset: star.byteOffset + star.bytes, bytes: INT8_ROOM_BYTES };
   const reservedBytes = Math.ceil((codec.byteOffset + codec.bytes) / 65536) * 65536;
-  if (!sharesMemory) return { scratch, fusion, star, codec, reservedBytes };
-  const windows = layOutWindows(reservedBytes);
+  if (sharing < 2) return { scratch, fusion, star, codec, reservedBytes };
+  const windows = layOutWindows(reservedBytes, sharing);
   return { scratch, fusion, star, codec, reservedBytes: windows.heap.byteOffset, windows };
 }

@@ -10,9 +10,9 @@ import { neighbourhood, whyNoSharedMemory } from '../transport/shared_memory/pag
 import type { Windows } from '../transport/shared_memory/windows';
 import type { khorovod } from '../wire/generated/messages';
 
-/** Only then are addresses kept for it. Main thread. */
-export function maySharePages(config: Config, job: JobIdentity | undefined): boolean {
-  return mayHaveNeighbours(config, job) && whyNoSharedMemory() === undefined;
+/** Ranks of this host that may share memory, with this one: so many addresses are kept for it. Main thread. */
+export function ranksThatShare(config: Config, job: JobIdentity | undefined): number {
+  return mayHaveNeighbours(config, job) && whyNoSharedMemory() === undefined ? ranksHere(config, job) : 1;
 }
 
 /** As far as it is known before the ranks meet: somebody on this host, with whom memory is to be shared. */

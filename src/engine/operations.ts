@@ -5,8 +5,9 @@
  * Communication thread. Invariants: nothing here waits for a user; the operand of a reduction lies in the arena, in one piece (a fused operation of scattered calls is
  * gathered in the fusion region); the result of a gather or an alltoall is a buffer of its own that is handed to the main thread without a copy.
  */
-import { execute, type Operand } from '../collective/execute';
-import { type Policy, type Selected, selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
+import { execute, type Operand, type Route } from '../collective/execute';
+import { ONE_PASS_LEAST_BYTES, OnePass, type SharedOperand } from '../collective/one_pass';
+import { MOST_CHUNK_BYTES, type Policy, type Selected, selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
 import { type Topology, topologyOf } from '../collective/topology';
 import { bytesPerElem, elemsOf, isFloat } from '../dtype';
 import { BugError, type ErrorRecord } from '../errors';
@@ -55,6 +56,8 @@ interface Group {
   readonly topology: Topology;
   /** Allreduce plans by size. */
   readonly plans: Map<number, Selected>;
+  /** Undefined: the members share no memory. */
+  readonly onePass?: OnePass;
 }
 
 /** Memory that an operand lies in, with what works on it. */
@@ -194,7 +197,13 @@ export class Operations {
 
   private addGroup(id: number, members: readonly number[]): void {
     const topology = topologyOf(members.map(this.hostOf));
-    this.groups.set(id, { members, position: members.indexOf(this.transport.rank), topology, plans: new Map() });
+    const position = members.indexOf(this.transport.rank);
+    const isShared =
+      position >= 0 && members.length > 1 && members.every((rank, i) => i === position || this.transport.heaps?.ranks.has(rank));
+    const onePass = isShared
+      ? new OnePass(members, position, (target, source, bytes) => this.kernels.copy(target, source, bytes))
+      : undefined;
+    this.groups.set(id, { members, position, topology, plans: new Map(), onePass });
   }
   private groupOf(processSet: number): Group {
     const group = this.groups.get(processSet);
@@ -268,10 +277,24 @@ export class Operations {
     };
   }
 
-  private reduce(operand: Operand, group: Group, { route, scratch }: Seat): Promise<void> {
+  private async reduce(operand: Operand, group: Group, { route, scratch }: Seat): Promise<void> {
     const { plan, algorithm } = this.selectedAllreduce(operand.bytes.length / operand.bytesPerElem, operand.bytesPerElem, group);
     this.onActivity?.(activityOf(algorithm, 'allreduce'));
-    return execute(plan, route, operand, scratch);
+    if (!(await this.reduceInOnePass(algorithm, operand, group, route))) await execute(plan, route, operand, scratch);
+  }
+
+  /** What all members see they sum where it lies, if that gives the bits of the algorithm. @returns whether it is done */
+  private async reduceInOnePass(
+    algorithm: Selected['algorithm'],
+    operand: Operand,
+    { members, onePass }: Group,
+    { transport, tag }: Route,
+  ): Promise<boolean> {
+    const { heaps } = transport;
+    if (!onePass || !heaps || operand.wire || operand.bytes.length < ONE_PASS_LEAST_BYTES) return false;
+    if (algorithm !== 'ring' && members.length > 2) return false;
+    const chunkElems = Math.floor(MOST_CHUNK_BYTES / operand.bytesPerElem);
+    return onePass.run({ transport, heaps, tag }, operand as SharedOperand, chunkElems, this.regions.scratch.byteOffset);
   }
 
   /** A step reduces the same sizes again and again. */

@@ -17,7 +17,7 @@ import { SharedInLink } from './shared_memory/in_link';
 import type { LocalMemory } from './shared_memory/local_memory';
 import { SharedOutLink } from './shared_memory/out_link';
 import { addressText } from './socket';
-import type { Loan, Transport } from './transport';
+import type { Heaps, Loan, Transport } from './transport';
 
 export interface TcpOptions {
   identity: Identity;
@@ -49,6 +49,7 @@ export class TcpTransport implements Transport {
   private readonly inLinks: Array<InLink | SharedInLink | undefined> = [];
   private readonly outLinks: Array<OutLink | SharedOutLink | undefined> = [];
   private grace?: NodeJS.Timeout;
+  readonly heaps?: Heaps;
   /** By peer: why nothing is sent to it or received from it any more. */
   private readonly dropped: Array<HvdError | undefined> = [];
   private isClosing = false;
@@ -67,6 +68,7 @@ export class TcpTransport implements Transport {
         if (link instanceof SharedOutLink) link.attachShared(socket);
         else socket.destroy();
       });
+    if (options.neighbours) this.heaps = this.heapsOf(options.neighbours);
   }
 
   send(to: number, tag: number, bytes: Uint8Array): Promise<void> {
@@ -113,6 +115,29 @@ export class TcpTransport implements Transport {
     clearTimeout(this.grace);
     if (!this.cause) await Promise.all(this.outLinks.map((link) => link?.end(timeoutMs)));
     this.abort(new ShutdownError(`Rank ${this.rank} has left the job.`));
+  }
+
+  private heapsOf({ ranks, memory }: NonNullable<TcpOptions['neighbours']>): Heaps {
+    return {
+      ranks,
+      placeOf: (bytes) => memory.onHeap(bytes),
+      offsetOf: (rank) => memory.heapOf(rank),
+      inside: (entering, work) => {
+        if (this.cause) throw this.cause;
+        const entered: SharedInLink[] = [];
+        try {
+          for (const rank of entering) {
+            const link = this.inLinks[rank] as SharedInLink;
+            if (!link.enter()) return rank;
+            entered.push(link);
+          }
+          work();
+          return undefined;
+        } finally {
+          for (const link of entered) link.leave();
+        }
+      },
+    };
   }
 
   /** undefined: there is no such peer. */

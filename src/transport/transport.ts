@@ -14,6 +14,22 @@ export interface Loan {
   release(): void;
 }
 
+/** What ranks of one host see of each other's arrays. Byte offsets are of this process's linear memory. */
+export interface Heaps {
+  /** Who has a heap that this rank may see, and may see its; they think so too. */
+  readonly ranks: ReadonlySet<number>;
+  /** Where on this rank's heap these bytes lie, in bytes from its beginning; undefined: not there. */
+  placeOf(bytes: Uint8Array): number | undefined;
+  /** Where that rank's heap begins here. Known once a message of it has come; undefined: it is not seen */
+  offsetOf(rank: number): number | undefined;
+  /**
+   * Calls `work`, which reads and writes those ranks' heaps and returns within a millisecond or so.
+   * @returns which of them has given up, so that nothing was touched: what is asked of it fails
+   * @throws HvdError this rank has given up
+   */
+  inside(ranks: readonly number[], work: () => void): number | undefined;
+}
+
 export interface Transport {
   readonly rank: number;
   readonly size: number;
@@ -21,6 +37,8 @@ export interface Transport {
   send(to: number, tag: number, bytes: Uint8Array): Promise<void>;
   /** Fills `into` with the next message from that rank. @throws WireError its tag or length is another; PeerError the peer is gone */
   recv(from: number, tag: number, into: Uint8Array): Promise<void>;
+  /** Only where ranks share memory. */
+  readonly heaps?: Heaps;
   /**
    * As `recv`, but the message may stay where it is: then the promise gives a loan, and `into` is not touched. For messages that are read once and soon: the sender may wait for its memory.
    * Only where rank and neighbour share memory.

@@ -18,7 +18,7 @@ const layers: ReadonlyArray<readonly [string, RegExp]> = [
   ['B schedulers', /^src\/schedulers\//],
   ['C transport', /^src\/transport\//],
   ['C rendezvous', /^src\/rendezvous\//],
-  ['D executor', /^src\/collective\/execute\.ts$/],
+  ['D executor', /^src\/collective\/(execute|one_pass)\.ts$/],
   ['D parameter server', /^src\/parameter_server\//],
   ['E engine', /^src\/engine\//],
   [

@@ -67,6 +67,17 @@ export class SharedInLink implements Waiting {
     for (const { reject } of this.queue.splice(0)) reject(cause);
   }
 
+  /** This rank goes inside the sender's heap, to read and write there, until `leave`. @returns false: it has given up, and so has this link */
+  enter(): boolean {
+    if (this.lost || !this.ring) return false;
+    if (this.ring.enter(process.pid)) return true;
+    this.lose(this.gaveUpError());
+    return false;
+  }
+  leave(): void {
+    this.ring!.leave();
+  }
+
   // ───── Waiting ─────
 
   get isWaiting(): boolean {
@@ -98,7 +109,7 @@ export class SharedInLink implements Waiting {
       return false;
     }
     const number = ring.take();
-    const from = (piece.place === 'heap' ? this.local.neighbourOffset : this.place!.byteOffset) + piece.at;
+    const from = (piece.place === 'heap' ? this.local.heapOf(this.peer.rank)! : this.place!.byteOffset) + piece.at;
     if (first.takesLoan && piece.bytes === piece.messageBytes) {
       this.queue.shift();
       first.resolve({ byteOffset: from, release: () => this.giveBack(ring, number, piece) });
@@ -124,11 +135,14 @@ export class SharedInLink implements Waiting {
   /** What was read is what was sent. */
   private isSound(ring: RingReader, { place }: Piece): boolean {
     if (place === 'heap' && ring.isWithdrawn) {
-      const { rank, host } = this.peer;
-      this.lose(new PeerError(`${nameOf(this.peer)} gave up in the middle of an operation. See its own output.`, { peer: rank, host }));
+      this.lose(this.gaveUpError());
       return false;
     }
     return true;
+  }
+  private gaveUpError(): PeerError {
+    const { rank, host } = this.peer;
+    return new PeerError(`${nameOf(this.peer)} gave up in the middle of an operation. See its own output.`, { peer: rank, host });
   }
 
   private chime(): void {

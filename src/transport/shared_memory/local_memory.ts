@@ -1,9 +1,9 @@
 /** What this rank shares with its neighbours on the host: its heap, the ranges its links are mapped in, and how bytes get there. Communication thread; one a memory. */
 import { bytesOf } from '../../memory/arena';
 import type { Kernels } from '../../memory/kernels';
-import { SharedPages } from './pages';
+import { isRunning, SharedPages } from './pages';
 import { Poller } from './poller';
-import { RING_BYTES } from './ring';
+import { RING_BYTES, type RingWriter } from './ring';
 import { LinkRanges, type Windows } from './windows';
 
 /** A ring as it lies in this memory. */
@@ -17,12 +17,15 @@ export interface HeapName {
   readonly bytes: number;
 }
 
+/** A visit takes a millisecond; who does not end one in so long is stopped. */
+const WAIT_MS = 1000;
+
 export class LocalMemory {
   readonly poller: Poller;
   private readonly ranges: LinkRanges;
   private readonly ownBuffers = new WeakSet<ArrayBufferLike>();
-  /** Whose heap is seen. */
-  private neighbour?: number;
+  /** By rank: where its heap is seen. */
+  private readonly seen = new Map<number, number>();
   private heapFd?: number;
 
   private constructor(
@@ -62,20 +65,31 @@ export class LocalMemory {
   }
   /** @returns whether that rank's heap is seen from now on */
   openHeap(rank: number, pid: number, { fd, bytes }: HeapName): boolean {
-    const { byteOffset, bytes: most } = this.windows.neighbour;
-    if (this.neighbour !== undefined || bytes !== most) return this.neighbour === rank;
+    const window = this.windows.neighbours[this.seen.size];
+    if (this.seen.has(rank) || bytes !== window?.bytes) return this.seen.has(rank);
     try {
-      this.pages.open(pid, fd, byteOffset, bytes);
-      this.neighbour = rank;
+      this.pages.open(pid, fd, window.byteOffset, bytes);
+      this.seen.set(rank, window.byteOffset);
       return true;
     } catch {
       return false;
     }
   }
 
-  /** Where the neighbour's heap is seen. */
-  get neighbourOffset(): number {
-    return this.windows.neighbour.byteOffset;
+  /** Where that rank's heap is seen; undefined: it is not. */
+  heapOf(rank: number): number | undefined {
+    return this.seen.get(rank);
+  }
+
+  /** Waits until that process is no longer inside this rank's heap, `WAIT_MS` at most. @returns whether it is out, or gone */
+  awaitLeft(ring: RingWriter): boolean {
+    const endMs = performance.now() + WAIT_MS;
+    for (let pid = ring.visitor; pid !== 0; pid = ring.visitor) {
+      if (!isRunning(pid)) return true;
+      if (performance.now() > endMs) return false;
+      this.pages.yieldCore();
+    }
+    return true;
   }
 
   /** @returns where on the heap these bytes lie; undefined: not there */

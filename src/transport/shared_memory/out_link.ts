@@ -5,11 +5,12 @@
  * the other process is gone. Where the receiver sees nothing, it dials channel 'data', and all goes by that socket, as it would have without an offer (out_link.ts of this folder's parent).
  *
  * Invariants: messages leave in the order of the calls; one that is staged resolves when it is copied, one that lies on the heap when the receiver has consumed it; before memory on the heap may be used
- * otherwise while pieces of it are under way (after a failure), they are withdrawn.
+ * otherwise after a failure, the heap is withdrawn, and the receiver is not inside it any more.
  */
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { HvdError } from '../../errors';
+import { log } from '../../log';
 import { SMALL_BYTES } from '../data_message';
 import { goneError, nameOf, type Peer } from '../in_link';
 import type { OutLink, Pending } from '../out_link';
@@ -116,7 +117,7 @@ export class SharedOutLink implements Waiting {
     this.plain.destroy(cause);
     this.lost ??= cause;
     this.local.poller.remove(this);
-    if (this.lying.length > 0) this.ring?.withdraw();
+    if (this.ring && this.seesHeap) this.takeHeapBack(this.ring);
     this.socket?.destroy();
     for (const { reject } of this.queue.splice(0)) reject(cause);
     for (const { send } of this.lying.splice(0)) send.reject(cause);
@@ -182,6 +183,14 @@ export class SharedOutLink implements Waiting {
     this.queue.shift();
     first.resolve();
     return true;
+  }
+
+  /** From now on its arrays are the program's own. */
+  private takeHeapBack(ring: RingWriter): void {
+    ring.withdraw();
+    if (this.local.awaitLeft(ring)) return;
+    const text = `${nameOf(this.peer)} was stopped while it wrote into this rank's memory, and may go on: arrays of hvd.allocate may change. Start this rank anew.`;
+    log('ERROR', text);
   }
 
   private gone(cause: Error | undefined): void {

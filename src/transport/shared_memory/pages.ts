@@ -63,6 +63,16 @@ export function whyNoSharedMemory(): string | undefined {
   }
 }
 
+/** A process of this host that can still do something: neither gone nor only waiting to be reaped. */
+export function isRunning(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2));
+  } catch {
+    return false;
+  }
+}
+
 export class SharedPages {
   private constructor(
     private readonly calls: Calls,

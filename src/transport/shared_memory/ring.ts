@@ -9,6 +9,9 @@
  * Ordering: a piece's bytes and descriptor are written before `written` is stored, and read after it is loaded; they are read before `consumed` is stored. Atomics are sequentially consistent, so that
  * is all both sides need; it also makes going to sleep safe: who sleeps stores its flag and then looks at the count once more, who changes the count stores it and then looks at the flag.
  *
+ * The reader may also be inside the writer's heap, reading and writing arrays there (`enter`, `leave`). Before the writer lets anybody else have that memory it withdraws the heap and waits until nobody is
+ * inside: who enters stores its process and then looks whether the heap is withdrawn, who withdraws it stores that and then looks who is inside.
+ *
  * Invariants: counts only grow (as int32, around the end); at most SLOTS pieces are under way; each word is stored by one side only, but for the sleep flags, which the other side takes back.
  */
 const WORDS_PER_LINE = 16;
@@ -20,7 +23,8 @@ const AT = {
   writerSleeps: word(2),
   readerSleeps: word(3),
   withdrawn: word(4),
-  token: word(5),
+  visitor: word(5),
+  token: word(6),
 } as const;
 export const TOKEN_BYTES = 16;
 /** Descriptors: tag, bytes of the message, place, where, bytes. */
@@ -135,6 +139,10 @@ export class RingWriter extends Ring {
   withdraw(): void {
     this.store(AT.withdrawn, 1);
   }
+  /** The process that is inside the heap at this moment; 0: none. Once the heap is withdrawn none enters. */
+  get visitor(): number {
+    return this.load(AT.visitor);
+  }
 
   private reclaim(): void {
     const consumed = this.load(AT.consumed);
@@ -193,6 +201,17 @@ export class RingReader extends Ring {
   /** @returns whether what was read from the heap up to now may have been overwritten meanwhile */
   get isWithdrawn(): boolean {
     return this.load(AT.withdrawn) === 1;
+  }
+
+  /** @returns false: the heap is withdrawn, and nothing there may be touched */
+  enter(pid: number): boolean {
+    this.store(AT.visitor, pid);
+    if (!this.isWithdrawn) return true;
+    this.leave();
+    return false;
+  }
+  leave(): void {
+    this.store(AT.visitor, 0);
   }
 
   takeWriterSleep(): boolean {

@@ -1,16 +1,18 @@
 /**
  * Which ranges of the linear memory show memory of other processes, and which of it they may see. Pure.
  *
- *        … | links: RING_BYTES each, as they are made | a neighbour's heap | own heap: where the main thread's arrays begin …
+ *        … | links: RING_BYTES each, as they are made | neighbours' heaps | own heap: where the main thread's arrays begin …
  *
- * The ranges are addresses only until something is mapped there. A heap is the first part of what the main thread allocates from; arrays beyond it are staged. One neighbour's heap can be seen: that of
- * the left neighbour on the ring; others stage.
+ * The ranges are addresses only until something is mapped there. A heap is the first part of what the main thread allocates from; arrays beyond it are staged. Up to eight ranks of a host see each other's
+ * heaps, the shorter the more they are: addresses end at 4 GiB. Of more ranks each sees one, that of the first who sends it something: on a ring its left neighbour.
  */
 import { PAGE_BYTES } from './pages';
 import { RING_BYTES } from './ring';
 
 const MOST_LINKS = 48;
-const HEAP_BYTES = 512 << 20;
+/** For two ranks, three or four, five to eight; beyond, as for two. */
+const heapBytesOf = (ranks: number): number => (ranks <= 2 || ranks > MOST_RANKS ? 512 << 20 : ranks <= 4 ? 256 << 20 : 96 << 20);
+const MOST_RANKS = 8;
 
 export interface Window {
   readonly byteOffset: number;
@@ -18,15 +20,18 @@ export interface Window {
 }
 export interface Windows {
   readonly links: Window;
-  readonly neighbour: Window;
+  /** One for each heap that can be seen, all as long as the own. */
+  readonly neighbours: readonly Window[];
   readonly heap: Window;
 }
 
-/** @param byteOffset what lies below belongs to others; a whole page */
-export function layOutWindows(byteOffset: number): Windows {
+/** @param byteOffset what lies below belongs to others; a whole page @param ranks on this host */
+export function layOutWindows(byteOffset: number, ranks: number): Windows {
   const links = { byteOffset: Math.ceil(byteOffset / PAGE_BYTES) * PAGE_BYTES, bytes: MOST_LINKS * RING_BYTES };
-  const neighbour = { byteOffset: links.byteOffset + links.bytes, bytes: HEAP_BYTES };
-  return { links, neighbour, heap: { byteOffset: neighbour.byteOffset + neighbour.bytes, bytes: HEAP_BYTES } };
+  const bytes = heapBytesOf(ranks);
+  const heapAt = (index: number): Window => ({ byteOffset: links.byteOffset + links.bytes + index * bytes, bytes });
+  const seen = ranks > MOST_RANKS ? 1 : Math.max(1, ranks - 1);
+  return { links, neighbours: Array.from({ length: seen }, (_, index) => heapAt(index)), heap: heapAt(seen) };
 }
 
 /** Gives out the ranges of links, each once: a mapping lives as long as the memory. */

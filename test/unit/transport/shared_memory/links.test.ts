@@ -1,71 +1,13 @@
-/** Ranks within this process, each with a memory of its own, linked through shared memory as ranks of one host are. */
+/** Messages, loans and plans through shared memory, and what happens when it cannot be seen. */
 import { readdirSync, readlinkSync } from 'node:fs';
 import t from 'tap';
 import { execute, type Operand } from '../../../../src/collective/execute';
 import { HvdError } from '../../../../src/errors';
-import { bytesOf, createMemory } from '../../../../src/memory/arena';
-import { type Kernels, makeKernels } from '../../../../src/memory/kernels';
-import { Listener } from '../../../../src/transport/listener';
-import { LocalMemory } from '../../../../src/transport/shared_memory/local_memory';
+import { bytesOf } from '../../../../src/memory/arena';
 import { whyNoSharedMemory } from '../../../../src/transport/shared_memory/pages';
-import { layOutWindows } from '../../../../src/transport/shared_memory/windows';
-import { TcpTransport } from '../../../../src/transport/tcp';
 import { randomOf } from '../../../helpers/random';
 import { allreduces } from '../../collective/algorithms';
-import { HOST, identityOf, peersOf } from '../ranks';
-
-const SCRATCH_BYTES = 1 << 20;
-const windows = layOutWindows(65536 + SCRATCH_BYTES);
-const heapFrom = windows.heap.byteOffset;
-
-interface Rank {
-  readonly transport: TcpTransport;
-  readonly memory: WebAssembly.Memory;
-  readonly kernels: Kernels;
-}
-
-async function openNeighbours(
-  size: number,
-  { blind = [] }: { blind?: number[] } = {},
-): Promise<{ ranks: Rank[]; lost: string[]; refused: string[]; end(): void }> {
-  const listeners = await Promise.all(
-    Array.from({ length: size }, (_, rank) => Listener.open({ identity: identityOf(rank), size, host: HOST })),
-  );
-  const [lost, refused]: string[][] = [[], []];
-  const locals: LocalMemory[] = [];
-  const ranks = listeners.map((listener, rank): Rank => {
-    const memory = createMemory();
-    memory.grow((windows.heap.byteOffset + windows.heap.bytes) / 65536);
-    const kernels = makeKernels(memory);
-    const local = LocalMemory.open(memory, kernels, windows, true);
-    // Sees nothing of others.
-    if (blind.includes(rank))
-      local.openRing = () => {
-        throw new Error('blind');
-      };
-    locals.push(local);
-    const transport = new TcpTransport({
-      identity: identityOf(rank),
-      size,
-      peers: peersOf(listeners),
-      listener,
-      connectTimeoutMs: 10_000,
-      onLinkLost: (peer, error) => void lost!.push(`${rank}: lost ${peer}: ${error.message}`),
-      neighbours: {
-        ranks: new Set(listeners.keys()),
-        memory: local,
-        onRefused: (peer, why) => void refused!.push(`${rank} to ${peer}: ${why}`),
-      },
-    });
-    return { transport, memory, kernels };
-  });
-  const end = (): void => {
-    for (const { transport } of ranks) transport.abort(new HvdError('the test is over'));
-    for (const local of locals) local.close();
-    for (const listener of listeners) listener.close();
-  };
-  return { ranks, lost: lost!, refused: refused!, end };
-}
+import { heapFrom, openNeighbours, type Rank, SCRATCH_BYTES, windows } from './neighbours';
 
 /** Of so many bytes of a rank's memory, filled by a seed. */
 function filled({ memory }: Rank, byteOffset: number, bytes: number, seed: number): Uint8Array {
@@ -96,7 +38,7 @@ t.test('shared memory', { skip: whyNoSharedMemory() ?? false }, async (t) => {
           const bytes = random.oneOf(lengths);
           const place = random.oneOf(['heap', 'elsewhere', 'other']);
           if (place === 'heap') return filled(sender, heapFrom + i * (10 << 20), bytes, i);
-          if (place === 'elsewhere') return filled(sender, windows.neighbour.byteOffset + i * (10 << 20), bytes, i);
+          if (place === 'elsewhere') return filled(sender, windows.neighbours[0]!.byteOffset + i * (10 << 20), bytes, i);
           return filled(sender, heapFrom + i * (10 << 20), bytes, i).slice();
         });
         const into = messages.map(({ length }, i) =>
@@ -123,7 +65,7 @@ t.test('shared memory', { skip: whyNoSharedMemory() ?? false }, async (t) => {
     });
     const into = new Uint8Array(100_000);
     const loan = (await receiver.transport.recvOrBorrow(0, 5, into))!;
-    t.equal(loan.byteOffset, windows.neighbour.byteOffset);
+    t.equal(loan.byteOffset, windows.neighbours[0]!.byteOffset);
     t.ok(isSame(bytesOf(receiver.memory, loan.byteOffset, 100_000), bytes));
     t.ok(
       into.every((byte) => byte === 0),

@@ -87,7 +87,9 @@ export class Conductor {
   await(key: string): void {
     this.awaited = this.pending.get(key);
     this.flush();
-    if (this.awaited) this.spinner.begin();
+    if (!this.awaited) return;
+    this.spinner.begin();
+    this.session.expectNews();
   }
 
   flush(): void {

@@ -6,7 +6,7 @@
  * its own link. The first failure wins.
  */
 import { PeerError, RendezvousError, recordOf, reviveError } from '../errors';
-import { ControlLink } from '../transport/control';
+import { ControlLink, type Lane } from '../transport/control';
 import type { Peer } from '../transport/in_link';
 import type { Listener } from '../transport/listener';
 import type { khorovod } from '../wire/generated/messages';
@@ -87,6 +87,11 @@ export class ControlPlane {
   }
   sendAll(message: khorovod.IControl): void {
     for (const link of this.links.values()) link.send(message);
+  }
+
+  /** To every peer that there is a lane to. */
+  useLanes(open: (peer: number, hear: (bytes: Uint8Array) => void) => Lane | undefined): void {
+    for (const link of this.links.values()) link.useLane((hear) => open(link.peer, hear));
   }
 
   /** One beat: tells the peers that this rank lives, and looks for silent ones. */

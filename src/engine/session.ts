@@ -36,6 +36,8 @@ export interface Session {
   hostOf(rank: number): string;
   readonly policy: Policy;
   report(json: string): void;
+  /** Something will come soon: what can be seen without a wake-up is looked at for a moment. */
+  expectNews(): void;
   /** Sends what is queued, at most so long, then closes every socket. */
   close(timeoutMs: number): Promise<void>;
 }
@@ -72,6 +74,7 @@ function aloneSession(config: Config, events: ControlEvents): Session {
     hostOf,
     policy: defaultPolicy,
     report: () => {},
+    expectNews: () => {},
     close: async () => {},
   };
 }
@@ -160,6 +163,7 @@ async function joinedSession(
     const servers = new ServerLinks(config, identity, peers, listener, hostOf, { onFailure: events.onFailure, onPeerLost });
     const control = new ControlPlane(rank, hostOf, config.peerTimeoutSeconds * 1000, events);
     await Promise.all([linkControl(control, identity, ranks, listener, left()), servers.link(left())]);
+    control.useLanes((peer, hear) => transport.lane(peer, hear));
     meeting.conclude();
     return {
       transport,
@@ -169,6 +173,7 @@ async function joinedSession(
       hostOf,
       policy,
       report: (json) => store.report(rank, json),
+      expectNews: () => local?.poller.wake(),
       async close(timeoutMs) {
         await Promise.all([control.close(timeoutMs), transport.close(timeoutMs), servers.close(timeoutMs)]);
         local?.close();

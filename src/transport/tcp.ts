@@ -10,6 +10,7 @@
  */
 import { BugError, type HvdError, ShutdownError } from '../errors';
 import type { Identity } from '../wire/handshake';
+import type { Lane } from './control';
 import { InLink, type Peer } from './in_link';
 import type { Listener } from './listener';
 import { OutLink } from './out_link';
@@ -37,6 +38,8 @@ export interface TcpOptions {
   survivesLoss?: boolean;
 }
 
+/** Neighbours to whom there are lanes at all: each needs two links. */
+const MOST_LANES = 7;
 /** The control plane knows better why a link ended, and is about to say so. */
 const GRACE_MS = 300;
 
@@ -94,6 +97,25 @@ export class TcpTransport implements Transport {
     const link = this.inLinks[from] ?? this.makeInLink(from);
     if (!link) return Promise.reject(this.noLinkError(from));
     return new Promise((resolve, reject) => link.receive({ tag, into, takesLoan: true, resolve, reject }));
+  }
+
+  /**
+   * Messages to and from that peer besides, heard without being asked for, through shared memory. To be called on both sides, before anything else is sent or received.
+   * @returns undefined: this rank and that one share none, or are among so many that links are kept for data
+   */
+  lane(peer: number, hear: (bytes: Uint8Array) => void): Lane | undefined {
+    const { neighbours } = this.options;
+    if (!neighbours?.ranks.has(peer) || neighbours.ranks.size > MOST_LANES) return undefined;
+    const [incoming, outgoing] = [this.inLinks[peer] ?? this.makeInLink(peer), this.outLinks[peer] ?? this.makeOutLink(peer)];
+    if (!(incoming instanceof SharedInLink && outgoing instanceof SharedOutLink)) return undefined;
+    incoming.hearAside(hear);
+    return {
+      get isOpen() {
+        return outgoing.isShared;
+      },
+      send: (bytes) => outgoing.sendAside(bytes),
+      drain: () => void (incoming.isWaiting && incoming.poll()),
+    };
   }
 
   abort(cause: HvdError): void {

@@ -12,12 +12,15 @@ import { goneError, type InLink, mismatchError, nameOf, type Peer, type Receive,
 import type { LocalMemory, Place } from './local_memory';
 import { ANSWERS, BELL, OFFER_BYTES, readOffer } from './offer';
 import type { Waiting } from './poller';
-import { type Piece, RingReader } from './ring';
+import { ASIDE_TAG, type Piece, RingReader } from './ring';
 
 export class SharedInLink implements Waiting {
   private readonly queue: Receive[] = [];
   /** Bytes of the first of the queue that have come. */
   private progress = 0;
+  /** Of messages that nobody has asked for: who hears them, and what has come of the first. */
+  private onAside?: (bytes: Uint8Array) => void;
+  private aside = Buffer.alloc(0);
   private place?: Place;
   private ring?: RingReader;
   private socket?: net.Socket;
@@ -57,6 +60,12 @@ export class SharedInLink implements Waiting {
     else if (this.ring) this.local.poller.wake();
   }
 
+  /** From now on; before the first of them comes. */
+  hearAside(hear: (bytes: Uint8Array) => void): void {
+    this.onAside = hear;
+    if (this.ring) this.local.poller.wake();
+  }
+
   /** What is pending fails with that; no byte is written to anybody's memory afterwards. */
   destroy(cause: HvdError): void {
     this.lost ??= cause;
@@ -81,18 +90,21 @@ export class SharedInLink implements Waiting {
   // ───── Waiting ─────
 
   get isWaiting(): boolean {
-    return this.ring !== undefined && !this.lost && this.queue.length > 0;
+    return this.ring !== undefined && !this.lost && (this.queue.length > 0 || this.onAside !== undefined);
   }
 
   poll(): boolean {
     const ring = this.ring!;
     let isNews = false;
-    for (let first = this.queue[0]; first; first = this.queue[0]) {
-      const piece = ring.peek();
-      if (!piece || !this.take(ring, piece, first)) break;
+    const heard: Uint8Array[] = [];
+    for (let piece = ring.peek(); piece; piece = ring.peek()) {
+      if (piece.tag === ASIDE_TAG) this.takeAside(ring, piece, heard);
+      else if (!this.queue[0] || !this.take(ring, piece, this.queue[0])) break;
       isNews = true;
     }
     if (isNews) this.chime();
+    // Who hears it may ask for more of this link.
+    for (const bytes of heard) this.onAside?.(bytes);
     return isNews;
   }
 
@@ -124,6 +136,17 @@ export class SharedInLink implements Waiting {
     this.queue.shift();
     first.resolve();
     return true;
+  }
+
+  private takeAside(ring: RingReader, piece: Piece, heard: Uint8Array[]): void {
+    const number = ring.take();
+    const bytes = Buffer.allocUnsafe(piece.bytes);
+    this.local.copyOut(bytes, this.place!.byteOffset + piece.at);
+    ring.done(number);
+    this.aside = Buffer.concat([this.aside, bytes]);
+    if (this.aside.length < piece.messageBytes) return;
+    heard.push(this.aside);
+    this.aside = Buffer.alloc(0);
   }
 
   private giveBack(ring: RingReader, number: number, piece: Piece): void {
@@ -184,7 +207,7 @@ export class SharedInLink implements Waiting {
       this.ring = ring;
       this.local.poller.add(this);
       socket.write(Buffer.from([seesHeap ? ANSWERS.heap : ANSWERS.ring]));
-      if (this.queue.length > 0) this.local.poller.wake();
+      if (this.isWaiting) this.local.poller.wake();
     } catch {
       socket.end(Buffer.from([ANSWERS.none]));
       this.fallBack();

@@ -18,7 +18,7 @@ import { endWithin } from '../socket';
 import type { LocalMemory, Place } from './local_memory';
 import { ANSWERS, BELL, writeOffer } from './offer';
 import type { Waiting } from './poller';
-import { MOST_PIECE_BYTES, RingWriter, TOKEN_BYTES } from './ring';
+import { ASIDE_TAG, MOST_PIECE_BYTES, RingWriter, TOKEN_BYTES } from './ring';
 
 export class SharedOutLink implements Waiting {
   private socket?: Socket;
@@ -92,6 +92,16 @@ export class SharedOutLink implements Waiting {
   send(tag: number, bytes: Uint8Array): Promise<void> {
     if (!this.ring) return this.plain.send(tag, bytes);
     return new Promise((resolve, reject) => this.enqueue({ tag, bytes, resolve, reject }));
+  }
+
+  /** A message that the receiver gets without asking for it, in order with the others. `bytes` stay as they are. @returns false: there is no way through shared memory */
+  sendAside(bytes: Uint8Array): boolean {
+    if (!this.ring || this.lost) return false;
+    this.enqueue({ tag: ASIDE_TAG, bytes, resolve: () => {}, reject: () => {} });
+    return true;
+  }
+  get isShared(): boolean {
+    return this.ring !== undefined && !this.lost;
   }
 
   /** Resolves when all that was sent is in the ring, or cannot get there any more, or after `timeoutMs`. */

@@ -26,6 +26,8 @@ const AT = {
   visitor: word(5),
   token: word(6),
 } as const;
+/** Of messages that nobody has to ask for. */
+export const ASIDE_TAG = 0xffffffff;
 export const TOKEN_BYTES = 16;
 /** Descriptors: tag, bytes of the message, place, where, bytes. */
 const DESCRIPTOR_WORDS = 8;

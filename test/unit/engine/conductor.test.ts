@@ -67,7 +67,7 @@ class Rank {
   }
 
   begin(): void {
-    const session = { control: this.control, transport: { abort: () => this.finish?.() }, hostOf };
+    const session = { control: this.control, transport: { abort: () => this.finish?.() }, hostOf, expectNews: () => {} };
     const run: Operations['run'] = ({ keys }, submissions) => {
       this.ran.push(keys.map((key) => key.replace('0:', '')).join('+'));
       return new Promise((resolve) => {

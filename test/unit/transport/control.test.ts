@@ -1,6 +1,6 @@
 import type net from 'node:net';
 import t from 'tap';
-import { ControlLink, MAX_FRAME_BYTES } from '../../../src/transport/control';
+import { ControlLink, type Lane, MAX_FRAME_BYTES } from '../../../src/transport/control';
 import { Listener } from '../../../src/transport/listener';
 import { encodeFrame } from '../../../src/wire/frame';
 import { khorovod } from '../../../src/wire/generated/messages';
@@ -138,4 +138,69 @@ t.test('hearing anything counts as a sign of life', async (t) => {
   socket.write(frameOf({ heartbeat: {} }));
   await until(() => link.lastHeardMs > 0, 'the beat');
   t.pass();
+});
+
+/** Both ends of a link, and a lane between them in this thread: what is sent waits until it is drained. */
+async function openLinkWithLane() {
+  const { link, heard, socket } = await openLink();
+  const other = new ControlLink(0, socket);
+  const back = hear(other);
+  const ways = [[] as Uint8Array[], [] as Uint8Array[]] as const;
+  const state = { isOpen: false };
+  const laneOf = (out: Uint8Array[], inbox: Uint8Array[], hearLane: (bytes: Uint8Array) => void): Lane => ({
+    get isOpen() {
+      return state.isOpen;
+    },
+    send: (bytes) => state.isOpen && out.push(bytes) > 0,
+    drain: () => {
+      for (const bytes of inbox.splice(0)) hearLane(bytes);
+    },
+  });
+  const lanes: Lane[] = [];
+  link.useLane((hearLane) => (lanes[0] = laneOf(ways[0], ways[1], hearLane)));
+  other.useLane((hearLane) => (lanes[1] = laneOf(ways[1], ways[0], hearLane)));
+  return { link, heard, socket, other, back, ways, state, lanes: lanes as [Lane, Lane] };
+}
+
+t.test('going over to a lane and back keeps the order, whichever way is the faster', async (t) => {
+  const { link, other, back, ways, state, lanes } = await openLinkWithLane();
+  link.send(goodbye('1'));
+  state.isOpen = true;
+  link.send(goodbye('2'));
+  link.send(goodbye('3'));
+  link.send({ heartbeat: {} });
+  t.equal(ways[0].length, 2, 'heartbeats stay with the socket');
+  lanes[1].drain();
+  t.same(reasonsIn(back), [], 'the socket’s come first');
+  await until(() => back.messages.length === 4, 'all');
+  t.same(reasonsIn(back).filter(Boolean), ['1', '2', '3']);
+  link.send(goodbye('4'));
+  lanes[1].drain();
+  link.send(goodbye('5'));
+  state.isOpen = false;
+  link.send(goodbye('6'));
+  await until(() => reasonsIn(back).includes('6'), 'the last');
+  t.same(reasonsIn(back).filter(Boolean), ['1', '2', '3', '4', '5', '6']);
+  other.destroy();
+});
+
+t.test('what came by the lane is heard before the end of the link, and nothing after destroy', async (t) => {
+  const { link, heard, socket, other, ways, state, lanes } = await openLinkWithLane();
+  state.isOpen = true;
+  other.send(goodbye('last'));
+  await until(() => {
+    lanes[0].drain();
+    return heard.messages.length === 1;
+  }, 'the first');
+  const order: string[] = [];
+  link.onMessage = (message) => void order.push(message.goodbye?.reason ?? '');
+  link.onClose = () => void order.push('closed');
+  other.send(goodbye('very last'));
+  socket.destroy();
+  await until(() => order.includes('closed'), 'the close');
+  t.same(order, ['very last', 'closed']);
+  link.destroy();
+  ways[1].push(khorovod.Control.encode(goodbye('too late')).finish());
+  lanes[0].drain();
+  t.same(order, ['very last', 'closed']);
 });

@@ -108,7 +108,7 @@ export const options: readonly Option[] = [
   }),
   network('tls', 'TLS 1.3 between ranks', { ...sets('tls') }),
   network('streams', 'TCP streams per neighbour', { value: 'K', ...sets('streams'), ...later }),
-  network('transport', 'among ranks of one host: auto (shared memory, else tcp), shm, tcp; unix is tcp in this version', {
+  network('transport', 'among ranks of one host: auto (shared memory, else Unix sockets, else TCP), shm, unix, tcp', {
     value: 'T',
     ...sets('transport'),
   }),

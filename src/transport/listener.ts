@@ -1,5 +1,5 @@
 /**
- * The one listening port of a process: accepts connections, has each prove the job key, and gives it to whoever handles its channel. Communication thread (the store's: the
+ * The one listening port of a process, and where it is asked for a Unix socket beside it: accepts connections, has each prove the job key, and gives it to whoever handles its channel. Communication thread (the store's: the
  * launcher's main thread).
  *
  * Invariants: it listens on the given address only. Of a stranger, the bytes of one handshake message are kept and no more; what is longer, late or wrong closes that
@@ -13,6 +13,7 @@ import { type Channel, HELLO_BYTES, type Identity, ListenerHandshake, PROOF_BYTE
 import { alerts, beginsAsTls } from './client_hello';
 import { addressText } from './socket';
 import { acceptTls, closeWithAlert } from './tls';
+import { newUnixName, unixPath } from './unix';
 
 /** Gets a paused socket: resume() it once its events are listened to. */
 export type LinkHandler = (from: number, socket: net.Socket) => void;
@@ -45,6 +46,7 @@ export class Listener {
   private readonly living = new Set<string>();
   /** In the order they came. */
   private readonly strangers = new Set<net.Socket>();
+  private unixServer?: net.Server;
 
   private constructor(
     readonly host: string,
@@ -52,9 +54,7 @@ export class Listener {
     private readonly server: net.Server,
     private readonly options: ListenerOptions,
   ) {
-    server.on('connection', (socket) => this.greet(socket));
-    // A connection that could not be accepted (no file descriptor left); the port goes on listening.
-    server.on('error', () => {});
+    this.serve(server);
   }
 
   /** @throws RendezvousError no port of the range is free, or the address is not this host's */
@@ -66,6 +66,16 @@ export class Listener {
     if (port === undefined && portRange) await listenInRange(server, host, portRange);
     else await listenOn(server, host, port ?? 0).catch(refuse(`on ${port === undefined ? host : addressText(host, port)}`));
     return new Listener(host, (server.address() as net.AddressInfo).port, server, options);
+  }
+
+  /** Accepts by a Unix socket too. @returns its name @throws Error the system has none, or refuses */
+  async listenUnix(): Promise<string> {
+    const name = newUnixName();
+    const server = net.createServer();
+    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(unixPath(name), resolve));
+    this.serve(server);
+    this.unixServer = server;
+    return name;
   }
 
   /** Also gets the links that came before. One handler a channel. */
@@ -80,7 +90,14 @@ export class Listener {
   /** Ends listening and closes what nobody has claimed; links that were handed over live on. */
   close(): void {
     this.server.close();
+    this.unixServer?.close();
     for (const socket of [...this.strangers, ...[...this.unclaimed].map(({ socket }) => socket)]) socket.destroy();
+  }
+
+  private serve(server: net.Server): void {
+    server.on('connection', (socket) => this.greet(socket));
+    // A connection that could not be accepted (no file descriptor left); listening goes on.
+    server.on('error', () => {});
   }
 
   /** One deadline and one place among the strangers, from the first byte to the proof. */

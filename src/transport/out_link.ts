@@ -8,7 +8,7 @@
 import type { Socket } from 'node:net';
 import { type HvdError, PeerError, WireError } from '../errors';
 import { HEADER_BYTES, SMALL_BYTES, writeHeader } from './data_message';
-import { goneError, nameOf, type Peer } from './in_link';
+import { goneError, nameOf, type Peer } from './peer';
 import { capitalized, endWithin } from './socket';
 
 export interface Pending {

@@ -1,5 +1,5 @@
 /**
- * The transport between processes: one-way data links over TCP, made when first needed. Communication thread.
+ * The transport between processes: one-way data links over TCP (on one host over Unix sockets or shared memory), made when first needed. Communication thread.
  *
  * A socket reads straight into given memory (`onread`) only where it dialled, so the RECEIVER dials the SENDER, and a link carries messages one way. in_link.ts and
  * out_link.ts are its two ends; this file keeps them by rank.
@@ -10,9 +10,10 @@
  */
 import { BugError, type HvdError, ShutdownError } from '../errors';
 import type { Identity } from '../wire/handshake';
-import { InLink, type Peer } from './in_link';
+import { InLink } from './in_link';
 import type { Listener } from './listener';
 import { OutLink } from './out_link';
+import type { Peer } from './peer';
 import { SharedInLink } from './shared_memory/in_link';
 import type { LocalMemory } from './shared_memory/local_memory';
 import { SharedOutLink } from './shared_memory/out_link';

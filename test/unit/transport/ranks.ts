@@ -2,8 +2,8 @@
 import net from 'node:net';
 import { HvdError } from '../../../src/errors';
 import { dial } from '../../../src/transport/dial';
-import type { Peer } from '../../../src/transport/in_link';
 import { Listener } from '../../../src/transport/listener';
+import type { Peer } from '../../../src/transport/peer';
 import { TcpTransport } from '../../../src/transport/tcp';
 import type { Channel, Identity } from '../../../src/wire/handshake';
 

@@ -11,7 +11,7 @@ import { join } from '../rendezvous/join';
 import type { JobIdentity } from '../schedulers/identity';
 import { ControlLink } from '../transport/control';
 import { inProcessTransports } from '../transport/in_process';
-import { Listener } from '../transport/listener';
+import { Listener, MOST_STRANGERS } from '../transport/listener';
 import { dialPeer, type Peer } from '../transport/peer';
 import type { LocalMemory } from '../transport/shared_memory/local_memory';
 import { TcpTransport } from '../transport/tcp';
@@ -89,7 +89,9 @@ export async function enter(config: Config, meeting: Meeting, member: number, ra
   const { identity, store } = meeting;
   const size = ranks + config.servers;
   const nameOf = (one: number): string => (one < ranks ? `rank ${one}` : `parameter server ${ownName(one - ranks)}`);
-  const listener = await Listener.open({ identity, size, host: meeting.bindAddress, portRange: config.portRange });
+  const { streams } = config;
+  const maxStrangers = Math.max(MOST_STRANGERS, size * streams);
+  const listener = await Listener.open({ identity, size, host: meeting.bindAddress, portRange: config.portRange, maxStrangers });
   try {
     const own = await openUnixSocket(config, identity.tls, listener);
     const records = await join({
@@ -113,6 +115,7 @@ export async function enter(config: Config, meeting: Meeting, member: number, ra
         neighbourhood,
         unixName: own.place?.name,
         unixScope: own.place?.scope,
+        streams,
       },
       nameOf,
     });
@@ -125,11 +128,12 @@ export async function enter(config: Config, meeting: Meeting, member: number, ra
     const near = reachedByUnixSocket(own, member, records);
     const notice = noticeOfTcp(config, own, member, records);
     if (notice !== undefined && (config.localRank ?? 0) === 0) log('WARNING', notice);
-    const peers = records.map(({ rank, host, address, port }) => ({
+    const peers = records.map(({ rank, host, address, port, streams }) => ({
       rank,
       host,
       address,
       port,
+      streams,
       name: `${nameOf(rank)} on host ${host}`,
       near: near.get(rank),
     }));

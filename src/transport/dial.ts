@@ -28,6 +28,8 @@ export interface DialOptions {
   /** Of the listener's Unix socket, which is taken instead of its port. Never with TLS. */
   unixName?: string;
   channel: Channel;
+  /** Of several of that channel. */
+  stream?: number;
   timeoutMs: number;
   awaitListener?: boolean;
   /** Reads what follows the handshake straight into memory of the caller; the socket is then not paused, and emits no data. */
@@ -84,9 +86,12 @@ export async function dial(options: DialOptions): Promise<net.Socket> {
 /** Closed by the other end before this end had proved anything. */
 class BrokenHandshake extends Error {}
 
-function attempt({ identity, to, host, port, unixName, channel, onread, signal }: DialOptions, timeoutMs: number): Promise<net.Socket> {
+function attempt(
+  { identity, to, host, port, unixName, channel, stream, onread, signal }: DialOptions,
+  timeoutMs: number,
+): Promise<net.Socket> {
   return new Promise((resolve, reject) => {
-    const handshake = new DialerHandshake(identity, to, channel);
+    const handshake = new DialerHandshake(identity, to, channel, stream);
     const reply = Buffer.alloc(REPLY_BYTES);
     let bytes = 0;
     let isOpen = false;

@@ -60,10 +60,12 @@ export class InLink {
     private readonly peer: Peer,
     { identity, connectTimeoutMs, channel = 'data' }: { identity: Identity; connectTimeoutMs: number; channel?: Channel },
     private readonly onLost: (error: HvdError) => void,
+    stream?: number,
   ) {
     dialPeer(peer, {
       identity,
       channel,
+      stream,
       timeoutMs: connectTimeoutMs,
       onread: { room: () => this.room(), took: (bytes) => this.took(bytes) },
       signal: this.dialling.signal,

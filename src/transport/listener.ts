@@ -4,7 +4,7 @@
  *
  * Invariants: it listens on the given address only. Of a stranger, the bytes of one handshake message are kept and no more; what is longer, late or wrong closes that
  * connection and touches nothing else. At most `maxStrangers` connections are in their handshake; one more closes the oldest, so that strangers who sit there do not
- * keep a rank out (a handshake takes a round trip; a dialer closed by that dials again). Of a rank there is one control and one data link at a time: a second is closed
+ * keep a rank out (a handshake takes a round trip; a dialer closed by that dials again). Of a rank there is one control link at a time, and one data link a stream: a second is closed
  * while the first lives. A link that nobody handles yet waits for its handler, paused.
  */
 import net from 'node:net';
@@ -16,7 +16,7 @@ import { acceptTls, closeWithAlert } from './tls';
 import { newUnixName, unixPath } from './unix';
 
 /** Gets a paused socket: resume() it once its events are listened to. */
-export type LinkHandler = (from: number, socket: net.Socket) => void;
+export type LinkHandler = (from: number, socket: net.Socket, stream: number) => void;
 export interface PortRange {
   readonly first: number;
   readonly last: number;
@@ -41,8 +41,8 @@ export const MOST_STRANGERS = 64;
 export class Listener {
   private readonly handlers = new Map<Channel, LinkHandler>();
   /** Proved, and waiting for a handler. */
-  private readonly unclaimed = new Set<{ channel: Channel; from: number; socket: net.Socket }>();
-  /** `channel/rank` of living control and data links. */
+  private readonly unclaimed = new Set<{ channel: Channel; from: number; stream: number; socket: net.Socket }>();
+  /** `channel/rank/stream` of living control and data links. */
   private readonly living = new Set<string>();
   /** In the order they came. */
   private readonly strangers = new Set<net.Socket>();
@@ -83,7 +83,7 @@ export class Listener {
     this.handlers.set(channel, handler);
     for (const link of [...this.unclaimed].filter((one) => one.channel === channel)) {
       this.unclaimed.delete(link);
-      handler(link.from, link.socket);
+      handler(link.from, link.socket, link.stream);
     }
   }
 
@@ -161,14 +161,14 @@ export class Listener {
       socket.pause();
       // What came right behind the proof is the first of the link.
       if (chunk.length > taken) socket.unshift(chunk.subarray(taken));
-      this.give(handshake.channel, handshake.from, socket);
+      this.give(handshake, socket);
     };
     socket.on('data', onData);
   }
 
-  private give(channel: Channel, from: number, socket: net.Socket): void {
+  private give({ channel, from, stream }: ListenerHandshake, socket: net.Socket): void {
     if (channel !== 'store') {
-      const name = `${channel}/${from}`;
+      const name = `${channel}/${from}/${stream}`;
       if (this.living.has(name)) {
         socket.destroy();
         return;
@@ -178,10 +178,10 @@ export class Listener {
     }
     const handler = this.handlers.get(channel);
     if (handler) {
-      handler(from, socket);
+      handler(from, socket, stream);
       return;
     }
-    const link = { channel, from, socket };
+    const link = { channel, from, stream, socket };
     this.unclaimed.add(link);
     socket.once('close', () => this.unclaimed.delete(link));
   }

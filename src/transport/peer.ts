@@ -11,6 +11,8 @@ export interface Peer {
   port: number;
   /** How messages call it; default: `rank 1 on host h`. */
   name?: string;
+  /** TCP streams on which it sends; default: 1. By Unix socket or shared memory there is one. */
+  streams?: number;
   /** The Unix socket by which this process reaches it, and who hears that it does not after all. */
   near?: { readonly unixName: string; onRefused(why: string): void };
 }
@@ -27,7 +29,7 @@ export const goneError = ({ rank, host }: Peer, what: string, cause: Error | und
  */
 export async function dialPeer(
   peer: Peer,
-  options: Pick<DialOptions, 'identity' | 'channel' | 'timeoutMs' | 'onread' | 'signal'>,
+  options: Pick<DialOptions, 'identity' | 'channel' | 'stream' | 'timeoutMs' | 'onread' | 'signal'>,
 ): Promise<net.Socket> {
   const { rank: to, name: peerName, host: hostName, address: host, port, near } = peer;
   const toPeer = { ...options, to, peerName, hostName, host, port };

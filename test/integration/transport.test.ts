@@ -60,6 +60,20 @@ t.test('with --tls every link is TCP, which is said where Unix sockets were aske
   t.match(warnings[0], /^\[0\]: The processes on host localhost exchange by TCP, not by Unix sockets: with --tls/);
 });
 
+t.test('several TCP streams: right sums, over as many links, and none more on Unix sockets', { skip }, async (t) => {
+  const links = async (transport: string): Promise<number> => {
+    const words = ['-np', '2', '--transport', transport, '--streams', '3', '--log-level', 'debug', '--no-prefix', '--', 'node', '-e', sums];
+    const { status, out, err, left } = await runJob(words);
+    t.equal(status, 0, err);
+    t.same(out.trim().split('\n').sort(), ['1 true true', '1 true true', '2 true true', '2 true true']);
+    t.same(left, []);
+    return err.match(/The data link with/g)!.length;
+  };
+  // Each rank dials in each generation.
+  t.equal(await links('tcp'), 2 * 2 * 3);
+  t.equal(await links('unix'), 2 * 2);
+});
+
 t.test('parameter servers too are reached by Unix sockets', { skip }, async (t) => {
   const job = new Job([
     '-np',

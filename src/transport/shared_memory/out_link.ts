@@ -39,8 +39,8 @@ export class SharedOutLink implements Waiting {
     private readonly onRefused: (why: string) => void,
   ) {}
 
-  attach(socket: Socket): void {
-    this.plain.attach(socket);
+  attach(socket: Socket, stream: number): void {
+    this.plain.attach(socket, stream);
   }
 
   /** @param socket of channel 'shm', paused */

@@ -52,12 +52,13 @@ export async function openRanks(
     transportsOf = [...Array(size).keys()],
     connectTimeoutMs = 10_000,
     via = 'TCP',
-  }: { transportsOf?: number[]; connectTimeoutMs?: number; via?: Via } = {},
+    streams = 1,
+  }: { transportsOf?: number[]; connectTimeoutMs?: number; via?: Via; streams?: number } = {},
 ): Promise<Ranks> {
   const listeners = await Promise.all(
     Array.from({ length: size }, (_, rank) => Listener.open({ identity: identityOf(rank), size, host: HOST })),
   );
-  const peers = via === 'TCP' ? peersOf(listeners) : await nearPeersOf(listeners);
+  const peers = (via === 'TCP' ? peersOf(listeners) : await nearPeersOf(listeners)).map((peer) => ({ ...peer, streams }));
   const lost: Lost[] = [];
   const transports = transportsOf.map(
     (rank) =>
@@ -96,7 +97,8 @@ export const dialAs = (
   port: number,
   channel: Channel = 'data',
   other: Partial<Identity> = {},
-): Promise<net.Socket> => dial({ identity: identityOf(rank, other), to, host: HOST, port, channel, timeoutMs: 5000 });
+  stream = 0,
+): Promise<net.Socket> => dial({ identity: identityOf(rank, other), to, host: HOST, port, channel, stream, timeoutMs: 5000 });
 
 export async function connectAsStranger(port: number): Promise<net.Socket> {
   const socket = net.connect({ host: HOST, port });

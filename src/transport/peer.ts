@@ -22,6 +22,9 @@ export const nameOf = ({ name, rank, host }: Peer): string => name ?? `rank ${ra
 export const goneError = ({ rank, host }: Peer, what: string, cause: Error | undefined): PeerError =>
   new PeerError(`${what}: ${cause?.message ?? 'the connection closed'}. See its own output.`, { peer: rank, host, cause });
 
+/** Left of a deadline that is over: its timer may end a moment early. */
+const LEAST_MS = 10;
+
 /**
  * By its Unix socket where there is one and it works, by TCP otherwise; one deadline over both. As `dial`.
  *
@@ -45,7 +48,7 @@ export async function dialPeer(
       refusal = error as Error;
     }
     options.signal?.throwIfAborted();
-    if (performance.now() >= deadlineMs) throw refusal;
+    if (deadlineMs - performance.now() < LEAST_MS) throw refusal;
   }
   const socket = await dial({ ...toPeer, timeoutMs: deadlineMs - performance.now() });
   say('TCP');

@@ -107,8 +107,8 @@ export const options: readonly Option[] = [
     ...sets('portRange', { toEnv: ({ first, last }: { first: number; last: number }) => `${first}-${last}` }),
   }),
   network('tls', 'TLS 1.3 between ranks', { ...sets('tls') }),
-  network('streams', 'TCP streams per neighbour', { value: 'K', ...sets('streams'), ...later }),
-  network('transport', 'among ranks of one host: auto (shared memory, else tcp), shm, tcp; unix is tcp in this version', {
+  network('streams', 'TCP streams per neighbour, for long messages (1)', { value: 'K', ...sets('streams') }),
+  network('transport', 'among ranks of one host: auto (shared memory, else Unix sockets, else TCP), shm, unix, tcp', {
     value: 'T',
     ...sets('transport'),
   }),

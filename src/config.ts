@@ -193,7 +193,8 @@ export const knobs = {
   networkInterface: optional('TSRUN_NETWORK_INTERFACE', text, 'names or CIDRs, comma separated', 'interfaces between hosts'),
   portRange: optional('TSRUN_PORT_RANGE', portRange, 'FIRST-LAST', 'ports of all listeners'),
   tls: knob('TSRUN_TLS', flag, false, '0 or 1', 'TLS 1.3 between ranks'),
-  streams: optional('TSRUN_STREAMS', number(1, 64), '1 to 64', 'TCP streams per neighbour'),
+  // As many as a hello can name (wire/handshake.ts).
+  streams: knob('TSRUN_STREAMS', number(1, 64), 1, '1 to 64', 'TCP streams per neighbour, for long messages'),
   transport: knob(
     'TSRUN_TRANSPORT',
     oneOf('auto', 'shm', 'unix', 'tcp'),

@@ -7,8 +7,8 @@
  */
 import { PeerError, RendezvousError, recordOf, reviveError } from '../errors';
 import { ControlLink, type Lane } from '../transport/control';
-import type { Peer } from '../transport/in_link';
 import type { Listener } from '../transport/listener';
+import type { Peer } from '../transport/peer';
 import type { khorovod } from '../wire/generated/messages';
 
 export interface ControlEvents {

@@ -6,10 +6,9 @@
 import type { Config } from '../config';
 import type { HvdError } from '../errors';
 import { ControlLink } from '../transport/control';
-import { dial } from '../transport/dial';
-import type { Peer } from '../transport/in_link';
 import { inProcessTransports } from '../transport/in_process';
 import type { Listener } from '../transport/listener';
+import { dialPeer, type Peer } from '../transport/peer';
 import { withSelf } from '../transport/self_link';
 import { TcpTransport } from '../transport/tcp';
 import type { Transport } from '../transport/transport';
@@ -97,8 +96,8 @@ export class ServerLinks implements WorkerLinks {
     if (this.isColocated) return;
     const { identity } = this;
     await Promise.all(
-      this.peers.slice(this.config.size).map(async ({ rank: to, name: peerName, address: host, port }) => {
-        this.control.add(new ControlLink(to, await dial({ identity, to, peerName, host, port, channel: 'control', timeoutMs })));
+      this.peers.slice(this.config.size).map(async (server) => {
+        this.control.add(new ControlLink(server.rank, await dialPeer(server, { identity, channel: 'control', timeoutMs })));
       }),
     );
   }

@@ -37,7 +37,7 @@ function stop(error?: Error): void {
 async function serve(): Promise<void> {
   configureLog({ level: config.logLevel, rank: member, hideTime: config.logHideTime });
   const meeting = await meet({ ...config, rank: member, size: workers }, undefined, FIRST_GENERATION);
-  const { listener, peers, hostOf } = await enter(config, meeting, member, workers);
+  const { listener, peers, hostOf } = await enter({ ...config, hostname: config.host }, meeting, member, workers);
   const nameOf = (worker: number): string => peers[worker]?.name ?? ownName(worker);
   const stream = (channel: 'push' | 'pull'): TcpTransport =>
     new TcpTransport({

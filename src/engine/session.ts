@@ -6,13 +6,13 @@
 import { defaultPolicy, type Policy } from '../collective/select';
 import type { Config } from '../config';
 import { type HvdError, RendezvousError } from '../errors';
+import { log } from '../log';
 import { join } from '../rendezvous/join';
 import type { JobIdentity } from '../schedulers/identity';
 import { ControlLink } from '../transport/control';
-import { dial } from '../transport/dial';
-import type { Peer } from '../transport/in_link';
 import { inProcessTransports } from '../transport/in_process';
-import { Listener } from '../transport/listener';
+import { Listener, MOST_STRANGERS } from '../transport/listener';
+import { dialPeer, type Peer } from '../transport/peer';
 import type { LocalMemory } from '../transport/shared_memory/local_memory';
 import { TcpTransport } from '../transport/tcp';
 import type { Transport } from '../transport/transport';
@@ -21,7 +21,7 @@ import type { khorovod } from '../wire/generated/messages';
 import type { Identity } from '../wire/handshake';
 import { type ControlEvents, ControlPlane } from './control_plane';
 import { type Meeting, meet } from './meeting';
-import { neighbourhoodOf, neighboursOf, tell } from './neighbours';
+import { neighbourhoodOf, neighboursOf, noticeOfTcp, openUnixSocket, reachedByUnixSocket, tell } from './neighbours';
 import { type Place, placesOf } from './place';
 import { agreedPolicy, toldAlgorithms } from './policy';
 import { aloneServerLinks, ownName, ServerLinks, type WorkerLinks } from './server_links';
@@ -92,8 +92,11 @@ export async function enter(config: Config, meeting: Meeting, member: number, ra
   const { identity, store } = meeting;
   const size = ranks + config.servers;
   const nameOf = (one: number): string => (one < ranks ? `rank ${one}` : `parameter server ${ownName(one - ranks)}`);
-  const listener = await Listener.open({ identity, size, host: meeting.bindAddress, portRange: config.portRange });
+  const { streams } = config;
+  const maxStrangers = Math.max(MOST_STRANGERS, size * streams);
+  const listener = await Listener.open({ identity, size, host: meeting.bindAddress, portRange: config.portRange, maxStrangers });
   try {
+    const own = await openUnixSocket(config, identity.tls, listener);
     const records = await join({
       store,
       generation: identity.generation,
@@ -113,6 +116,9 @@ export async function enter(config: Config, meeting: Meeting, member: number, ra
         version,
         pid: process.pid,
         neighbourhood,
+        unixName: own.place?.name,
+        unixScope: own.place?.scope,
+        streams,
       },
       nameOf,
     });
@@ -122,7 +128,18 @@ export async function enter(config: Config, meeting: Meeting, member: number, ra
         `${nameOf(member)} runs khorovod ${version}, ${nameOf(stranger.rank)} on host ${stranger.host} runs ${stranger.version}. Install the same version on every host.`,
       );
     const hostOf = (peer: number): string => records[peer]?.host ?? `of ${nameOf(peer)}`;
-    const peers = records.map(({ rank, host, address, port }) => ({ rank, host, address, port, name: `${nameOf(rank)} on host ${host}` }));
+    const near = reachedByUnixSocket(own, member, records);
+    const notice = noticeOfTcp(config, own, member, records);
+    if (notice !== undefined && (config.localRank ?? 0) === 0) log('WARNING', notice);
+    const peers = records.map(({ rank, host, address, port, streams }) => ({
+      rank,
+      host,
+      address,
+      port,
+      streams,
+      name: `${nameOf(rank)} on host ${host}`,
+      near: near.get(rank),
+    }));
     return { listener, records, peers, hostOf };
   } catch (error) {
     listener.close();
@@ -214,14 +231,13 @@ function standing(
 async function linkControl(
   control: ControlPlane,
   identity: Identity,
-  peers: ReadonlyArray<{ rank: number; host: string; address: string; port: number }>,
+  peers: readonly Peer[],
   listener: Listener,
   timeoutMs: number,
 ): Promise<void> {
   const { rank } = identity;
   if (rank !== 0) {
-    const { host, address, port } = peers[0]!;
-    control.add(new ControlLink(0, await dial({ identity, to: 0, hostName: host, host: address, port, channel: 'control', timeoutMs })));
+    control.add(new ControlLink(0, await dialPeer(peers[0]!, { identity, channel: 'control', timeoutMs })));
     return;
   }
   await control.awaitLinks(

@@ -2,8 +2,9 @@
  * Connects and proves the job key. Any thread.
  *
  * One deadline over everything: name lookup, connections, handshakes. What is tried again within it: a refused connection where the listener may not be there yet
- * (`awaitListener`: the store; a rank's listener is there before anyone learns its port, so a refusal there means that the rank is gone), and a connection closed in
- * the middle of the handshake, a few times (a listener that strangers besiege closes the oldest). Never after the proof is sent: the listener may have accepted it.
+ * (`awaitListener`: the store; a rank's listener is there before anyone learns its port, so a refusal there means that the rank is gone), a Unix socket at which more wait
+ * than its listener's queue takes, and a connection closed in the middle of the handshake, a few times (a listener that strangers besiege closes the oldest). Never after
+ * the proof is sent: the listener may have accepted it.
  */
 import net from 'node:net';
 import { type HvdError, PeerError, RendezvousError, WireError } from '../errors';
@@ -11,6 +12,7 @@ import { type Channel, DialerHandshake, type Identity, LAUNCHER_RANK, REPLY_BYTE
 import { alerts } from './client_hello';
 import { addressText } from './socket';
 import { connectTls } from './tls';
+import { unixPath, unixText } from './unix';
 
 export interface DialOptions {
   identity: Identity;
@@ -23,7 +25,11 @@ export interface DialOptions {
   hostName?: string;
   host: string;
   port: number;
+  /** Of the listener's Unix socket, which is taken instead of its port. Never with TLS. */
+  unixName?: string;
   channel: Channel;
+  /** Of several of that channel. */
+  stream?: number;
   timeoutMs: number;
   awaitListener?: boolean;
   /** Reads what follows the handshake straight into memory of the caller; the socket is then not paused, and emits no data. */
@@ -44,7 +50,7 @@ const NO_TLS_CODE = 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION';
  * @throws PeerError (RendezvousError where it is the store) that says whom, where, what happened
  */
 export async function dial(options: DialOptions): Promise<net.Socket> {
-  const { to, server = 'the launcher', peerName, hostName, host, port, channel, timeoutMs, awaitListener, signal } = options;
+  const { to, server = 'the launcher', peerName, hostName, host, port, unixName, channel, timeoutMs, awaitListener, signal } = options;
   const startedMs = performance.now();
   const deadlineMs = startedMs + timeoutMs;
   let refusals = 0;
@@ -54,8 +60,10 @@ export async function dial(options: DialOptions): Promise<net.Socket> {
       return await attempt(options, deadlineMs - performance.now());
     } catch (error) {
       signal?.throwIfAborted();
-      const isRefused = (error as NodeJS.ErrnoException).code === 'ECONNREFUSED';
-      const mayRetry = isRefused ? awaitListener : error instanceof BrokenHandshake && ++broken < MOST_BROKEN_HANDSHAKES;
+      const { code } = error as NodeJS.ErrnoException;
+      const mayRetry =
+        code === 'EAGAIN' ||
+        (code === 'ECONNREFUSED' ? awaitListener : error instanceof BrokenHandshake && ++broken < MOST_BROKEN_HANDSHAKES);
       // Not all at the same time: those who were refused together came together.
       const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** refusals++) * (0.5 + Math.random() / 2);
       if (!mayRetry || performance.now() + pauseMs >= deadlineMs) throw failure(error as Error);
@@ -67,9 +75,10 @@ export async function dial(options: DialOptions): Promise<net.Socket> {
     const isStore = to === LAUNCHER_RANK;
     const whom = isStore ? server : (peerName ?? `rank ${to}${hostName ? ` on host ${hostName}` : ''}`);
     // Of several addresses tried in a row, Node reports a list of errors without a text.
-    const how = error.message || ((error as NodeJS.ErrnoException).code ?? error.name);
+    const how = error.message.replace('\0', '@') || ((error as NodeJS.ErrnoException).code ?? error.name);
+    const where = unixName === undefined ? addressText(host, port) : unixText(unixName);
     const afterText = `after ${((performance.now() - startedMs) / 1000).toFixed(1)} of ${(timeoutMs / 1000).toFixed(1)} s`;
-    const text = `Connecting to ${whom} at ${addressText(host, port)} (${channel}) failed ${afterText}: ${how}.`;
+    const text = `Connecting to ${whom} at ${where} (${channel}) failed ${afterText}: ${how}.`;
     return isStore ? new RendezvousError(text, { cause: error }) : new PeerError(text, { peer: to, host: hostName, cause: error });
   }
 }
@@ -77,25 +86,28 @@ export async function dial(options: DialOptions): Promise<net.Socket> {
 /** Closed by the other end before this end had proved anything. */
 class BrokenHandshake extends Error {}
 
-function attempt({ identity, to, host, port, channel, onread, signal }: DialOptions, timeoutMs: number): Promise<net.Socket> {
+function attempt(
+  { identity, to, host, port, unixName, channel, stream, onread, signal }: DialOptions,
+  timeoutMs: number,
+): Promise<net.Socket> {
   return new Promise((resolve, reject) => {
-    const handshake = new DialerHandshake(identity, to, channel);
+    const handshake = new DialerHandshake(identity, to, channel, stream);
     const reply = Buffer.alloc(REPLY_BYTES);
     let bytes = 0;
     let isOpen = false;
-    const connect = identity.tls ? (to: net.TcpNetConnectOpts) => connectTls(identity, to) : net.connect;
-    const socket: net.Socket = connect({
-      host,
-      port,
-      onread: onread && {
-        buffer: () => (isOpen ? onread.room() : reply.subarray(bytes % REPLY_BYTES)),
-        callback(read) {
-          if (isOpen) return onread.took(read);
-          bytes += read;
-          return bytes < REPLY_BYTES || prove();
-        },
+    const reading = onread && {
+      buffer: () => (isOpen ? onread.room() : reply.subarray(bytes % REPLY_BYTES)),
+      callback(read: number) {
+        if (isOpen) return onread.took(read);
+        bytes += read;
+        return bytes < REPLY_BYTES || prove();
       },
-    });
+    };
+    const connect = (): net.Socket => {
+      if (unixName !== undefined) return net.connect({ path: unixPath(unixName), onread: reading });
+      return identity.tls ? connectTls(identity, { host, port, onread: reading }) : net.connect({ host, port, onread: reading });
+    };
+    const socket = connect();
     const fail = (error: Error): void => {
       settle();
       socket.on('error', () => {});

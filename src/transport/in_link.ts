@@ -10,22 +10,13 @@
  * deliver is reported, as often as it is asked for, and stays pending until `destroy`.
  */
 import type net from 'node:net';
-import { type HvdError, PeerError, WireError } from '../errors';
+import { type HvdError, WireError } from '../errors';
 import type { Channel, Identity } from '../wire/handshake';
 import { HEADER_BYTES, type Header, readHeader, SMALL_BYTES } from './data_message';
-import { dial } from './dial';
+import { dialPeer, goneError, nameOf, type Peer } from './peer';
 import { capitalized } from './socket';
 import type { Loan } from './transport';
 
-export interface Peer {
-  rank: number;
-  host: string;
-  address: string;
-  port: number;
-  /** How messages call it; default: `rank 1 on host h`. */
-  name?: string;
-}
-export const nameOf = ({ name, rank, host }: Peer): string => name ?? `rank ${rank} on host ${host}`;
 export interface Receive {
   readonly tag: number;
   readonly into: Uint8Array;
@@ -34,18 +25,6 @@ export interface Receive {
   resolve(loan?: Loan): void;
   reject(cause: HvdError): void;
 }
-
-/** Of `dial`. */
-export const whereIs = ({ rank, name, host, address, port }: Peer) => ({
-  to: rank,
-  peerName: name,
-  hostName: host,
-  host: address,
-  port,
-});
-/** @param what is over, as a sentence without its end @param cause the socket's error; undefined: it has closed without one */
-export const goneError = ({ rank, host }: Peer, what: string, cause: Error | undefined): PeerError =>
-  new PeerError(`${what}: ${cause?.message ?? 'the connection closed'}. See its own output.`, { peer: rank, host, cause });
 
 const STASH_BYTES = 64 << 10;
 
@@ -81,11 +60,12 @@ export class InLink {
     private readonly peer: Peer,
     { identity, connectTimeoutMs, channel = 'data' }: { identity: Identity; connectTimeoutMs: number; channel?: Channel },
     private readonly onLost: (error: HvdError) => void,
+    stream?: number,
   ) {
-    dial({
+    dialPeer(peer, {
       identity,
-      ...whereIs(peer),
       channel,
+      stream,
       timeoutMs: connectTimeoutMs,
       onread: { room: () => this.room(), took: (bytes) => this.took(bytes) },
       signal: this.dialling.signal,

@@ -1,10 +1,10 @@
 /**
- * The one listening port of a process: accepts connections, has each prove the job key, and gives it to whoever handles its channel. Communication thread (the store's: the
+ * The one listening port of a process, and where it is asked for a Unix socket beside it: accepts connections, has each prove the job key, and gives it to whoever handles its channel. Communication thread (the store's: the
  * launcher's main thread).
  *
  * Invariants: it listens on the given address only. Of a stranger, the bytes of one handshake message are kept and no more; what is longer, late or wrong closes that
  * connection and touches nothing else. At most `maxStrangers` connections are in their handshake; one more closes the oldest, so that strangers who sit there do not
- * keep a rank out (a handshake takes a round trip; a dialer closed by that dials again). Of a rank there is one control and one data link at a time: a second is closed
+ * keep a rank out (a handshake takes a round trip; a dialer closed by that dials again). Of a rank there is one control link at a time, and one data link a stream: a second is closed
  * while the first lives. A link that nobody handles yet waits for its handler, paused.
  */
 import net from 'node:net';
@@ -13,9 +13,10 @@ import { type Channel, HELLO_BYTES, type Identity, ListenerHandshake, PROOF_BYTE
 import { alerts, beginsAsTls } from './client_hello';
 import { addressText } from './socket';
 import { acceptTls, closeWithAlert } from './tls';
+import { newUnixName, unixPath } from './unix';
 
 /** Gets a paused socket: resume() it once its events are listened to. */
-export type LinkHandler = (from: number, socket: net.Socket) => void;
+export type LinkHandler = (from: number, socket: net.Socket, stream: number) => void;
 export interface PortRange {
   readonly first: number;
   readonly last: number;
@@ -40,11 +41,12 @@ export const MOST_STRANGERS = 64;
 export class Listener {
   private readonly handlers = new Map<Channel, LinkHandler>();
   /** Proved, and waiting for a handler. */
-  private readonly unclaimed = new Set<{ channel: Channel; from: number; socket: net.Socket }>();
-  /** `channel/rank` of living control and data links. */
+  private readonly unclaimed = new Set<{ channel: Channel; from: number; stream: number; socket: net.Socket }>();
+  /** `channel/rank/stream` of living control and data links. */
   private readonly living = new Set<string>();
   /** In the order they came. */
   private readonly strangers = new Set<net.Socket>();
+  private unixServer?: net.Server;
 
   private constructor(
     readonly host: string,
@@ -52,9 +54,7 @@ export class Listener {
     private readonly server: net.Server,
     private readonly options: ListenerOptions,
   ) {
-    server.on('connection', (socket) => this.greet(socket));
-    // A connection that could not be accepted (no file descriptor left); the port goes on listening.
-    server.on('error', () => {});
+    this.serve(server);
   }
 
   /** @throws RendezvousError no port of the range is free, or the address is not this host's */
@@ -68,19 +68,36 @@ export class Listener {
     return new Listener(host, (server.address() as net.AddressInfo).port, server, options);
   }
 
+  /** Accepts by a Unix socket too. @returns its name @throws Error the system has none, or refuses */
+  async listenUnix(): Promise<string> {
+    const name = newUnixName();
+    const server = net.createServer();
+    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(unixPath(name), resolve));
+    this.serve(server);
+    this.unixServer = server;
+    return name;
+  }
+
   /** Also gets the links that came before. One handler a channel. */
   onLink(channel: Channel, handler: LinkHandler): void {
     this.handlers.set(channel, handler);
     for (const link of [...this.unclaimed].filter((one) => one.channel === channel)) {
       this.unclaimed.delete(link);
-      handler(link.from, link.socket);
+      handler(link.from, link.socket, link.stream);
     }
   }
 
   /** Ends listening and closes what nobody has claimed; links that were handed over live on. */
   close(): void {
     this.server.close();
+    this.unixServer?.close();
     for (const socket of [...this.strangers, ...[...this.unclaimed].map(({ socket }) => socket)]) socket.destroy();
+  }
+
+  private serve(server: net.Server): void {
+    server.on('connection', (socket) => this.greet(socket));
+    // A connection that could not be accepted (no file descriptor left); listening goes on.
+    server.on('error', () => {});
   }
 
   /** One deadline and one place among the strangers, from the first byte to the proof. */
@@ -144,14 +161,14 @@ export class Listener {
       socket.pause();
       // What came right behind the proof is the first of the link.
       if (chunk.length > taken) socket.unshift(chunk.subarray(taken));
-      this.give(handshake.channel, handshake.from, socket);
+      this.give(handshake, socket);
     };
     socket.on('data', onData);
   }
 
-  private give(channel: Channel, from: number, socket: net.Socket): void {
+  private give({ channel, from, stream }: ListenerHandshake, socket: net.Socket): void {
     if (channel !== 'store') {
-      const name = `${channel}/${from}`;
+      const name = `${channel}/${from}/${stream}`;
       if (this.living.has(name)) {
         socket.destroy();
         return;
@@ -161,10 +178,10 @@ export class Listener {
     }
     const handler = this.handlers.get(channel);
     if (handler) {
-      handler(from, socket);
+      handler(from, socket, stream);
       return;
     }
-    const link = { channel, from, socket };
+    const link = { channel, from, stream, socket };
     this.unclaimed.add(link);
     socket.once('close', () => this.unclaimed.delete(link));
   }

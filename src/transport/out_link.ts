@@ -8,7 +8,7 @@
 import type { Socket } from 'node:net';
 import { type HvdError, PeerError, WireError } from '../errors';
 import { HEADER_BYTES, SMALL_BYTES, writeHeader } from './data_message';
-import { goneError, nameOf, type Peer } from './in_link';
+import { goneError, nameOf, type Peer } from './peer';
 import { capitalized, endWithin } from './socket';
 
 export interface Pending {
@@ -35,9 +35,9 @@ export class OutLink {
     private readonly onLost: (error: HvdError) => void,
   ) {}
 
-  /** @param socket paused, after the handshake */
-  attach(socket: Socket): void {
-    if (this.socket || this.lost) return void socket.destroy();
+  /** @param socket paused, after the handshake @param stream the first only: this link has no other */
+  attach(socket: Socket, stream = 0): void {
+    if (this.socket || this.lost || stream > 0) return void socket.destroy();
     clearTimeout(this.timer);
     this.socket = socket;
     let cause: Error | undefined;

@@ -1,5 +1,5 @@
 /**
- * The transport between processes: one-way data links over TCP, made when first needed. Communication thread.
+ * The transport between processes: one-way data links over TCP (on one host over Unix sockets or shared memory), made when first needed. Communication thread.
  *
  * A socket reads straight into given memory (`onread`) only where it dialled, so the RECEIVER dials the SENDER, and a link carries messages one way. in_link.ts and
  * out_link.ts are its two ends; this file keeps them by rank.
@@ -11,13 +11,15 @@
 import { BugError, type HvdError, ShutdownError } from '../errors';
 import type { Identity } from '../wire/handshake';
 import type { Lane } from './control';
-import { InLink, type Peer } from './in_link';
+import { InLink } from './in_link';
 import type { Listener } from './listener';
 import { OutLink } from './out_link';
+import type { Peer } from './peer';
 import { SharedInLink } from './shared_memory/in_link';
 import type { LocalMemory } from './shared_memory/local_memory';
 import { SharedOutLink } from './shared_memory/out_link';
 import { addressText } from './socket';
+import { StreamsInLink, StreamsOutLink } from './streams';
 import type { Heaps, Loan, Transport } from './transport';
 
 export interface TcpOptions {
@@ -49,8 +51,8 @@ export class TcpTransport implements Transport {
   readonly rank: number;
   readonly size: number;
   private cause?: HvdError;
-  private readonly inLinks: Array<InLink | SharedInLink | undefined> = [];
-  private readonly outLinks: Array<OutLink | SharedOutLink | undefined> = [];
+  private readonly inLinks: Array<InLink | StreamsInLink | SharedInLink | undefined> = [];
+  private readonly outLinks: Array<OutLink | StreamsOutLink | SharedOutLink | undefined> = [];
   private grace?: NodeJS.Timeout;
   readonly heaps?: Heaps;
   /** By peer: why nothing is sent to it or received from it any more. */
@@ -60,9 +62,9 @@ export class TcpTransport implements Transport {
   constructor(private readonly options: TcpOptions) {
     this.rank = options.identity.rank;
     this.size = options.size;
-    options.listener.onLink(options.channel ?? 'data', (from, socket) => {
+    options.listener.onLink(options.channel ?? 'data', (from, socket, stream) => {
       const link = this.cause || this.dropped[from] ? undefined : (this.outLinks[from] ?? this.makeOutLink(from));
-      if (link) link.attach(socket);
+      if (link) link.attach(socket, stream);
       else socket.destroy();
     });
     if (options.neighbours)
@@ -163,28 +165,42 @@ export class TcpTransport implements Transport {
   }
 
   /** undefined: there is no such peer. */
-  private makeInLink(from: number): InLink | SharedInLink | undefined {
+  private makeInLink(from: number): InLink | StreamsInLink | SharedInLink | undefined {
     const { peers, neighbours } = this.options;
     const peer = from === this.rank ? undefined : peers[from];
     if (!peer) return undefined;
     const onLost = (error: HvdError): void => this.lose(from, error);
     const makePlain = (): InLink => new InLink(peer, this.options, onLost);
-    const link = neighbours?.ranks.has(from) ? new SharedInLink(peer, this.options, neighbours.memory, makePlain, onLost) : makePlain();
+    const streams = this.streamsOf(peer, peer.streams);
+    const makeSeveral = () =>
+      new StreamsInLink(Array.from({ length: streams }, (_, stream) => new InLink(peer, this.options, onLost, stream)));
+    const link = neighbours?.ranks.has(from)
+      ? new SharedInLink(peer, this.options, neighbours.memory, makePlain, onLost)
+      : streams > 1
+        ? makeSeveral()
+        : makePlain();
     this.inLinks[from] = link;
     return link;
   }
-  private makeOutLink(to: number): OutLink | SharedOutLink | undefined {
+  private makeOutLink(to: number): OutLink | StreamsOutLink | SharedOutLink | undefined {
     const { listener, peers, connectTimeoutMs, neighbours } = this.options;
     const own = { rank: this.rank, where: addressText(listener.host, listener.port), connectTimeoutMs };
     const peer = to === this.rank ? undefined : peers[to];
     if (!peer) return undefined;
     const onLost = (error: HvdError): void => this.lose(to, error);
-    const plain = new OutLink(peer, own, onLost);
+    const makePlain = (): OutLink => new OutLink(peer, own, onLost);
+    const streams = this.streamsOf(peer, peers[this.rank]!.streams);
     const link = neighbours?.ranks.has(to)
-      ? new SharedOutLink(peer, plain, neighbours.memory, onLost, (why) => neighbours.onRefused(to, why))
-      : plain;
+      ? new SharedOutLink(peer, makePlain(), neighbours.memory, onLost, (why) => neighbours.onRefused(to, why))
+      : streams > 1
+        ? new StreamsOutLink(Array.from({ length: streams }, makePlain))
+        : makePlain();
     this.outLinks[to] = link;
     return link;
+  }
+  /** Of a link with that peer on which its sender would have so many: the same on both ends. */
+  private streamsOf({ near }: Peer, senders = 1): number {
+    return near ? 1 : senders;
   }
   private noLinkError(peer: number): BugError {
     return new BugError(`Rank ${this.rank} of ${this.size} has no data link with rank ${peer}. Please report it.`);

@@ -2,8 +2,8 @@
  * Mutual challenge–response: both ends of a connection prove that they hold the job key before a length or a message from the other is believed. Pure; any thread.
  *
  *     dialer                                            listener
- *       hello: magic, version, channel, generation,
- *              from, to, nonce d (32 bytes)       ──→     checks every field against its own identity
+ *       hello: magic, version, channel, stream,
+ *       generation, from, to, nonce d (32 bytes)  ──→     checks every field against its own identity
  *                                                 ←──   reply: nonce l (32), HMAC("listener", job, hello, l) (32)
  *       checks the HMAC
  *       proof: HMAC("dialer", job, hello, l) (32) ──→     checks the HMAC: the link is open
@@ -24,6 +24,10 @@ export type Channel = 'store' | 'control' | 'data' | 'push' | 'pull' | 'shm';
 /** A channel's place is its number on the wire. */
 export const channels: readonly Channel[] = ['store', 'control', 'data', 'push', 'pull', 'shm'];
 
+/** Of one rank and channel, for data: `--streams` has at most so many. */
+export const MOST_STREAMS = 64;
+const mayHaveStreams = (channel: Channel): boolean => ['data', 'push', 'pull'].includes(channel);
+
 export interface Identity {
   readonly jobId: string;
   /** Its connections are encrypted; so are those of everybody it talks to. */
@@ -41,7 +45,7 @@ const MAC_BYTES = 32;
 export const MAGIC = 'KHVD';
 const VERSION = 1;
 /** Byte offsets in the hello. */
-const AT = { magic: 0, version: 4, channel: 5, zero: 6, generation: 8, from: 12, to: 16, nonce: 20 } as const;
+const AT = { magic: 0, version: 4, channel: 5, stream: 6, generation: 8, from: 12, to: 16, nonce: 20 } as const;
 export const HELLO_BYTES = AT.nonce + NONCE_BYTES;
 export const REPLY_BYTES = NONCE_BYTES + MAC_BYTES;
 export const PROOF_BYTES = MAC_BYTES;
@@ -60,10 +64,12 @@ export class DialerHandshake {
     private readonly identity: Identity,
     to: number,
     channel: Channel,
+    stream = 0,
   ) {
     this.hello.write(MAGIC, AT.magic, 'latin1');
     this.hello[AT.version] = VERSION;
     this.hello[AT.channel] = channels.indexOf(channel);
+    this.hello.writeUInt16LE(stream, AT.stream);
     this.hello.writeUInt32LE(identity.generation, AT.generation);
     this.hello.writeUInt32LE(identity.rank, AT.from);
     this.hello.writeUInt32LE(to, AT.to);
@@ -90,10 +96,11 @@ export class DialerHandshake {
   }
 }
 
-/** The end that accepts: reply(hello), then verify(proof). `from` and `channel` count only once the proof is verified. */
+/** The end that accepts: reply(hello), then verify(proof). `from`, `channel` and `stream` count only once the proof is verified. */
 export class ListenerHandshake {
   from = -1;
   channel: Channel = 'store';
+  stream = 0;
   private hello?: Buffer;
   private nonce?: Buffer;
 
@@ -116,8 +123,11 @@ export class ListenerHandshake {
     if (bytes.length !== HELLO_BYTES || bytes.toString('latin1', AT.magic, AT.version) !== MAGIC) {
       throw new WireError('the hello is not of this protocol');
     }
-    if (bytes[AT.version] !== VERSION || bytes.readUInt16LE(AT.zero) !== 0 || !channel) {
-      throw new WireError(`the hello is of version ${bytes[AT.version]}, channel ${bytes[AT.channel]}, which this version does not know`);
+    const stream = bytes.readUInt16LE(AT.stream);
+    if (bytes[AT.version] !== VERSION || !channel || stream >= (mayHaveStreams(channel) ? MOST_STREAMS : 1)) {
+      throw new WireError(
+        `the hello is of version ${bytes[AT.version]}, channel ${bytes[AT.channel]}, stream ${stream}, which this version does not know`,
+      );
     }
     const to = bytes.readUInt32LE(AT.to);
     if (to !== rank) throw new WireError(`the hello is meant for rank ${to}, this is rank ${rank}`);
@@ -127,6 +137,7 @@ export class ListenerHandshake {
     const from = bytes.readUInt32LE(AT.from);
     if (from >= (this.size ?? LAUNCHER_RANK) || from === rank) throw new WireError(`rank ${from} has no business here`);
     this.channel = channel;
+    this.stream = stream;
     this.from = from;
     this.hello = bytes;
     this.nonce = randomBytes(NONCE_BYTES);

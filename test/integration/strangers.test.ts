@@ -1,4 +1,4 @@
-/** Bytes from strangers on every port of a running job disturb nothing; the job key shows nowhere. */
+/** Bytes from strangers on every port and Unix socket of a running job disturb nothing; the job key shows nowhere. */
 import { readFileSync, statSync } from 'node:fs';
 import net from 'node:net';
 import t from 'tap';
@@ -19,6 +19,15 @@ function listeners(pids: readonly number[]): Array<{ port: number; address: stri
   }
   return pids.flatMap((pid) => socketsOf(pid).flatMap((inode) => inodes.get(inode) ?? []));
 }
+/** Abstract Unix sockets on which these processes listen. */
+function unixListeners(pids: readonly number[]): string[] {
+  const sockets = new Set(pids.flatMap(socketsOf));
+  const lines = readFileSync('/proc/net/unix', 'latin1').split('\n').slice(1);
+  return lines.flatMap((line) => {
+    const [, , , flags, , , inode = '', name = ''] = line.trim().split(/\s+/);
+    return flags === '00010000' && name.startsWith('@') && sockets.has(inode) ? [`\0${name.slice(1)}`] : [];
+  });
+}
 function socketsOf(pid: number): string[] {
   return Array.from({ length: 256 }, (_, fd) => {
     try {
@@ -30,9 +39,9 @@ function socketsOf(pid: number): string[] {
 }
 
 /** One connection with these bytes; resolves when it is closed. */
-function knock(port: number, bytes: Buffer): Promise<void> {
+function knock(where: net.NetConnectOpts, bytes: Buffer): Promise<void> {
   return new Promise((resolve) => {
-    const socket = net.connect({ port, host: '127.0.0.1' }, () => socket.write(bytes));
+    const socket = net.connect(where, () => socket.write(bytes));
     socket.on('error', () => {});
     socket.on('close', () => resolve());
     socket.on('data', () => {});
@@ -40,12 +49,15 @@ function knock(port: number, bytes: Buffer): Promise<void> {
   });
 }
 
-t.test('garbage on every port of a job that reduces changes nothing', { skip: linux }, async (t) => {
-  const job = new Job(['-np', '2', worker('reduces_for_ever.js'), '@']);
+t.test('garbage on every port and Unix socket of a job that reduces changes nothing', { skip: linux }, async (t) => {
+  const job = new Job(['-np', '2', '--transport', 'unix', worker('reduces_for_ever.js'), '@']);
   await job.files(/^ready-/, 2);
   const ports = listeners(job.processes().map(({ pid }) => pid));
   t.ok(ports.length >= 3, `tsrun and both ranks listen: ${ports.map(({ port }) => port).join(' ')}`);
   for (const { address } of ports) t.equal(address, '0100007F', 'on the loopback address only');
+  const names = unixListeners(job.processes().map(({ pid }) => pid));
+  t.equal(names.length, 2, 'each rank has one');
+  const doors = [...ports.map(({ port }) => ({ port, host: '127.0.0.1' })), ...names.map((path) => ({ path }))];
   let seed = 7;
   const random = (below: number): number => {
     seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
@@ -56,7 +68,7 @@ t.test('garbage on every port of a job that reduces changes nothing', { skip: li
     const garbage = Buffer.from(Array.from({ length: 1 + random(2000) }, () => random(256)));
     const huge = Buffer.concat([Buffer.from([0xff, 0xff, 0xff, 0x7f]), Buffer.alloc(1 << 20)]);
     const bytes = [garbage, Buffer.concat([hello, garbage]), huge][round % 3]!;
-    await Promise.all(ports.map(({ port }) => knock(port, bytes)));
+    await Promise.all(doors.map((door) => knock(door, bytes)));
   }
   t.ok(job.isRunning, job.err);
   const before = Number(job.read('steps-0'));

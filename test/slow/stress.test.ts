@@ -11,7 +11,7 @@ import { Job, worker } from '../helpers/tsrun';
 const total = Number(process.env.KHOROVOD_STRESS ?? 240);
 const firstSeed = Number(process.env.KHOROVOD_SEED ?? 7000);
 const MOST_BYTES = 64 << 20;
-const rows = ['shm', 'tcp'].flatMap((transport) => [2, 3, 4].map((np) => ({ transport, np })));
+const rows = ['shm', 'unix', 'tcp'].flatMap((transport) => [2, 3, 4].map((np) => ({ transport, np })));
 /** A collective of 64 MiB and its check take a second on a busy machine. */
 const MOST_MS_EACH = 10_000;
 const START_MS = 60_000;

@@ -6,9 +6,10 @@
  */
 import type net from 'node:net';
 import { type HvdError, PeerError } from '../../errors';
+import { log } from '../../log';
 import type { Identity } from '../../wire/handshake';
-import { dial } from '../dial';
-import { goneError, type InLink, mismatchError, nameOf, type Peer, type Receive, whereIs } from '../in_link';
+import { type InLink, mismatchError, type Receive } from '../in_link';
+import { dialPeer, goneError, nameOf, type Peer } from '../peer';
 import type { LocalMemory, Place } from './local_memory';
 import { ANSWERS, BELL, OFFER_BYTES, readOffer } from './offer';
 import type { Waiting } from './poller';
@@ -36,9 +37,8 @@ export class SharedInLink implements Waiting {
     private readonly makePlain: () => InLink,
     private readonly onLost: (error: HvdError) => void,
   ) {
-    dial({
+    dialPeer(peer, {
       identity,
-      ...whereIs(peer),
       channel: 'shm',
       timeoutMs: connectTimeoutMs,
       signal: this.dialling.signal,
@@ -206,6 +206,7 @@ export class SharedInLink implements Waiting {
       this.place = place;
       this.ring = ring;
       this.local.poller.add(this);
+      log('DEBUG', `What ${nameOf(this.peer)} sends comes through shared memory.`);
       socket.write(Buffer.from([seesHeap ? ANSWERS.heap : ANSWERS.ring]));
       if (this.isWaiting) this.local.poller.wake();
     } catch {

@@ -12,8 +12,8 @@ import type { Socket } from 'node:net';
 import type { HvdError } from '../../errors';
 import { log } from '../../log';
 import { SMALL_BYTES } from '../data_message';
-import { goneError, nameOf, type Peer } from '../in_link';
 import type { OutLink, Pending } from '../out_link';
+import { goneError, nameOf, type Peer } from '../peer';
 import { endWithin } from '../socket';
 import type { LocalMemory, Place } from './local_memory';
 import { ANSWERS, BELL, writeOffer } from './offer';
@@ -40,8 +40,8 @@ export class SharedOutLink implements Waiting {
     private readonly onRefused: (why: string) => void,
   ) {}
 
-  attach(socket: Socket): void {
-    this.plain.attach(socket);
+  attach(socket: Socket, stream: number): void {
+    this.plain.attach(socket, stream);
   }
 
   /** @param socket of channel 'shm', paused */

@@ -4,8 +4,9 @@
  * A file has no name: a neighbour of the same user opens it as /proc/PID/fd/N, nothing is ever left in /dev/shm, and its size does not matter. Its size is sealed, so no access to it can end in SIGBUS.
  * Invariants: only whole pages of ranges that belong to the windows are mapped over; they are mapped readable and writable (V8 cannot grow a memory that is not); the mappings end with the memory.
  */
-import { closeSync, fstatSync, openSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, fstatSync, openSync } from 'node:fs';
 import { HvdError } from '../../errors';
+import { namespaceOf } from '../unix';
 
 /** What of koffi is used. */
 interface Koffi {
@@ -43,13 +44,7 @@ const MAP_SHARED_FIXED = 0x01 | 0x10;
 export const PAGE_BYTES = 65536;
 
 /** Where processes see each other's open files: the same kernel, the same numbering of processes. Empty: nowhere. */
-export function neighbourhood(): string {
-  try {
-    return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${readlinkSync('/proc/self/ns/pid')}`;
-  } catch {
-    return '';
-  }
-}
+export const neighbourhood = (): string => namespaceOf('pid');
 
 /** @returns why ranks of this host cannot share memory, as far as can be seen before it is tried; undefined: they can */
 export function whyNoSharedMemory(): string | undefined {

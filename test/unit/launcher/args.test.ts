@@ -182,9 +182,9 @@ t.test('-x beats --env-file, which beats the options', async (t) => {
 });
 
 t.test('what means nothing here, and what has no effect yet, is said once', async (t) => {
-  t.same(request('-np', '1', '--gloo', '--mpi-args', '-x A', '--tcp', '--streams', '2', '--autotune', 'train.ts').notices, [
+  t.same(request('-np', '1', '--gloo', '--mpi-args', '-x A', '--tcp', '--min-np', '1', '--autotune', 'train.ts').notices, [
     '--gloo, --mpi-args, --tcp have no meaning in khorovod and are ignored',
-    '--streams, --autotune have no effect in this version',
+    '--min-np, --autotune have no effect in this version',
   ]);
   t.same(request('-np', '1', 'train.ts').notices, []);
 });

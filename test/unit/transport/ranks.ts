@@ -1,10 +1,11 @@
-/** Ranks of one job within this process, over loopback; and the bare sockets with which tests play a peer or a stranger. */
+/** Ranks of one job within this process, over loopback or Unix sockets; and the bare sockets with which tests play a peer or a stranger. */
 import net from 'node:net';
 import { HvdError } from '../../../src/errors';
 import { dial } from '../../../src/transport/dial';
-import type { Peer } from '../../../src/transport/in_link';
 import { Listener } from '../../../src/transport/listener';
+import type { Peer } from '../../../src/transport/peer';
 import { TcpTransport } from '../../../src/transport/tcp';
+import { namespaceOf, whyNoUnixSockets } from '../../../src/transport/unix';
 import type { Channel, Identity } from '../../../src/wire/handshake';
 
 export const HOST = '127.0.0.1';
@@ -17,6 +18,19 @@ export const identityOf = (rank: number, other: Partial<Identity> = {}): Identit
 });
 export const peersOf = (listeners: readonly Listener[]): Peer[] =>
   listeners.map(({ port }, rank) => ({ rank, host: `host${rank}`, address: HOST, port }));
+export type Via = 'TCP' | 'Unix sockets';
+/** What this system has. */
+export const ways: readonly Via[] = whyNoUnixSockets(false, namespaceOf('net')) === undefined ? ['TCP', 'Unix sockets'] : ['TCP'];
+/** By the Unix socket or not at all: that TCP is used after all fails the test. */
+export const nearPeersOf = (listeners: readonly Listener[]): Promise<Peer[]> =>
+  Promise.all(
+    peersOf(listeners).map(async (peer, rank) => {
+      const onRefused = (why: string): void => {
+        throw new Error(why);
+      };
+      return { ...peer, near: { unixName: await listeners[rank]!.listenUnix(), onRefused } };
+    }),
+  );
 
 export interface Lost {
   rank: number;
@@ -34,18 +48,24 @@ export interface Ranks {
 /** `transportsOf`: the ranks that get a transport; the others have a listener only, for the test to play them. */
 export async function openRanks(
   size: number,
-  { transportsOf = [...Array(size).keys()], connectTimeoutMs = 10_000 }: { transportsOf?: number[]; connectTimeoutMs?: number } = {},
+  {
+    transportsOf = [...Array(size).keys()],
+    connectTimeoutMs = 10_000,
+    via = 'TCP',
+    streams = 1,
+  }: { transportsOf?: number[]; connectTimeoutMs?: number; via?: Via; streams?: number } = {},
 ): Promise<Ranks> {
   const listeners = await Promise.all(
     Array.from({ length: size }, (_, rank) => Listener.open({ identity: identityOf(rank), size, host: HOST })),
   );
+  const peers = (via === 'TCP' ? peersOf(listeners) : await nearPeersOf(listeners)).map((peer) => ({ ...peer, streams }));
   const lost: Lost[] = [];
   const transports = transportsOf.map(
     (rank) =>
       new TcpTransport({
         identity: identityOf(rank),
         size,
-        peers: peersOf(listeners),
+        peers,
         listener: listeners[rank]!,
         connectTimeoutMs,
         onLinkLost: (peer, error) => void lost.push({ rank, peer, error }),
@@ -59,8 +79,8 @@ export async function openRanks(
 }
 
 /** Rank 0 as it is, receiving from a rank 1 that the test plays: a socket to write anything to. */
-export async function openPlayedSender(): Promise<Ranks & { receiver: TcpTransport; socket: Promise<net.Socket> }> {
-  const ranks = await openRanks(2, { transportsOf: [0] });
+export async function openPlayedSender(via?: Via): Promise<Ranks & { receiver: TcpTransport; socket: Promise<net.Socket> }> {
+  const ranks = await openRanks(2, { transportsOf: [0], via });
   const socket = new Promise<net.Socket>((resolve) => {
     ranks.listeners[1]!.onLink('data', (_from, link) => {
       link.on('error', () => {});
@@ -77,7 +97,8 @@ export const dialAs = (
   port: number,
   channel: Channel = 'data',
   other: Partial<Identity> = {},
-): Promise<net.Socket> => dial({ identity: identityOf(rank, other), to, host: HOST, port, channel, timeoutMs: 5000 });
+  stream = 0,
+): Promise<net.Socket> => dial({ identity: identityOf(rank, other), to, host: HOST, port, channel, stream, timeoutMs: 5000 });
 
 export async function connectAsStranger(port: number): Promise<net.Socket> {
   const socket = net.connect({ host: HOST, port });

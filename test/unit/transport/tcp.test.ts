@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import t from 'tap';
+import t, { type Test as Tap } from 'tap';
 import { execute, type Operand } from '../../../src/collective/execute';
 import type { Plan } from '../../../src/collective/plan';
 import { HvdError } from '../../../src/errors';
@@ -7,7 +7,7 @@ import { HEADER_BYTES, SMALL_BYTES, writeHeader } from '../../../src/transport/d
 import type { TcpTransport } from '../../../src/transport/tcp';
 import { allgather, allreduces, broadcasts } from '../collective/algorithms';
 import { randomFrom } from '../collective/simulation';
-import { closed, connectAsStranger, dialAs, dribble, openPlayedSender, openRanks, turn, until } from './ranks';
+import { closed, connectAsStranger, dialAs, dribble, openPlayedSender, openRanks, turn, until, type Via, ways } from './ranks';
 
 const unhandled: unknown[] = [];
 process.on('unhandledRejection', (reason) => void unhandled.push(reason));
@@ -26,40 +26,46 @@ function message(tag: number, bytes: Uint8Array): Buffer {
   whole.set(bytes, HEADER_BYTES);
   return whole;
 }
+const overEach = (name: string, test: (t: Tap, via: Via) => Promise<void>): void => {
+  for (const via of ways) t.test(`${name} (${via})`, (t) => test(t, via));
+};
 function* piecesOf(random: () => number, longest: number): Generator<number> {
   for (;;) yield 1 + Math.floor(random() * (random() < 0.5 ? 20 : longest));
 }
 
-t.test('messages of any length, in pieces of any length, received before or after they came, arrive whole and in order', async (t) => {
-  const lengths = [0, 1, 3, HEADER_BYTES, 100, SMALL_BYTES, LARGE, STASH - HEADER_BYTES, STASH, STASH + 1, 150_000];
-  for (let seed = 1; seed <= 30; seed += 1) {
-    const random = randomFrom(seed * 7919);
-    const { receiver, socket, end, lost } = await openPlayedSender();
-    const messages = Array.from({ length: 1 + Math.floor(random() * 10) }, (_, i) =>
-      bytesOf(lengths[Math.floor(random() * lengths.length)]!, seed + i),
-    );
-    const received: Promise<void>[] = [];
-    const results = messages.map(({ length }) => new Uint8Array(length));
-    const post = (): void => {
-      const tag = received.length;
-      received.push(receiver.recv(1, tag, results[tag]!));
-    };
-    post();
-    const wire = Buffer.concat(messages.map((bytes, tag) => message(tag, bytes)));
-    const writing = dribble(await socket, wire, piecesOf(random, [5000, 20_000, 150_000][seed % 3]!));
-    while (received.length < messages.length) {
-      if (random() < 0.5) await Promise.race([received.at(-1)!, turn()]);
-      else for (let i = 0; i < 8; i += 1) await turn();
+overEach(
+  'messages of any length, in pieces of any length, received before or after they came, arrive whole and in order',
+  async (t, via) => {
+    const lengths = [0, 1, 3, HEADER_BYTES, 100, SMALL_BYTES, LARGE, STASH - HEADER_BYTES, STASH, STASH + 1, 150_000];
+    for (let seed = 1; seed <= 30; seed += 1) {
+      const random = randomFrom(seed * 7919);
+      const { receiver, socket, end, lost } = await openPlayedSender(via);
+      const messages = Array.from({ length: 1 + Math.floor(random() * 10) }, (_, i) =>
+        bytesOf(lengths[Math.floor(random() * lengths.length)]!, seed + i),
+      );
+      const received: Promise<void>[] = [];
+      const results = messages.map(({ length }) => new Uint8Array(length));
+      const post = (): void => {
+        const tag = received.length;
+        received.push(receiver.recv(1, tag, results[tag]!));
+      };
       post();
+      const wire = Buffer.concat(messages.map((bytes, tag) => message(tag, bytes)));
+      const writing = dribble(await socket, wire, piecesOf(random, [5000, 20_000, 150_000][seed % 3]!));
+      while (received.length < messages.length) {
+        if (random() < 0.5) await Promise.race([received.at(-1)!, turn()]);
+        else for (let i = 0; i < 8; i += 1) await turn();
+        post();
+      }
+      await Promise.all([writing, ...received]);
+      for (const [i, bytes] of messages.entries())
+        if (!isSame(results[i]!, bytes)) t.fail(`seed ${seed}: message ${i} of ${bytes.length} bytes`);
+      if (lost.length > 0) t.fail(`seed ${seed}: ${lost[0]!.error.message}`);
+      end();
     }
-    await Promise.all([writing, ...received]);
-    for (const [i, bytes] of messages.entries())
-      if (!isSame(results[i]!, bytes)) t.fail(`seed ${seed}: message ${i} of ${bytes.length} bytes`);
-    if (lost.length > 0) t.fail(`seed ${seed}: ${lost[0]!.error.message}`);
-    end();
-  }
-  t.pass();
-});
+    t.pass();
+  },
+);
 
 t.test('a header split anywhere, of a small, a large and an empty message, posted before it comes or between its halves', async (t) => {
   const { receiver, socket, end } = await openPlayedSender();
@@ -84,9 +90,9 @@ t.test('a header split anywhere, of a small, a large and an empty message, poste
   end();
 });
 
-t.test('a large message behind a small one in one segment, its receive posted at any time', async (t) => {
+overEach('a large message behind a small one in one segment, its receive posted at any time', async (t, via) => {
   for (const when of ['before', 'with the small one', 'after all came'] as const) {
-    const { receiver, socket, end } = await openPlayedSender();
+    const { receiver, socket, end } = await openPlayedSender(via);
     const [small, large] = [bytesOf(10, 1), bytesOf(5 * STASH, 2)];
     const [intoSmall, intoLarge] = [new Uint8Array(small.length), new Uint8Array(large.length)];
     const one = receiver.recv(1, 1, intoSmall);
@@ -101,8 +107,8 @@ t.test('a large message behind a small one in one segment, its receive posted at
   }
 });
 
-t.test('sends made before the receiver has dialled leave in their order, and before those made later', async (t) => {
-  const { transports, end } = await openRanks(2);
+overEach('sends made before the receiver has dialled leave in their order, and before those made later', async (t, via) => {
+  const { transports, end } = await openRanks(2, { via });
   const [left, right] = transports as [TcpTransport, TcpTransport];
   const sizes = [10, LARGE, 0, 2 * STASH, 1];
   const sends = sizes.map((length, tag) => left.send(1, tag, bytesOf(length, tag)));
@@ -131,9 +137,9 @@ t.test('a small message is copied when its send returns', async (t) => {
   end();
 });
 
-t.test('while nobody receives, reading stops and the sender feels it; afterwards nothing is missing', async (t) => {
+overEach('while nobody receives, reading stops and the sender feels it; afterwards nothing is missing', async (t, via) => {
   for (const length of [1000, SMALL_BYTES, 1 << 20]) {
-    const { transports, end } = await openRanks(2);
+    const { transports, end } = await openRanks(2, { via });
     const [left, right] = transports as [TcpTransport, TcpTransport];
     await Promise.all([left.send(1, 0, new Uint8Array(1)), right.recv(0, 0, new Uint8Array(1))]);
     const messages = Math.ceil((40 << 20) / length);
@@ -197,8 +203,8 @@ t.test(
   },
 );
 
-t.test('a peer that goes while something is sent or awaited is named on both sides', async (t) => {
-  const { transports, lost, end } = await openRanks(2);
+overEach('a peer that goes while something is sent or awaited is named on both sides', async (t, via) => {
+  const { transports, lost, end } = await openRanks(2, { via });
   const [left, right] = transports as [TcpTransport, TcpTransport];
   await Promise.all([left.send(1, 0, new Uint8Array(1)), right.recv(0, 0, new Uint8Array(1))]);
   await Promise.all([right.send(0, 0, new Uint8Array(1)), left.recv(1, 0, new Uint8Array(1))]);
@@ -290,9 +296,9 @@ t.test('another tag, another length and bytes that are no message are WireErrors
   );
 });
 
-t.test('what was sent is delivered though the sender closes at once, also to a receiver that has not dialled yet', async (t) => {
+overEach('what was sent is delivered though the sender closes at once, also to a receiver that has not dialled yet', async (t, via) => {
   for (const isLinked of [true, false]) {
-    const { transports, lost, end } = await openRanks(2);
+    const { transports, lost, end } = await openRanks(2, { via });
     const [left, right] = transports as [TcpTransport, TcpTransport];
     if (isLinked) await Promise.all([left.send(1, 9, new Uint8Array(1)), right.recv(0, 9, new Uint8Array(1))]);
     const sizes = [3, 6 << 20, 0, 100_000, 5];
@@ -399,8 +405,8 @@ const shapes = [
 ];
 
 for (const size of [2, 3, 4]) {
-  t.test(`every plan over ${size} ranks and sockets gives the plain result`, async (t) => {
-    const { transports, end, lost } = await openRanks(size);
+  overEach(`every plan over ${size} ranks and sockets gives the plain result`, async (t, via) => {
+    const { transports, end, lost } = await openRanks(size, { via });
     let tag = 0;
     const check = async (name: string, plans: readonly Plan[], operands: Float32Array[], expected: Float32Array): Promise<void> => {
       await runPlans(plans, transports, operands, (tag += 1));

@@ -4,7 +4,7 @@
  * A file has no name: a neighbour of the same user opens it as /proc/PID/fd/N, nothing is ever left in /dev/shm, and its size does not matter. Its size is sealed, so no access to it can end in SIGBUS.
  * Invariants: only whole pages of ranges that belong to the windows are mapped over; they are mapped readable and writable (V8 cannot grow a memory that is not); the mappings end with the memory.
  */
-import { closeSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { HvdError } from '../../errors';
 import { namespaceOf } from '../unix';
 

@@ -17,7 +17,7 @@ t.test('two ranks train, end alike and report', async (t) => {
   const { status, out, err, left } = await run(2, small);
   t.equal(status, 0, err);
   t.same(left, []);
-  t.match(out, /resnet50 at 32×32, 5 classes, batch 2 a rank, sgd; 2 ranks, strategy ring, backend wasm/);
+  t.match(out, /resnet50 at 32×32, 5 classes, batch 2 a rank, sgd; 2 ranks, strategy ring, compression none, backend wasm/);
   t.match(out, /step 2\/2: [\d.]+ images\/s on this rank, loss [\d.]+/);
   t.match(out, /images\/s on 2 ranks .* replicas identical/);
   const metrics = reported(err);

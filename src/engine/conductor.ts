@@ -89,7 +89,7 @@ export class Conductor {
     this.flush();
     if (!this.awaited) return;
     this.spinner.begin();
-    this.session.expectNews();
+    this.session.expectNews(true);
   }
 
   flush(): void {
@@ -268,6 +268,7 @@ export class Conductor {
     if (submission === this.awaited) {
       this.awaited = undefined;
       this.spinner.end();
+      this.session.expectNews(false);
     }
     if (isAwaited || this.doneIds.push(id) > 1) return;
     setImmediate(() => {

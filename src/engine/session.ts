@@ -36,8 +36,8 @@ export interface Session {
   hostOf(rank: number): string;
   readonly policy: Policy;
   report(json: string): void;
-  /** Something will come soon: what can be seen without a wake-up is looked at for a moment. */
-  expectNews(): void;
+  /** Something that is waited for will come soon, and neighbours are looked at for a moment without a wake-up; or it has come. */
+  expectNews(isExpecting: boolean): void;
   /** Sends what is queued, at most so long, then closes every socket. */
   close(timeoutMs: number): Promise<void>;
 }
@@ -190,7 +190,7 @@ async function joinedSession(
       hostOf,
       policy,
       report: (json) => store.report(rank, json),
-      expectNews: () => local?.poller.wake(),
+      expectNews: (isExpecting) => local?.poller.expect(isExpecting),
       async close(timeoutMs) {
         await Promise.all([control.close(timeoutMs), transport.close(timeoutMs), servers.close(timeoutMs)]);
         local?.close();

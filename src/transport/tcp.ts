@@ -116,7 +116,7 @@ export class TcpTransport implements Transport {
         return outgoing.isShared;
       },
       send: (bytes) => outgoing.sendAside(bytes),
-      drain: () => void (incoming.isWaiting && incoming.poll()),
+      drain: () => void (incoming.isListening && incoming.poll()),
     };
   }
 

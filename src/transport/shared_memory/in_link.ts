@@ -90,7 +90,10 @@ export class SharedInLink implements Waiting {
   // ───── Waiting ─────
 
   get isWaiting(): boolean {
-    return this.ring !== undefined && !this.lost && (this.queue.length > 0 || this.onAside !== undefined);
+    return this.ring !== undefined && !this.lost && this.queue.length > 0;
+  }
+  get isListening(): boolean {
+    return this.ring !== undefined && !this.lost && this.onAside !== undefined;
   }
 
   poll(): boolean {
@@ -109,7 +112,9 @@ export class SharedInLink implements Waiting {
   }
 
   arm(): boolean {
-    return this.ring!.sleep();
+    const ring = this.ring!;
+    const isNothingForListeners = !this.isListening || ring.sleepListening();
+    return (!this.isWaiting || ring.sleep()) && isNothingForListeners;
   }
 
   // ───── inside ─────
@@ -208,7 +213,7 @@ export class SharedInLink implements Waiting {
       this.local.poller.add(this);
       log('DEBUG', `What ${nameOf(this.peer)} sends comes through shared memory.`);
       socket.write(Buffer.from([seesHeap ? ANSWERS.heap : ANSWERS.ring]));
-      if (this.isWaiting) this.local.poller.wake();
+      if (this.isWaiting || this.isListening) this.local.poller.wake();
     } catch {
       socket.end(Buffer.from([ANSWERS.none]));
       this.fallBack();

@@ -140,6 +140,8 @@ export class SharedOutLink implements Waiting {
     return !this.lost && (this.queue.length > 0 || this.lying.length > 0);
   }
 
+  readonly isListening = false;
+
   poll(): boolean {
     const ring = this.ring!;
     let isNews = false;
@@ -148,8 +150,12 @@ export class SharedOutLink implements Waiting {
       first.send.resolve();
       isNews = true;
     }
-    while (this.queue.length > 0 && this.write(this.queue[0]!)) isNews = true;
-    if (isNews && ring.takeReaderSleep()) this.socket!.write(BELL);
+    let isAside = false;
+    for (let first = this.queue[0]; first && this.write(first); first = this.queue[0]) {
+      isAside ||= first.tag === ASIDE_TAG;
+      isNews = true;
+    }
+    if (isNews && ring.takeReaderSleep(isAside)) this.socket!.write(BELL);
     if (this.queue.length === 0 && this.lying.length === 0) this.onDrained?.();
     return isNews;
   }

@@ -15,6 +15,8 @@ const LOOKS = 20;
 export interface Waiting {
   /** It wants something of its neighbour. */
   readonly isWaiting: boolean;
+  /** It takes what comes. A bell will do, unless something is expected now. */
+  readonly isListening: boolean;
   /** Goes on as far as it can. @returns whether it got anywhere */
   poll(): boolean;
   /** Has the neighbour ring. @returns false: there is news already */
@@ -25,6 +27,7 @@ export class Poller {
   private readonly all = new Set<Waiting>();
   private isTurning = false;
   private newsMs = 0;
+  private isExpecting = false;
 
   /** @param yieldCore called between looks where ranks outnumber cores */
   constructor(private readonly yieldCore: (() => void) | undefined) {}
@@ -36,6 +39,12 @@ export class Poller {
     this.all.delete(one);
   }
 
+  /** Something will come soon for those who listen; or nothing that anybody waits for. */
+  expect(isExpecting: boolean): void {
+    this.isExpecting = isExpecting;
+    if (isExpecting) this.wake();
+  }
+
   /** One of them waits, or its bell has rung. */
   wake(): void {
     this.newsMs = performance.now();
@@ -45,25 +54,24 @@ export class Poller {
   }
 
   private readonly turn = (): void => {
+    let isUrgent = false;
     for (let look = 0; look < LOOKS; look += 1) {
       let isNews = false;
-      let isWaiting = false;
+      isUrgent = this.isExpecting;
       for (const one of this.all) {
-        if (!one.isWaiting) continue;
-        isWaiting = true;
+        if (!one.isWaiting && !one.isListening) continue;
+        isUrgent ||= one.isWaiting;
         isNews = one.poll() || isNews;
       }
       if (isNews) {
         this.newsMs = performance.now();
         break;
       }
-      if (!isWaiting) {
-        this.isTurning = false;
-        return;
-      }
+      if (!isUrgent) break;
       this.yieldCore?.();
     }
-    if (performance.now() - this.newsMs < SPIN_MS || !this.armAll()) {
+    const isSpinning = isUrgent && performance.now() - this.newsMs < SPIN_MS;
+    if (isSpinning || !this.armAll()) {
       setImmediate(this.turn);
       return;
     }
@@ -72,7 +80,7 @@ export class Poller {
 
   private armAll(): boolean {
     let areArmed = true;
-    for (const one of this.all) if (one.isWaiting && !one.arm()) areArmed = false;
+    for (const one of this.all) if ((one.isWaiting || one.isListening) && !one.arm()) areArmed = false;
     return areArmed;
   }
 }

@@ -24,7 +24,8 @@ const AT = {
   readerSleeps: word(3),
   withdrawn: word(4),
   visitor: word(5),
-  token: word(6),
+  listenerSleeps: word(6),
+  token: word(7),
 } as const;
 /** Of messages that nobody has to ask for. */
 export const ASIDE_TAG = 0xffffffff;
@@ -128,9 +129,10 @@ export class RingWriter extends Ring {
     return this.written;
   }
 
-  /** @returns whether the reader sleeps and is to be woken: by this caller, once */
-  takeReaderSleep(): boolean {
-    return this.takeSleep(AT.readerSleeps);
+  /** @param isAside what was published was such a message @returns whether the reader sleeps and is to be woken: by this caller, once */
+  takeReaderSleep(isAside: boolean): boolean {
+    const [isReader, isListener] = [this.takeSleep(AT.readerSleeps), isAside && this.takeSleep(AT.listenerSleeps)];
+    return isReader || isListener;
   }
   /** The reader wakes this side when it has consumed something. @returns false: it has, since this side looked last */
   sleep(): boolean {
@@ -222,5 +224,13 @@ export class RingReader extends Ring {
   /** The writer wakes this side with its next piece. @returns false: there is one already */
   sleep(): boolean {
     return this.sleepAt(AT.readerSleeps, AT.written, this.taken);
+  }
+  /** The writer wakes this side with its next message that is not asked for. @returns false: there is one already, and nothing before it */
+  sleepListening(): boolean {
+    // Behind a message that nobody has asked for yet there may be one; whoever takes the first looks on.
+    if (this.sleepAt(AT.listenerSleeps, AT.written, this.taken)) return true;
+    if (this.peek()!.tag === ASIDE_TAG) return false;
+    this.store(AT.listenerSleeps, 1);
+    return true;
   }
 }

@@ -80,10 +80,10 @@ t.test('nobody goes to sleep over news, and each sleep is ended once', async (t)
   const { writer, reader } = newRing();
   t.ok(reader.sleep(), 'nothing there');
   writer.publish(heapPiece(1));
-  t.ok(writer.takeReaderSleep());
-  t.notOk(writer.takeReaderSleep(), 'once');
+  t.ok(writer.takeReaderSleep(false));
+  t.notOk(writer.takeReaderSleep(false), 'once');
   t.notOk(reader.sleep(), 'there is a piece');
-  t.notOk(writer.takeReaderSleep(), 'it does not sleep');
+  t.notOk(writer.takeReaderSleep(false), 'it does not sleep');
   t.ok(writer.sleep(), 'nothing consumed since it looked');
   reader.done(reader.take());
   t.ok(reader.takeWriterSleep());

@@ -29,14 +29,17 @@ const VISIT_BYTES = 1 << 20;
 /** So many visits, some milliseconds at most, before the thread serves others. */
 const VISITS_A_TURN = 4;
 /** Below, the exchange of places is what takes the time. */
-export const ONE_PASS_LEAST_BYTES = 64 << 10;
-
+const LEAST_BYTES = 64 << 10;
 const NOWHERE = -1;
 
 /** `heaps`: the transport's. */
 export type SharedRoute = Pick<Route, 'transport' | 'tag'> & { readonly heaps: Heaps };
 /** An operand that is reduced. */
 export type SharedOperand = Operand & Required<Pick<Operand, 'reduce'>>;
+
+/** Whether one pass gives the bits of that algorithm, and is worth its exchanges; the same on all members. */
+export const isForOnePass = (algorithm: string, operand: Operand, size: number): operand is SharedOperand =>
+  operand.reduce !== undefined && !operand.wire && operand.bytes.length >= LEAST_BYTES && (algorithm === 'ring' || size === 2);
 
 /** @returns this rank's share of the elements: what the ring completes in chunk `position` of each block */
 export function shareOf(position: number, size: number, elems: number, chunkElems: number): Range[] {

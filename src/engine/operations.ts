@@ -5,8 +5,8 @@
  * Communication thread. Invariants: nothing here waits for a user; the operand of a reduction lies in the arena, in one piece (a fused operation of scattered calls is
  * gathered in the fusion region); the result of a gather or an alltoall is a buffer of its own that is handed to the main thread without a copy.
  */
-import { execute, type Operand, type Route } from '../collective/execute';
-import { ONE_PASS_LEAST_BYTES, OnePass, type SharedOperand } from '../collective/one_pass';
+import { execute, type Operand } from '../collective/execute';
+import { isForOnePass, OnePass } from '../collective/one_pass';
 import { MOST_CHUNK_BYTES, type Policy, type Selected, selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
 import { type Topology, topologyOf } from '../collective/topology';
 import { bytesPerElem, elemsOf, isFloat } from '../dtype';
@@ -280,21 +280,14 @@ export class Operations {
   private async reduce(operand: Operand, group: Group, { route, scratch }: Seat): Promise<void> {
     const { plan, algorithm } = this.selectedAllreduce(operand.bytes.length / operand.bytesPerElem, operand.bytesPerElem, group);
     this.onActivity?.(activityOf(algorithm, 'allreduce'));
-    if (!(await this.reduceInOnePass(algorithm, operand, group, route))) await execute(plan, route, operand, scratch);
-  }
-
-  /** What all members see they sum where it lies, if that gives the bits of the algorithm. @returns whether it is done */
-  private async reduceInOnePass(
-    algorithm: Selected['algorithm'],
-    operand: Operand,
-    { members, onePass }: Group,
-    { transport, tag }: Route,
-  ): Promise<boolean> {
-    const { heaps } = transport;
-    if (!onePass || !heaps || operand.wire || operand.bytes.length < ONE_PASS_LEAST_BYTES) return false;
-    if (algorithm !== 'ring' && members.length > 2) return false;
-    const chunkElems = Math.floor(MOST_CHUNK_BYTES / operand.bytesPerElem);
-    return onePass.run({ transport, heaps, tag }, operand as SharedOperand, chunkElems, this.regions.scratch.byteOffset);
+    const { onePass, members } = group;
+    if (onePass && isForOnePass(algorithm, operand, members.length)) {
+      // What all members see they sum where it lies, with the bits of the algorithm.
+      const shared = { ...route, heaps: this.transport.heaps! };
+      const chunkElems = Math.floor(MOST_CHUNK_BYTES / operand.bytesPerElem);
+      if (await onePass.run(shared, operand, chunkElems, this.regions.scratch.byteOffset)) return;
+    }
+    await execute(plan, route, operand, scratch);
   }
 
   /** A step reduces the same sizes again and again. */

@@ -96,6 +96,7 @@ async function worker() {
   await reduce(4);
   tellResult({ rank: () => config.rank }, result);
   clearInterval(beats);
+  session.control.sendAll({ goodbye: { failed: false, reason: 'all is measured' } });
   await session.close(1000);
 }
 

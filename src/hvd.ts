@@ -253,6 +253,10 @@ const placeOf = (array: unknown): number | undefined =>
 export function allocate<T extends NumericArray>(type: new (elems: number) => T, elems: number): T {
   const engine = currentEngine('allocate()');
   const { arena } = engine;
+  if (typeof type !== 'function')
+    throw new UsageError(
+      `allocate(): the first argument is the class of a typed array, like Float32Array, but was ${JSON.stringify(type)}.`,
+    );
   const dtype = describe(new type(0), 'allocate()').dtype;
   if (!Number.isInteger(elems) || elems < 0) throw new UsageError(`allocate(): elems is a whole number >= 0, but was ${String(elems)}.`);
   const byteOffset = arena.allocate(elems * (type as unknown as { BYTES_PER_ELEMENT: number }).BYTES_PER_ELEMENT);

@@ -98,6 +98,10 @@ t.test('inPlace on an allocated array overwrites it and returns it', async (t) =
   t.ok(array.every((x) => x === (size * (size + 1)) / 2));
   hvd.release(array);
   t.throws(() => hvd.release(array), { code: 'ERR_HVD_USAGE' });
+  t.throws(() => hvd.allocate('float32' as unknown as Float32ArrayConstructor, 3), {
+    code: 'ERR_HVD_USAGE',
+    message: /class of a typed array.*"float32"/,
+  });
 });
 
 t.test('many calls in flight, submitted and awaited in another order on every rank', async (t) => {

@@ -41,14 +41,39 @@ function fillRandomly(row: Float32Array, number: number): void {
   }
 }
 
+/** Columns of P or Q that are worked on together, so that an element of M is read once for all of them. Of fewer the last stands for those that are missing, with a factor or a result that does not count. */
+const TOGETHER = 4;
+type Four = readonly [number, number, number, number];
+const groupsOf = (rank: number): number[] => Array.from({ length: Math.ceil(rank / TOGETHER) }, (_, group) => group * TOGETHER);
+/** Of each of the four columns from `first` on, or of the last. */
+const four = (first: number, rank: number, of: (c: number) => number): Four => {
+  const at = (i: number): number => of(Math.min(first + i, rank - 1));
+  return [at(0), at(1), at(2), at(3)];
+};
+const factors = (first: number, rank: number, of: (c: number) => number): Four => {
+  const at = (i: number): number => (first + i < rank ? of(first + i) : 0);
+  return [at(0), at(1), at(2), at(3)];
+};
+
 /** P = M · Q. */
 export function* timesQ(m: Float32Array, { rows, columns, rank }: LowRank, q: Float32Array, p: Float32Array): Generator<void> {
   const sums = new Float64Array(rank * rows);
+  const found = new Float64Array(TOGETHER);
   let products = 0;
   for (let first = 0; first < columns; first += BLOCK_COLUMNS) {
     const elems = Math.min(BLOCK_COLUMNS, columns - first);
     for (let row = 0; row < rows; row += 1) {
-      for (let c = 0; c < rank; c += 1) sums[c * rows + row]! += dot(m, row * columns + first, q, c * columns + first, elems);
+      for (const group of groupsOf(rank)) {
+        fourDots(
+          m,
+          row * columns + first,
+          q,
+          four(group, rank, (c) => c * columns + first),
+          elems,
+          found,
+        );
+        for (let c = group; c < Math.min(rank, group + TOGETHER); c += 1) sums[c * rows + row]! += found[c - group]!;
+      }
       products += rank * elems;
       if (products < TURN_PRODUCTS) continue;
       products = 0;
@@ -58,18 +83,20 @@ export function* timesQ(m: Float32Array, { rows, columns, rank }: LowRank, q: Fl
   p.set(sums);
 }
 
-/** Four sums, of every fourth product: an addition need not wait for the one before. */
-function dot(a: Float32Array, aAt: number, b: Float32Array, bAt: number, elems: number): number {
+/** A part of a row of M times parts of four columns. */
+function fourDots(m: Float32Array, at: number, q: Float32Array, [a, b, c, d]: Four, elems: number, found: Float64Array): void {
   let [s0, s1, s2, s3] = [0, 0, 0, 0];
-  let i = 0;
-  for (; i + 4 <= elems; i += 4) {
-    s0 += a[aAt + i]! * b[bAt + i]!;
-    s1 += a[aAt + i + 1]! * b[bAt + i + 1]!;
-    s2 += a[aAt + i + 2]! * b[bAt + i + 2]!;
-    s3 += a[aAt + i + 3]! * b[bAt + i + 3]!;
+  for (let i = 0; i < elems; i += 1) {
+    const value = m[at + i]!;
+    s0 += value * q[a + i]!;
+    s1 += value * q[b + i]!;
+    s2 += value * q[c + i]!;
+    s3 += value * q[d + i]!;
   }
-  for (; i < elems; i += 1) s0 += a[aAt + i]! * b[bAt + i]!;
-  return s0 + s1 + (s2 + s3);
+  found[0] = s0;
+  found[1] = s1;
+  found[2] = s2;
+  found[3] = s3;
 }
 
 /** Q = Mᵀ · P. */
@@ -79,11 +106,16 @@ export function* timesP(m: Float32Array, { rows, columns, rank }: LowRank, p: Fl
   for (let first = 0; first < columns; first += BLOCK_COLUMNS) {
     const elems = Math.min(BLOCK_COLUMNS, columns - first);
     for (let row = 0; row < rows; row += 1) {
-      const from = row * columns + first;
-      for (let c = 0; c < rank; c += 1) {
-        const factor = p[c * rows + row]!;
-        const to = c * columns + first;
-        for (let i = 0; i < elems; i += 1) sums[to + i]! += factor * m[from + i]!;
+      for (const group of groupsOf(rank)) {
+        const to = four(group, rank, (c) => c * columns + first);
+        addToFour(
+          sums,
+          to,
+          factors(group, rank, (c) => p[c * rows + row]!),
+          m,
+          row * columns + first,
+          elems,
+        );
       }
       products += rank * elems;
       if (products < TURN_PRODUCTS) continue;
@@ -94,6 +126,17 @@ export function* timesP(m: Float32Array, { rows, columns, rank }: LowRank, p: Fl
   q.set(sums);
 }
 
+/** A part of a row of M, times a factor each, to parts of four columns. */
+function addToFour(sums: Float64Array, [a, b, c, d]: Four, [fa, fb, fc, fd]: Four, m: Float32Array, at: number, elems: number): void {
+  for (let i = 0; i < elems; i += 1) {
+    const value = m[at + i]!;
+    sums[a + i]! += fa * value;
+    sums[b + i]! += fb * value;
+    sums[c + i]! += fc * value;
+    sums[d + i]! += fd * value;
+  }
+}
+
 /** M = M − P · Qᵀ, or with a sign of 1 plus. */
 export function* addProduct(
   m: { [index: number]: number },
@@ -102,20 +145,36 @@ export function* addProduct(
   q: Float32Array,
   sign: 1 | -1,
 ): Generator<void> {
-  const product = new Float64Array(columns);
   let products = 0;
   for (let row = 0; row < rows; row += 1) {
-    product.fill(0);
-    for (let c = 0; c < rank; c += 1) {
-      const factor = sign * p[c * rows + row]!;
-      for (let i = 0; i < columns; i += 1) product[i]! += factor * q[c * columns + i]!;
+    for (const group of groupsOf(rank)) {
+      const from = four(group, rank, (c) => c * columns);
+      addFour(
+        m,
+        row * columns,
+        factors(group, rank, (c) => sign * p[c * rows + row]!),
+        q,
+        from,
+        columns,
+      );
     }
-    for (let i = 0; i < columns; i += 1) m[row * columns + i]! += product[i]!;
     products += (rank + 1) * columns;
     if (products < TURN_PRODUCTS) continue;
     products = 0;
     yield;
   }
+}
+
+/** To a row of M four columns of Q, times a factor each. */
+function addFour(
+  m: { [index: number]: number },
+  at: number,
+  [fa, fb, fc, fd]: Four,
+  q: Float32Array,
+  [a, b, c, d]: Four,
+  elems: number,
+): void {
+  for (let i = 0; i < elems; i += 1) m[at + i]! += fa * q[a + i]! + fb * q[b + i]! + (fc * q[c + i]! + fd * q[d + i]!);
 }
 
 /** Gram–Schmidt in float64, each column against those before it, twice. A column that is nothing new becomes 0. */

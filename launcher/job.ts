@@ -11,7 +11,6 @@ import { version } from '../src/version';
 import type { khorovod } from '../src/wire/generated/messages';
 import type { AgentLink } from './agent_link';
 import { Agents } from './agents';
-import type { RunRequest } from './args';
 import { Console } from './console';
 import { courseOf, isSurvived, type Running, SERVER_GRACE_MS } from './course';
 import { LaunchError } from './errors';
@@ -32,6 +31,7 @@ import {
   reportLine,
   reportLines,
 } from './report';
+import type { RunRequest } from './request';
 import { type ServerPlace, serverLabel } from './servers';
 import { silenceLimitMs } from './silence';
 import { startJobOf } from './start_job';

@@ -1,11 +1,11 @@
 /** What the agent of one host is told of its part of the job. Pure. */
 import { knobs } from '../src/config';
 import type { khorovod } from '../src/wire/generated/messages';
-import type { RunRequest } from './args';
 import type { Assignment } from './hosts';
 import { type Crew, rankVariables, serverVariables } from './identities';
 import { type Devices, pinningOf } from './pinning';
 import type { Place } from './reach';
+import type { RunRequest } from './request';
 import { isSameHost, type ServerPlace, serverLabel } from './servers';
 
 /** What is the same for all hosts. */

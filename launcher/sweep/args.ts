@@ -8,9 +8,10 @@ import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { knobs, readConfig } from '../../src/config';
 import { quoted } from '../agent_command';
-import type { Outside, RunRequest } from '../args';
 import { LaunchError } from '../errors';
 import { assign } from '../hosts';
+import type { RunRequest } from '../request';
+import type { Outside } from '../settings';
 import { splitWords } from '../words';
 import { type Asked, cellsOf, jobWords, type Vary } from './plan';
 

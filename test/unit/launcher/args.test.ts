@@ -1,6 +1,8 @@
 import t from 'tap';
-import { type Outside, parseCommandLine, type RunRequest } from '../../../launcher/args';
+import { parseCommandLine } from '../../../launcher/args';
 import { LaunchError } from '../../../launcher/errors';
+import type { RunRequest } from '../../../launcher/request';
+import type { Outside } from '../../../launcher/settings';
 
 const files: Record<string, string> = {
   '/home/me/train.ts': '',

@@ -3,8 +3,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
 import { splitCommand } from '../../../launcher/agent_command';
-import { type Outside, parseCommandLine } from '../../../launcher/args';
+import { parseCommandLine } from '../../../launcher/args';
 import { type Assignment, assign } from '../../../launcher/hosts';
+import type { Outside } from '../../../launcher/settings';
 
 const root = path.join(__dirname, '..', '..', '..').replace(/[/\\]dist$/, '');
 const outside: Outside = { cwd: root, env: {}, readText: (file) => readFileSync(file, 'utf8'), isFile: () => true };

@@ -3,8 +3,9 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
 import { splitCommand } from '../../../launcher/agent_command';
-import { type Outside, parseCommandLine } from '../../../launcher/args';
+import { parseCommandLine } from '../../../launcher/args';
 import { options } from '../../../launcher/options';
+import type { Outside } from '../../../launcher/settings';
 
 const root = path.join(__dirname, '..', '..', '..').replace(/[/\\]dist$/, '');
 const page = readFileSync(path.join(root, 'docs', 'launcher.md'), 'utf8');

@@ -1,6 +1,7 @@
 import t from 'tap';
-import { type Outside, parseCommandLine } from '../../../../launcher/args';
+import { parseCommandLine } from '../../../../launcher/args';
 import { LaunchError } from '../../../../launcher/errors';
+import type { Outside } from '../../../../launcher/settings';
 import { jobWords, nameOf, planOf } from '../../../../launcher/sweep/plan';
 
 const outside: Outside = { cwd: '/home/me', env: {}, readText: () => 'text', isFile: (file) => file === '/home/me/train.ts' };

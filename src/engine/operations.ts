@@ -9,18 +9,19 @@ import { execute, type Operand } from '../collective/execute';
 import { isForOnePass, OnePass } from '../collective/one_pass';
 import { MOST_CHUNK_BYTES, type Policy, type Selected, selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
 import { type Topology, topologyOf } from '../collective/topology';
-import { bytesPerElem, elemsOf, isFloat } from '../dtype';
+import { bytesPerElem, elemsOf } from '../dtype';
 import { BugError, type ErrorRecord } from '../errors';
 import { log } from '../log';
 import { bytesOf, createMemory } from '../memory/arena';
-import { type KernelOp, type Kernels, makeKernels } from '../memory/kernels';
+import { type Kernels, makeKernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
-import { bytesOfCall, type Call, type CallOp } from './call';
-import { formatOf, isDividedFirst, wireFormOf } from './compression';
+import { bytesOfCall, type Call } from './call';
+import { formatOf } from './compression';
 import { keepsResidual } from './compressor';
 import { adasum, alltoall, reducescatter, type Seat } from './exchange';
 import { FeedbackAllreduce } from './feedback';
 import type { Regions, Submission } from './messages';
+import { finisher, kernelOpOf, operandOf, prescale, type Workspace } from './operand';
 import { activityOf } from './timeline';
 
 export interface Decided {
@@ -60,12 +61,6 @@ interface Group {
   readonly onePass?: OnePass;
 }
 
-/** Memory that an operand lies in, with what works on it. */
-interface Workspace {
-  readonly memory: WebAssembly.Memory;
-  readonly kernels: Kernels;
-}
-
 export class Operations {
   private readonly groups = new Map<number, Group>();
   private keptSteps = 0;
@@ -87,7 +82,7 @@ export class Operations {
     private readonly hostOf: (rank: number) => string,
     private readonly policy: Policy,
   ) {
-    this.own = { memory, kernels };
+    this.own = { memory, kernels, isShared: true };
     this.feedback = new FeedbackAllreduce(memory, kernels, regions.codec.byteOffset);
     this.addGroup(
       0,
@@ -187,11 +182,11 @@ export class Operations {
     for (const [i, operand] of operands.entries()) {
       const at = i === 0 ? sum : next;
       this.view(at, bytes).set(operand);
-      this.begin(call, this.own, at, elems, size);
+      prescale(call, this.kernels, at, elems, size);
       if (format) this.kernels.half(format, call.dtype).round(at, elems);
       if (i > 0) this.kernels.reduce(call.dtype, kernelOpOf(call.op), sum, next, elems);
     }
-    this.finisher(call, this.own, sum, size)?.(0, elems);
+    finisher(call, this.kernels, sum, size)?.(0, elems);
     return this.view(sum, bytes).slice();
   }
 
@@ -251,7 +246,7 @@ export class Operations {
   ): Promise<void> {
     const { dtype, postscale } = call;
     const elems = bytes / bytesPerElem(dtype);
-    this.begin(call, workspace, base, elems, group.members.length);
+    prescale(call, workspace.kernels, base, elems, group.members.length);
     const onActivity = (algorithm: string, kind: string): void => this.onActivity?.(activityOf(algorithm, kind));
     const plainly: Call = { ...call, dtype: 'float32', op: 'sum', prescale: 1, postscale: 1, compression: 'none' };
     const sum = (count: number): Promise<void> => this.reduce(this.operandFor(plainly, workspace, base, 4 * count, group), group, seat);
@@ -259,22 +254,8 @@ export class Operations {
     if (postscale !== 1) workspace.kernels.scale(dtype, base, elems, postscale);
   }
 
-  /** What lies at `base` as the operand of a reduction, prescaled. */
   private operandFor(call: Call, workspace: Workspace, base: number, bytes: number, { members }: Group): Operand {
-    const { memory, kernels } = workspace;
-    const itemBytes = bytesPerElem(call.dtype);
-    this.begin(call, workspace, base, bytes / itemBytes, members.length);
-    const format = formatOf(call, members.length);
-    const scratchOffset = this.regions.scratch.byteOffset;
-    return {
-      bytes: bytesOf(memory, base, bytes),
-      bytesPerElem: itemBytes,
-      borrows: workspace === this.own,
-      reduce: (elem, count, scratchByte) =>
-        kernels.reduce(call.dtype, kernelOpOf(call.op), base + elem * itemBytes, scratchOffset + scratchByte, count),
-      finish: this.finisher(call, workspace, base, members.length),
-      ...(format && wireFormOf(kernels, format, call, kernelOpOf(call.op), base, scratchOffset)),
-    };
+    return operandOf(call, workspace, base, bytes, members.length, this.regions.scratch.byteOffset);
   }
 
   private async reduce(operand: Operand, group: Group, { route, scratch }: Seat): Promise<void> {
@@ -316,33 +297,6 @@ export class Operations {
     this.onCopied?.(at - base);
   }
 
-  /** What an element gets before it is summed. */
-  private begin(call: Call, { kernels }: Workspace, at: number, elems: number, size: number): void {
-    const factor = isDividedFirst(call, size) ? call.prescale / divisorOf(call, size) : call.prescale;
-    if (factor !== 1) kernels.scale(call.dtype, at, elems, factor);
-  }
-
-  /** What it gets once it is: floats one factor, integers the exact truncating quotient, then the truncated product; what is compressed has been divided. */
-  private finisher(call: Call, { kernels }: Workspace, base: number, size: number): Operand['finish'] {
-    const { dtype, postscale } = call;
-    const itemBytes = bytesPerElem(dtype);
-    const format = formatOf(call, size);
-    if (format) {
-      const half = kernels.half(format, dtype);
-      return (elem, elems) => {
-        if (postscale !== 1) kernels.scale(dtype, base + elem * itemBytes, elems, postscale);
-        half.round(base + elem * itemBytes, elems);
-      };
-    }
-    const divisor = divisorOf(call, size);
-    if (divisor === 1 && postscale === 1) return undefined;
-    if (isFloat(dtype)) return (elem, elems) => kernels.scale(dtype, base + elem * itemBytes, elems, postscale / divisor);
-    return (elem, elems) => {
-      if (divisor !== 1) kernels.divide(dtype, base + elem * itemBytes, elems, divisor);
-      if (postscale !== 1) kernels.scale(dtype, base + elem * itemBytes, elems, postscale);
-    };
-  }
-
   private async broadcast({ call, byteOffset, bytes }: Submission, { route, position, scratch }: Seat): Promise<void> {
     const { members } = route;
     const { plan, algorithm } = selectBroadcast({
@@ -382,14 +336,7 @@ export class Operations {
   }
 }
 
-const divisorOf = ({ op }: Call, size: number): number => (op === 'average' ? size : 1);
-/** An average is a sum, divided at the end. */
-function kernelOpOf(op: CallOp): KernelOp {
-  if (op === 'adasum') throw new BugError('adasum is no operation on single elements. Please report it.');
-  return op === 'average' ? 'sum' : op;
-}
-
 function makeWorkspace(): Workspace {
   const memory = createMemory();
-  return { memory, kernels: makeKernels(memory) };
+  return { memory, kernels: makeKernels(memory), isShared: false };
 }

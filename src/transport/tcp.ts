@@ -18,6 +18,7 @@ import type { Peer } from './peer';
 import { SharedInLink } from './shared_memory/in_link';
 import type { LocalMemory } from './shared_memory/local_memory';
 import { SharedOutLink } from './shared_memory/out_link';
+import { MOST_RANKS } from './shared_memory/windows';
 import { addressText } from './socket';
 import { StreamsInLink, StreamsOutLink } from './streams';
 import type { Heaps, Loan, Transport } from './transport';
@@ -40,8 +41,6 @@ export interface TcpOptions {
   survivesLoss?: boolean;
 }
 
-/** Neighbours to whom there are lanes at all: each needs two links. */
-const MOST_LANES = 7;
 /** The control plane knows better why a link ended, and is about to say so. */
 const GRACE_MS = 300;
 
@@ -73,7 +72,7 @@ export class TcpTransport implements Transport {
         if (link instanceof SharedOutLink) link.attachShared(socket);
         else socket.destroy();
       });
-    if (options.neighbours) this.heaps = this.heapsOf(options.neighbours);
+    if (options.neighbours && options.neighbours.ranks.size < MOST_RANKS) this.heaps = this.heapsOf(options.neighbours);
   }
 
   send(to: number, tag: number, bytes: Uint8Array): Promise<void> {
@@ -107,7 +106,7 @@ export class TcpTransport implements Transport {
    */
   lane(peer: number, hear: (bytes: Uint8Array) => void): Lane | undefined {
     const { neighbours } = this.options;
-    if (!neighbours?.ranks.has(peer) || neighbours.ranks.size > MOST_LANES) return undefined;
+    if (!neighbours?.ranks.has(peer) || neighbours.ranks.size >= MOST_RANKS) return undefined;
     const [incoming, outgoing] = [this.inLinks[peer] ?? this.makeInLink(peer), this.outLinks[peer] ?? this.makeOutLink(peer)];
     if (!(incoming instanceof SharedInLink && outgoing instanceof SharedOutLink)) return undefined;
     incoming.hearAside(hear);

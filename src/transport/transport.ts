@@ -37,7 +37,7 @@ export interface Transport {
   send(to: number, tag: number, bytes: Uint8Array): Promise<void>;
   /** Fills `into` with the next message from that rank. @throws WireError its tag or length is another; PeerError the peer is gone */
   recv(from: number, tag: number, into: Uint8Array): Promise<void>;
-  /** Only where ranks share memory. */
+  /** Only where ranks share memory, and are so few that all see each other's. */
   readonly heaps?: Heaps;
   /**
    * As `recv`, but the message may stay where it is: then the promise gives a loan, and `into` is not touched. For messages that are read once and soon: the sender may wait for its memory.

@@ -61,7 +61,7 @@ export interface Regions {
   /** What is quantised goes through it. */
   readonly codec: { byteOffset: number; bytes: number };
   readonly reservedBytes: number;
-  /** Of ranks that share memory; the heap begins where the arena does. */
+  /** Of ranks that share memory; the heap begins with the fusion region, behind which the arena's free part begins. */
   readonly windows?: Windows;
 }
 
@@ -72,14 +72,15 @@ const FIRST_PAGE_BYTES = 65536; // offset 0 stays unused, so that no kernel is e
 /** @param sharing ranks of this host that share memory, with this one */
 export function layOutRegions(fusionThresholdBytes: number, sharing = 1): Regions {
   const scratch = { byteOffset: FIRST_PAGE_BYTES, bytes: SCRATCH_BYTES };
-  const fusion = {
-    byteOffset: scratch.byteOffset + scratch.bytes,
-    bytes: Math.ceil(Math.min(fusionThresholdBytes, MOST_FUSED_BYTES) / 65536) * 65536,
-  };
-  const star = { byteOffset: fusion.byteOffset + fusion.bytes, bytes: 2 * STAR_MAX_BYTES };
+  const star = { byteOffset: scratch.byteOffset + scratch.bytes, bytes: 2 * STAR_MAX_BYTES };
   const codec = { byteOffset: star.byteOffset + star.bytes, bytes: INT8_ROOM_BYTES };
-  const reservedBytes = Math.ceil((codec.byteOffset + codec.bytes) / 65536) * 65536;
-  if (sharing < 2) return { scratch, fusion, star, codec, reservedBytes };
-  const windows = layOutWindows(reservedBytes, sharing);
-  return { scratch, fusion, star, codec, reservedBytes: windows.heap.byteOffset, windows };
+  const until = wholePages(codec.byteOffset + codec.bytes);
+  const windows = sharing < 2 ? undefined : layOutWindows(until, sharing);
+  // What is gathered there is reduced by neighbours too: it is the first thing on the heap.
+  const fusion = {
+    byteOffset: windows?.heap.byteOffset ?? until,
+    bytes: wholePages(Math.min(fusionThresholdBytes, MOST_FUSED_BYTES)),
+  };
+  return { scratch, fusion, star, codec, reservedBytes: fusion.byteOffset + fusion.bytes, windows };
 }
+const wholePages = (bytes: number): number => Math.ceil(bytes / FIRST_PAGE_BYTES) * FIRST_PAGE_BYTES;

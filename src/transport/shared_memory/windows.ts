@@ -11,7 +11,7 @@ import { RING_BYTES } from './ring';
 
 const MOST_LINKS = 48;
 /** For two ranks, three or four, five to eight; beyond, as for two. */
-const heapBytesOf = (ranks: number): number => (ranks <= 2 || ranks > MOST_RANKS ? 512 << 20 : ranks <= 4 ? 256 << 20 : 96 << 20);
+const heapBytesOf = (ranks: number): number => (ranks <= 2 || ranks > MOST_RANKS ? 512 << 20 : ranks <= 4 ? 384 << 20 : 192 << 20);
 /** Of a host, that all see each other's heaps. */
 export const MOST_RANKS = 8;
 

@@ -4,9 +4,9 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import t from 'tap';
-import { layersOf, parameterCount } from '../../../src/bench/models/graph';
-import { describeNetwork, makeNetwork, multiplyAddsOf, type NetworkName, networkNames, shapesOf } from '../../../src/bench/models/networks';
-import { UsageError } from '../../../src/errors';
+import { layersOf, parameterCount } from '../../src/bench/models/graph';
+import { describeNetwork, makeNetwork, multiplyAddsOf, type NetworkName, networkNames, shapesOf } from '../../src/bench/models/networks';
+import { UsageError } from '../../src/errors';
 
 /** Of tf_cnn_benchmarks, at 1001 classes. */
 const published: Record<NetworkName, { parameters: number; tensors: number }> = {

@@ -1,11 +1,11 @@
 /** Every plan, over the transport in memory and the real kernels, against the plain result. */
 import t from 'tap';
-import { execute, type Operand } from '../../../src/collective/execute';
-import type { Plan } from '../../../src/collective/plan';
-import { arrayTypeOf, bytesPerElem, type Dtype, dtypes } from '../../../src/dtype';
-import { type KernelOp, type Kernels, makeKernels } from '../../../src/memory/kernels';
-import { inProcessTransports } from '../../../src/transport/in_process';
-import { allgather, allreduces, broadcasts, elemsFor, sizes } from './algorithms';
+import { execute, type Operand } from '../../src/collective/execute';
+import type { Plan } from '../../src/collective/plan';
+import { arrayTypeOf, bytesPerElem, type Dtype, dtypes } from '../../src/dtype';
+import { type KernelOp, type Kernels, makeKernels } from '../../src/memory/kernels';
+import { inProcessTransports } from '../../src/transport/in_process';
+import { allgather, allreduces, broadcasts, elemsFor, sizes } from '../unit/collective/algorithms';
 
 type Num = number | bigint;
 const ops: readonly KernelOp[] = ['sum', 'min', 'max', 'product'];

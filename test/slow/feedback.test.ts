@@ -1,9 +1,9 @@
 /** Allreduces that keep a residual, over the transport in memory: within the promised error, the same bits on all ranks, nothing lost over many steps, and nothing kept that should not be. */
 import t from 'tap';
-import type { Call } from '../../../src/engine/call';
-import { Residuals } from '../../../src/engine/residuals';
-import { call } from './calls';
-import { arrayOf, bytesIn, makeOperations, numbersIn, runOn } from './operating';
+import type { Call } from '../../src/engine/call';
+import { Residuals } from '../../src/engine/residuals';
+import { call } from '../unit/engine/calls';
+import { arrayOf, bytesIn, makeOperations, numbersIn, runOn } from '../unit/engine/operating';
 
 type Ranks = ReturnType<typeof makeOperations>;
 const MOST_RANKS = 4;

@@ -29,8 +29,7 @@ async function worker() {
   const config = readConfig();
   const regions = layOutRegions(config.fusionThresholdBytes, ranksThatShare(config, undefined));
   const memory = createMemory();
-  const heap = regions.windows?.heap;
-  const until = Math.max(heap ? heap.byteOffset + heap.bytes : 0, regions.reservedBytes + Math.max(...sizes));
+  const until = Math.max(regions.leastBytes, regions.reservedBytes + Math.max(...sizes));
   memory.grow(Math.ceil((until - memory.buffer.byteLength) / 65536));
   const kernels = makeKernels(memory);
   const local = openLocalMemory(config, undefined, memory, kernels, regions.windows);
@@ -105,11 +104,7 @@ else {
   const { np, transport } = values;
   const result = jobResult(
     [...ranksOf({ np }), '--transport', transport],
-    [
-      fileURLToPath(import.meta.url),
-      '--worker',
-      ...wordsOf({ ...values, worker: undefined }).filter((word) => !word.includes('undefined')),
-    ],
+    [fileURLToPath(import.meta.url), '--worker', ...wordsOf(values)],
   );
   const rows = result.map(({ bytes, us, least, most }) => [
     sizeText(bytes),

@@ -41,38 +41,34 @@ function fillRandomly(row: Float32Array, number: number): void {
   }
 }
 
-/** Columns of P or Q that are worked on together, so that an element of M is read once for all of them. Of fewer the last stands for those that are missing, with a factor or a result that does not count. */
-const TOGETHER = 4;
+/** Numbers of four columns of P or Q that are worked on together, so that an element of M is read once for all of them. Where fewer are left the last stands for those that are missing. */
 type Four = readonly [number, number, number, number];
-const groupsOf = (rank: number): number[] => Array.from({ length: Math.ceil(rank / TOGETHER) }, (_, group) => group * TOGETHER);
-/** Of each of the four columns from `first` on, or of the last. */
-const four = (first: number, rank: number, of: (c: number) => number): Four => {
-  const at = (i: number): number => of(Math.min(first + i, rank - 1));
-  return [at(0), at(1), at(2), at(3)];
-};
-const factors = (first: number, rank: number, of: (c: number) => number): Four => {
-  const at = (i: number): number => (first + i < rank ? of(first + i) : 0);
-  return [at(0), at(1), at(2), at(3)];
-};
+const TOGETHER = 4;
+const groupsOf = (rank: number): Four[] =>
+  Array.from({ length: Math.ceil(rank / TOGETHER) }, (_, group) => {
+    const at = (i: number): number => Math.min(group * TOGETHER + i, rank - 1);
+    return [at(0), at(1), at(2), at(3)];
+  });
+/** What each column of a group counts: one that stands for another, nothing. */
+const factors = ([a, b, c, d]: Four, of: (column: number) => number): Four => [
+  of(a),
+  b > a ? of(b) : 0,
+  c > b ? of(c) : 0,
+  d > c ? of(d) : 0,
+];
 
 /** P = M · Q. */
 export function* timesQ(m: Float32Array, { rows, columns, rank }: LowRank, q: Float32Array, p: Float32Array): Generator<void> {
   const sums = new Float64Array(rank * rows);
   const found = new Float64Array(TOGETHER);
+  const groups = groupsOf(rank);
   let products = 0;
   for (let first = 0; first < columns; first += BLOCK_COLUMNS) {
     const elems = Math.min(BLOCK_COLUMNS, columns - first);
     for (let row = 0; row < rows; row += 1) {
-      for (const group of groupsOf(rank)) {
-        fourDots(
-          m,
-          row * columns + first,
-          q,
-          four(group, rank, (c) => c * columns + first),
-          elems,
-          found,
-        );
-        for (let c = group; c < Math.min(rank, group + TOGETHER); c += 1) sums[c * rows + row]! += found[c - group]!;
+      for (const group of groups) {
+        fourDots(m, row * columns + first, q, group, columns, first, elems, found);
+        for (let c = group[0]; c <= group[3]; c += 1) sums[c * rows + row]! += found[c - group[0]]!;
       }
       products += rank * elems;
       if (products < TURN_PRODUCTS) continue;
@@ -83,8 +79,18 @@ export function* timesQ(m: Float32Array, { rows, columns, rank }: LowRank, q: Fl
   p.set(sums);
 }
 
-/** A part of a row of M times parts of four columns. */
-function fourDots(m: Float32Array, at: number, q: Float32Array, [a, b, c, d]: Four, elems: number, found: Float64Array): void {
+/** A part of a row of M times parts of four columns, which are `stride` long, from their element `first` on. */
+function fourDots(
+  m: Float32Array,
+  at: number,
+  q: Float32Array,
+  group: Four,
+  stride: number,
+  first: number,
+  elems: number,
+  found: Float64Array,
+): void {
+  const [a, b, c, d] = [group[0] * stride + first, group[1] * stride + first, group[2] * stride + first, group[3] * stride + first];
   let [s0, s1, s2, s3] = [0, 0, 0, 0];
   for (let i = 0; i < elems; i += 1) {
     const value = m[at + i]!;
@@ -102,20 +108,14 @@ function fourDots(m: Float32Array, at: number, q: Float32Array, [a, b, c, d]: Fo
 /** Q = Mᵀ · P. */
 export function* timesP(m: Float32Array, { rows, columns, rank }: LowRank, p: Float32Array, q: Float32Array): Generator<void> {
   const sums = new Float64Array(rank * columns);
+  const groups = groupsOf(rank);
   let products = 0;
   for (let first = 0; first < columns; first += BLOCK_COLUMNS) {
     const elems = Math.min(BLOCK_COLUMNS, columns - first);
     for (let row = 0; row < rows; row += 1) {
-      for (const group of groupsOf(rank)) {
-        const to = four(group, rank, (c) => c * columns + first);
-        addToFour(
-          sums,
-          to,
-          factors(group, rank, (c) => p[c * rows + row]!),
-          m,
-          row * columns + first,
-          elems,
-        );
+      for (const group of groups) {
+        const by = factors(group, (c) => p[c * rows + row]!);
+        addToFour(sums, group, columns, first, by, m, row * columns + first, elems);
       }
       products += rank * elems;
       if (products < TURN_PRODUCTS) continue;
@@ -127,7 +127,17 @@ export function* timesP(m: Float32Array, { rows, columns, rank }: LowRank, p: Fl
 }
 
 /** A part of a row of M, times a factor each, to parts of four columns. */
-function addToFour(sums: Float64Array, [a, b, c, d]: Four, [fa, fb, fc, fd]: Four, m: Float32Array, at: number, elems: number): void {
+function addToFour(
+  sums: Float64Array,
+  group: Four,
+  stride: number,
+  first: number,
+  [fa, fb, fc, fd]: Four,
+  m: Float32Array,
+  at: number,
+  elems: number,
+): void {
+  const [a, b, c, d] = [group[0] * stride + first, group[1] * stride + first, group[2] * stride + first, group[3] * stride + first];
   for (let i = 0; i < elems; i += 1) {
     const value = m[at + i]!;
     sums[a + i]! += fa * value;
@@ -145,18 +155,12 @@ export function* addProduct(
   q: Float32Array,
   sign: 1 | -1,
 ): Generator<void> {
+  const groups = groupsOf(rank);
   let products = 0;
   for (let row = 0; row < rows; row += 1) {
-    for (const group of groupsOf(rank)) {
-      const from = four(group, rank, (c) => c * columns);
-      addFour(
-        m,
-        row * columns,
-        factors(group, rank, (c) => sign * p[c * rows + row]!),
-        q,
-        from,
-        columns,
-      );
+    for (const group of groups) {
+      const by = factors(group, (c) => sign * p[c * rows + row]!);
+      addFour(m, row * columns, by, q, group, columns);
     }
     products += (rank + 1) * columns;
     if (products < TURN_PRODUCTS) continue;
@@ -165,15 +169,9 @@ export function* addProduct(
   }
 }
 
-/** To a row of M four columns of Q, times a factor each. */
-function addFour(
-  m: { [index: number]: number },
-  at: number,
-  [fa, fb, fc, fd]: Four,
-  q: Float32Array,
-  [a, b, c, d]: Four,
-  elems: number,
-): void {
+/** To a row of M four columns of Q, which are as long, times a factor each. */
+function addFour(m: { [index: number]: number }, at: number, [fa, fb, fc, fd]: Four, q: Float32Array, group: Four, elems: number): void {
+  const [a, b, c, d] = [group[0] * elems, group[1] * elems, group[2] * elems, group[3] * elems];
   for (let i = 0; i < elems; i += 1) m[at + i]! += fa * q[a + i]! + fb * q[b + i]! + (fc * q[c + i]! + fd * q[d + i]!);
 }
 

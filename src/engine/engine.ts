@@ -89,10 +89,7 @@ export class Engine {
   ) {
     const memory = createMemory();
     const regions = layOutRegions(config.fusionThresholdBytes, ranksThatShare(config, job));
-    // Nothing can be mapped over what the memory has not grown to.
-    const { heap } = regions.windows ?? {};
-    const untilBytes = Math.max(heap ? heap.byteOffset + heap.bytes : 0, regions.reservedBytes);
-    const missingBytes = untilBytes - memory.buffer.byteLength;
+    const missingBytes = regions.leastBytes - memory.buffer.byteLength;
     if (missingBytes > 0) memory.grow(Math.ceil(missingBytes / 65536));
     this.arena = new Arena(memory, regions.reservedBytes);
     const { port1, port2 } = new MessageChannel();

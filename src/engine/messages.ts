@@ -61,6 +61,8 @@ export interface Regions {
   /** What is quantised goes through it. */
   readonly codec: { byteOffset: number; bytes: number };
   readonly reservedBytes: number;
+  /** The memory has grown to so many before the communication thread begins: nothing can be mapped over what is not there. */
+  readonly leastBytes: number;
   /** Of ranks that share memory; the heap begins with the fusion region, behind which the arena's free part begins. */
   readonly windows?: Windows;
 }
@@ -81,6 +83,8 @@ export function layOutRegions(fusionThresholdBytes: number, sharing = 1): Region
     byteOffset: windows?.heap.byteOffset ?? until,
     bytes: wholePages(Math.min(fusionThresholdBytes, MOST_FUSED_BYTES)),
   };
-  return { scratch, fusion, star, codec, reservedBytes: fusion.byteOffset + fusion.bytes, windows };
+  const reservedBytes = fusion.byteOffset + fusion.bytes;
+  const heapEnds = windows ? windows.heap.byteOffset + windows.heap.bytes : 0;
+  return { scratch, fusion, star, codec, reservedBytes, leastBytes: Math.max(reservedBytes, heapEnds), windows };
 }
 const wholePages = (bytes: number): number => Math.ceil(bytes / FIRST_PAGE_BYTES) * FIRST_PAGE_BYTES;

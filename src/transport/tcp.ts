@@ -105,8 +105,7 @@ export class TcpTransport implements Transport {
    * @returns undefined: this rank and that one share none, or are among so many that links are kept for data
    */
   lane(peer: number, hear: (bytes: Uint8Array) => void): Lane | undefined {
-    const { neighbours } = this.options;
-    if (!neighbours?.ranks.has(peer) || neighbours.ranks.size >= MOST_RANKS) return undefined;
+    if (!this.heaps?.ranks.has(peer)) return undefined;
     const [incoming, outgoing] = [this.inLinks[peer] ?? this.makeInLink(peer), this.outLinks[peer] ?? this.makeOutLink(peer)];
     if (!(incoming instanceof SharedInLink && outgoing instanceof SharedOutLink)) return undefined;
     incoming.hearAside(hear);

@@ -21,7 +21,7 @@ export class SharedInLink implements Waiting {
   private progress = 0;
   /** Of messages that nobody has asked for: who hears them, and what has come of the first. */
   private onAside?: (bytes: Uint8Array) => void;
-  private aside = Buffer.alloc(0);
+  private aside?: { readonly bytes: Buffer; progress: number };
   private place?: Place;
   private ring?: RingReader;
   private socket?: net.Socket;
@@ -145,13 +145,14 @@ export class SharedInLink implements Waiting {
 
   private takeAside(ring: RingReader, piece: Piece, heard: Uint8Array[]): void {
     const number = ring.take();
-    const bytes = Buffer.allocUnsafe(piece.bytes);
-    this.local.copyOut(bytes, this.place!.byteOffset + piece.at);
+    this.aside ??= { bytes: Buffer.allocUnsafe(piece.messageBytes), progress: 0 };
+    const { bytes, progress } = this.aside;
+    this.aside.progress += piece.bytes;
+    this.local.copyOut(bytes.subarray(progress, this.aside.progress), this.place!.byteOffset + piece.at);
     ring.done(number);
-    this.aside = Buffer.concat([this.aside, bytes]);
-    if (this.aside.length < piece.messageBytes) return;
-    heard.push(this.aside);
-    this.aside = Buffer.alloc(0);
+    if (this.aside.progress < bytes.length) return;
+    heard.push(bytes);
+    this.aside = undefined;
   }
 
   private giveBack(ring: RingReader, number: number, piece: Piece): void {

@@ -112,8 +112,9 @@ export class ControlLink {
   /** All that the peer said by the socket has been heard. */
   private join(): void {
     const { early = [] } = this;
+    // Hearing one may have the lane looked at: what comes by that is the last of these.
+    for (let next = early.shift(); next && !this.isOver; next = early.shift()) this.onMessage(next);
     this.early = undefined;
-    for (const message of early) this.hear(message);
   }
 
   private decode(chunk: Buffer): khorovod.Control[] {

@@ -2,7 +2,7 @@
  * A link through shared memory as its receiver has it: dialled by this rank (channel 'shm'). Communication thread.
  *
  * Takes the sender's offer (offer.ts), or dials channel 'data' instead and hands everything to that link. Invariants: receives are served in order; a piece counts as consumed when its bytes have been
- * copied, or when whoever was lent them gives them back; what has been read from a heap that was withdrawn meanwhile is not passed on; a link whose sender has gone still delivers what the ring holds.
+ * copied, or when whoever was lent them gives them back; what nobody asks for is heard in order; what has been read from a heap that was withdrawn meanwhile is not passed on; a link whose sender has gone still delivers what the ring holds.
  */
 import type net from 'node:net';
 import { type HvdError, PeerError } from '../../errors';
@@ -22,6 +22,9 @@ export class SharedInLink implements Waiting {
   /** Of messages that nobody has asked for: who hears them, and what has come of the first. */
   private onAside?: (bytes: Uint8Array) => void;
   private aside?: { readonly bytes: Buffer; progress: number };
+  /** Those that are whole, and not heard yet. */
+  private readonly heard: Uint8Array[] = [];
+  private isHearing = false;
   private place?: Place;
   private ring?: RingReader;
   private socket?: net.Socket;
@@ -99,15 +102,13 @@ export class SharedInLink implements Waiting {
   poll(): boolean {
     const ring = this.ring!;
     let isNews = false;
-    const heard: Uint8Array[] = [];
     for (let piece = ring.peek(); piece; piece = ring.peek()) {
-      if (piece.tag === ASIDE_TAG) this.takeAside(ring, piece, heard);
+      if (piece.tag === ASIDE_TAG) this.takeAside(ring, piece);
       else if (!this.queue[0] || !this.take(ring, piece, this.queue[0])) break;
       isNews = true;
     }
     if (isNews) this.chime();
-    // Who hears it may ask for more of this link.
-    for (const bytes of heard) this.onAside?.(bytes);
+    this.passOn();
     return isNews;
   }
 
@@ -143,7 +144,7 @@ export class SharedInLink implements Waiting {
     return true;
   }
 
-  private takeAside(ring: RingReader, piece: Piece, heard: Uint8Array[]): void {
+  private takeAside(ring: RingReader, piece: Piece): void {
     const number = ring.take();
     this.aside ??= { bytes: Buffer.allocUnsafe(piece.messageBytes), progress: 0 };
     const { bytes, progress } = this.aside;
@@ -151,8 +152,19 @@ export class SharedInLink implements Waiting {
     this.local.copyOut(bytes.subarray(progress, this.aside.progress), this.place!.byteOffset + piece.at);
     ring.done(number);
     if (this.aside.progress < bytes.length) return;
-    heard.push(bytes);
+    this.heard.push(bytes);
     this.aside = undefined;
+  }
+
+  /** Who hears one may ask for more of this link, which is then looked at: what comes by that is heard when the others before it have been. */
+  private passOn(): void {
+    if (this.isHearing) return;
+    this.isHearing = true;
+    try {
+      for (let next = this.heard.shift(); next; next = this.heard.shift()) this.onAside?.(next);
+    } finally {
+      this.isHearing = false;
+    }
   }
 
   private giveBack(ring: RingReader, number: number, piece: Piece): void {

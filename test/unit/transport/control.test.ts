@@ -184,6 +184,29 @@ t.test('going over to a lane and back keeps the order, whichever way is the fast
   other.destroy();
 });
 
+t.test(
+  'what is heard while the socket’s last message is waited for keeps its order, though hearing it has the lane looked at',
+  async (t) => {
+    const { link, other, back, state, lanes } = await openLinkWithLane();
+    link.send(goodbye('1'));
+    state.isOpen = true;
+    link.send(goodbye('2'));
+    link.send(goodbye('3'));
+    lanes[1].drain();
+    const order: string[] = [];
+    other.onMessage = ({ goodbye: said }) => {
+      order.push(said!.reason!);
+      if (said!.reason !== '2') return;
+      link.send(goodbye('4'));
+      lanes[1].drain();
+    };
+    await until(() => order.length === 4, 'all');
+    t.same(order, ['1', '2', '3', '4']);
+    t.same(back.messages, []);
+    other.destroy();
+  },
+);
+
 t.test('what came by the lane is heard before the end of the link, and nothing after destroy', async (t) => {
   const { link, heard, socket, other, ways, state, lanes } = await openLinkWithLane();
   state.isOpen = true;

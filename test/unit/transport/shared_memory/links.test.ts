@@ -106,6 +106,26 @@ t.test('shared memory', { skip: whyNoSharedMemory() ?? false }, async (t) => {
     end();
   });
 
+  t.test('what is heard without being asked for is heard in order, though hearing it asks for more', async (t) => {
+    const { ranks, end } = await openNeighbours(2);
+    const [sender, receiver] = ranks as [Rank, Rank];
+    const order: number[] = [];
+    const [out] = [sender.transport.lane(1, () => {})!];
+    receiver.transport.lane(0, ([number]) => {
+      order.push(number!);
+      if (number !== 1) return;
+      // One more has come by the time that the link is looked at again, which asking does.
+      out.send(Uint8Array.of(3));
+      receiver.transport.recv(0, 5, new Uint8Array(1)).catch(() => {});
+    });
+    while (!out.isOpen) await new Promise(setImmediate);
+    out.send(Uint8Array.of(1));
+    out.send(Uint8Array.of(2));
+    while (order.length < 3) await new Promise(setImmediate);
+    t.same(order, [1, 2, 3]);
+    end();
+  });
+
   t.test('another operation than the one that is due is an error', async (t) => {
     const { ranks, lost, end } = await openNeighbours(2);
     const [sender, receiver] = ranks as [Rank, Rank];

@@ -49,7 +49,7 @@ t.test('endings', { skip: whyNoBed ?? false, timeout: 0 }, async (t) => {
   t.test('a job that ends well leaves nothing of what its ranks have left', async (t) => {
     const job = await start(t, holds, '@', 'orphan', 'brief');
     t.equal(await job.status(), 0, job.err);
-    t.same(await bed.leftAfter(5000), []);
+    t.same(await bed.leftAfter(), []);
   });
 
   t.test('a rank that ignores SIGTERM is killed after the grace, at once after a second Ctrl-C', async (t) => {
@@ -57,14 +57,14 @@ t.test('endings', { skip: whyNoBed ?? false, timeout: 0 }, async (t) => {
     process.kill(tsrun(), 'SIGINT');
     t.equal(await slow.status(), 130);
     t.equal(slow.read('clean-0'), '', 'the other one had time to tidy up');
-    t.same(await bed.leftAfter(5000), []);
+    t.same(await bed.leftAfter(), []);
     const job = await start(t, holds, '@', '1:deaf', '0:slow');
     process.kill(tsrun(), 'SIGINT');
     await new Promise((resolve) => setTimeout(resolve, 400));
     process.kill(tsrun(), 'SIGINT');
     t.equal(await job.status(), 130);
     t.throws(() => job.read('clean-0'), { code: 'ENOENT' }, 'nobody had');
-    t.same(await bed.leftAfter(5000), []);
+    t.same(await bed.leftAfter(), []);
   });
 
   t.test('a cut that is shorter than --peer-timeout ends nothing', async (t) => {
@@ -77,7 +77,7 @@ t.test('endings', { skip: whyNoBed ?? false, timeout: 0 }, async (t) => {
     t.ok(job.isRunning, job.err);
     process.kill(tsrun(), 'SIGTERM');
     t.equal(await job.status(), 143);
-    t.same(await bed.leftAfter(5000), []);
+    t.same(await bed.leftAfter(), []);
   });
 
   t.test('a host that loses its power is a PeerError of the ranks on the others', async (t) => {
@@ -89,7 +89,7 @@ t.test('endings', { skip: whyNoBed ?? false, timeout: 0 }, async (t) => {
     t.match(JSON.parse(job.read(name!)).first, { isPeerError: true, peer: 1 });
     t.equal(await job.status(), 1);
     t.match(job.err.trimEnd().split('\n').at(-1), `host ${h2.name}`);
-    t.same(await bed.leftAfter(5000), []);
+    t.same(await bed.leftAfter(), []);
     await job.leftAfter(0);
     await h2.start();
   });

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import t from 'tap';
-import { freePort } from '../helpers/sshd';
+import { freePort } from '../helpers/free_port';
 import { Job } from '../helpers/tsrun';
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-nodes-'));
@@ -17,7 +17,7 @@ const start = (port: number, node: number, command: string[], options: string[] 
   return new Job(['-np', '3', ...own, ...options, '--', ...command]);
 };
 const codes = (jobs: readonly Job[]): Promise<number[]> => Promise.all(jobs.map((job) => job.status()));
-const left = async (jobs: readonly Job[]): Promise<string[]> => (await Promise.all(jobs.map((job) => job.leftAfter(3000)))).flat();
+const left = async (jobs: readonly Job[]): Promise<string[]> => (await Promise.all(jobs.map((job) => job.leftAfter()))).flat();
 
 t.test('the ranks of all hosts meet; each tsrun shows its own', async (t) => {
   const port = await freePort();

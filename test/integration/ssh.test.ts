@@ -28,7 +28,7 @@ t.test('a host that does not answer: Ctrl-C ends the wait at once, --start-timeo
   await connected;
   process.kill(job.pid, 'SIGINT');
   t.equal(await job.status(5000), 130, job.err);
-  t.same(await job.leftAfter(1000), []);
+  t.same(await job.leftAfter(), []);
   const late = await runJob([...args, '--start-timeout', '1', '--', 'true']);
   t.equal(late.status, 3);
   t.match(late.err, /host far \(ssh to .*@127\.0\.0\.1 port \d+\): no connection within 1 s/);
@@ -115,7 +115,7 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
     t.equal(await job.status(20_000), 0, job.err);
     t.same(job.out.split('\n').filter((line) => line.endsWith('done')).length, 2);
     t.same(ranks(), []);
-    t.same(await job.leftAfter(2000), []);
+    t.same(await job.leftAfter(), []);
   });
 
   t.test("the host's own environment, with what options add", async (t) => {
@@ -226,7 +226,7 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
     t.equal(pids.length, 2);
     process.kill(job.pid, 'SIGKILL');
     t.ok(await until(() => runningSleeps().length === 0, 5000));
-    await job.leftAfter(1000);
+    await job.leftAfter();
   });
 });
 

@@ -95,7 +95,7 @@ t.test('parameter servers too are reached by Unix sockets', { skip }, async (t) 
   for (const channel of ['push', 'pull', 'control'])
     t.match(job.err, new RegExp(`The ${channel} link with .* on host localhost goes over a Unix socket`));
   t.notMatch(job.err, /goes over TCP/);
-  t.same(await job.leftAfter(2000), []);
+  t.same(await job.leftAfter(), []);
 });
 
 t.test('a rank that is killed is named to the others, and nothing is left', { skip }, async (t) => {
@@ -108,5 +108,5 @@ t.test('a rank that is killed is named to the others, and nothing is left', { sk
     const { first, later } = JSON.parse(job.read(`failed-${rank}`));
     for (const error of [first, later]) t.match(error, { isPeerError: true, peer: 1, message: /rank 1/i }, `on rank ${rank}`);
   }
-  t.same(await job.leftAfter(2000), []);
+  t.same(await job.leftAfter(), []);
 });

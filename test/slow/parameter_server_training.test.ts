@@ -39,7 +39,7 @@ async function train(t: Test, ...options: string[]): Promise<Trained> {
   const job = new Job(['-np', '2', ...options, worker('trains_by_strategy.js'), '@']);
   t.equal(await job.status(60_000), 0, `${options.join(' ')}: ${job.err}`);
   const result = JSON.parse(job.read('result')) as Trained;
-  t.same(await job.leftAfter(1000), []);
+  t.same(await job.leftAfter(), []);
   return result;
 }
 
@@ -99,7 +99,7 @@ for (const victim of [1, 0])
     t.match(verdict(job.err), new RegExp(`rank ${victim} `));
     for (const rank of [0, 1, 2].filter((one) => one !== victim))
       t.same(resultOf(job, rank).end, exactly(...[0, 1, 2].map((row) => (row === victim ? 7 : 20))), `as rank ${rank} sees it`);
-    t.same(await job.leftAfter(1000), []);
+    t.same(await job.leftAfter(), []);
   });
 
 t.test(
@@ -119,7 +119,7 @@ t.test(
       t.same([zero, one], exactly(60, 60));
       t.ok(fewest >= answered && most <= answered + 1, `${answered} steps were answered, ${fewest} to ${most} are applied`);
     }
-    t.same(await job.leftAfter(1000), []);
+    t.same(await job.leftAfter(), []);
   },
 );
 
@@ -140,7 +140,7 @@ for (const strategy of ['ps-async', 'ps-ssp:1'])
     t.equal(await job.status(), 1, job.err);
     t.match(resultOf(job, 1).error, { code: 'ERR_HVD_PEER' });
     t.match(verdict(job.err), /rank 1 /);
-    t.same(await job.leftAfter(1000), []);
+    t.same(await job.leftAfter(), []);
   });
 
 t.test('the bound on staleness holds in every step', { skip: linux }, async (t) => {
@@ -161,7 +161,7 @@ t.test('the bound on staleness holds in every step', { skip: linux }, async (t) 
     t.same(broken, [], `as rank ${rank} sees it`);
   }
   t.ok(furthest > 0, `somebody was ahead of others, by up to ${furthest}`);
-  t.same(await job.leftAfter(1000), []);
+  t.same(await job.leftAfter(), []);
 });
 
 t.test('a server that is killed is a PeerError of every worker that names it, and tsrun names it first', { skip: linux }, async (t) => {
@@ -174,7 +174,7 @@ t.test('a server that is killed is a PeerError of every worker that names it, an
   t.equal(await job.status(), 137, job.err);
   t.match(verdict(job.err), /ps0 on host localhost was ended by signal SIGKILL/);
   for (const rank of [0, 1]) t.match(resultOf(job, rank).error, { code: 'ERR_HVD_PEER', message: /parameter server ps0/ }, `rank ${rank}`);
-  t.same(await job.leftAfter(1000), []);
+  t.same(await job.leftAfter(), []);
 });
 
 for (const [options, goesOn] of [
@@ -203,7 +203,7 @@ for (const [options, goesOn] of [
           results.some(({ error }) => /rank 2/.test(error!.message)),
           results.map(({ error }) => error!.message).join(' | '),
         );
-      t.same(await job.leftAfter(1000), []);
+      t.same(await job.leftAfter(), []);
     },
   );
 
@@ -240,7 +240,7 @@ t.test('a script that fails before its first step ends the job; with --keep-goin
   t.equal(await job.status(), 1);
   t.match(verdict(job.err), /rank 1 on host localhost ended with exit code 1/);
   t.match(job.err, /no data/);
-  t.same(await job.leftAfter(1000), []);
+  t.same(await job.leftAfter(), []);
   // Whose variables are what training begins with.
   const first = start(t, 2, ['--ps', '1', '--strategy', 'ps-async', '--keep-going'], 5, 'fail=0', 'without=0');
   t.equal(await first.status(), 1);
@@ -257,7 +257,7 @@ for (const absent of [1, 0])
     t.match(job.err, new RegExp(`WARNING.*worker ${absent}`));
     job.put('go');
     t.equal(await job.status(), 1);
-    t.same(await job.leftAfter(1000), []);
+    t.same(await job.leftAfter(), []);
   });
 
 t.test('timelines of jobs with servers are whole', { skip: linux }, async (t) => {
@@ -277,6 +277,6 @@ t.test('timelines of jobs with servers are whole', { skip: linux }, async (t) =>
           `${name} shows ${shown}`,
         );
     }
-    t.same(await job.leftAfter(1000), []);
+    t.same(await job.leftAfter(), []);
   }
 });

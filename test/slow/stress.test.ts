@@ -35,7 +35,7 @@ for (const [i, { transport, np }] of rows.entries()) {
   t.test(`${count} collectives on ${np} ranks, ${transport}`, { timeout: 0 }, async (t) => {
     const job = new Job(words(firstSeed + i, count));
     const status = await job.status(START_MS + count * MOST_MS_EACH);
-    const left = await job.leftAfter(5000);
+    const left = await job.leftAfter();
     t.equal(status, 0, status === 0 ? 'no rank failed' : job.err.slice(-5000));
     t.equal(job.out.match(new RegExp(`^${count} collectives right`, 'gm'))?.length, np, 'on every rank');
     t.same(left, [], 'nothing is left');
@@ -51,7 +51,7 @@ for (const [i, { transport, np }] of rows.entries()) {
     const status = await job.status(START_MS);
     t.equal(status, 137, job.err.slice(-2000));
     t.notMatch(job.err, /instead of/, 'no wrong element on the others');
-    t.same(await job.leftAfter(5000), [], 'no process is left');
+    t.same(await job.leftAfter(), [], 'no process is left');
   });
 }
 

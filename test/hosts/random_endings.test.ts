@@ -47,7 +47,7 @@ t.test(`${count} endings, drawn from the seed ${firstSeed}`, { skip: whyNoBed ??
     const delayMs = random(isStarting ? 1500 : 400);
     const host = bed.hosts[oneOf(hosts.filter((number) => number > 0))]!;
     const title = `seed ${firstSeed}, number ${i}: ${ending.name} (${host.name}) ${delayMs} ms after ${isStarting ? 'its start' : 'all were ready'}, -np ${np} on ${bed.list(...hosts)}, ${program}`;
-    const limits = ['--peer-timeout', String(PEER_TIMEOUT_S), '--start-timeout', '10'];
+    const limits = ['--peer-timeout', String(PEER_TIMEOUT_S), '--start-timeout', '20'];
     const job = bed.job(['-np', String(np), '-H', bed.list(...hosts), ...limits, worker(program), ...words]);
     try {
       if (!isStarting) await job.files(/^ready-/, np);

@@ -54,7 +54,7 @@ for (const tls of [false, true])
       most = processes.map(({ pid }, i) => Math.max(most[i] ?? 0, residentBytesOf(pid)));
     }, 50);
     t.teardown(() => clearInterval(watch));
-    t.ok(await until(() => Number(job.read('steps-0')) > WARM_STEPS, 60_000));
+    t.ok(await until(() => Number(job.read('steps-0')) > WARM_STEPS, 180_000));
     const before = most;
     most = [];
     const steps = Number(job.read('steps-0'));

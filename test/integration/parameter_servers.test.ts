@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import t from 'tap';
-import { variableOf } from '../helpers/processes';
+import { until, variableOf } from '../helpers/processes';
 import { Job, runJob } from '../helpers/tsrun';
 
 const entry = path.join(__dirname, '..', '..', 'src', 'index.js');
@@ -124,8 +124,16 @@ t.test('a rank that fails ends the servers at once', { skip: linux }, async (t) 
 });
 
 t.test('with --keep-going the others and the servers go on; the code is the first failure’s', { skip: linux }, async (t) => {
-  const rank = `case $HOROVOD_RANK in 1) exit 5;; 2) sleep 1; exit 6;; *) sleep 2; echo through; : > @/through;; esac`;
+  const rank = `case $HOROVOD_RANK in 1) exit 5;; 2) ${untilThere('@/second')}; exit 6;; *) ${untilThere('@/third')}; echo through; : > @/through;; esac`;
   const job = new Job(['-np', '3', '--ps', '1', '--keep-going', ...either(`${untilThere('@/through')}; echo written down`, rank)]);
+  // Each when tsrun has said that the one before it failed.
+  for (const [failed, next] of [
+    [1, 'second'],
+    [2, 'third'],
+  ] as const) {
+    t.ok(await until(() => job.err.includes(`rank ${failed} on host localhost ended`), 60_000), job.err);
+    job.put(next);
+  }
   t.equal(await job.status(), 5);
   t.match(job.out, /\[0\]<stdout>:through/);
   t.match(job.out, /\[ps0\]<stdout>:written down/);

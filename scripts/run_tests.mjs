@@ -19,7 +19,7 @@ const only = new RegExp(taken('--only', '.'));
 const sizes = taken('--np', '1,2,3').split(',');
 const project = taken('--project', undefined);
 const oversubscribe = args.includes('--oversubscribe') ? args.splice(args.indexOf('--oversubscribe'), 1) : [];
-const FILE_LIMIT_MS = 600_000;
+const FILE_LIMIT_MS = 900_000;
 const AT_ONCE = { unit: 2 };
 const total = { passed: 0, failed: 0, skipped: 0 };
 

@@ -1,4 +1,4 @@
-/** How jobs end: exit codes, who is named, what is left. One of each kind here; test/slow/endings draws fifty. */
+/** How jobs end: exit codes, who is named, what is left. One of each kind here; test/slow/endings has thirty jobs. */
 import t from 'tap';
 import { Job, runJob, worker } from '../helpers/tsrun';
 

@@ -12,7 +12,7 @@ const versions = process.argv.slice(2);
 const suitesOf = (version) => {
   const isLast = version === versions.at(-1);
   const parallel = ['collectives', 'threads', 'timeline', ...(isLast ? ['training'] : [])].join('|');
-  const only = `parallel/(${parallel})|integration/life|unit/launcher/script|unit/tensorflow/(select|load)|unit/transport/(tcp|tls|unix)`;
+  const only = `parallel/(${parallel})|integration/life|unit/launcher/script|unit/tensorflow/(select|load)|unit/transport/(tls|unix)`;
   return [
     ['scripts/run_tests.mjs', 'unit', 'parallel', 'integration', '--np', '2', '--only', only],
     ...(isLast ? [['scripts/install_tfjs_node_ci.mjs']] : []),

@@ -70,7 +70,7 @@ function connect({ host, port }: Target, bytes: Uint8Array, { onReply, heldMs = 
       const next = onReply?.(reply);
       reply = undefined;
       if (next) socket.write(next);
-      else socket.destroy();
+      else if (onReply) socket.destroy();
     });
   });
 }

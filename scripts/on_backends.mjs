@@ -18,7 +18,7 @@ const np = args.includes('--np') ? args.splice(args.indexOf('--np'), 2)[1] : '2'
 const total = { passed: 0, failed: 0, skipped: 0 };
 
 /** They make tensors as all others do; what they are about knows no backend. */
-const aboutOther = new Set(['handles', 'membership', 'random_programs', 'shard', 'threads', 'timeline']);
+const aboutOther = new Set(['feedback', 'handles', 'learning_rate', 'membership', 'random_programs', 'shard', 'threads', 'timeline']);
 const folder = path.join(root, 'dist/test/parallel');
 const usesTensorFlow = fs
   .readdirSync(folder)

@@ -1,5 +1,5 @@
-// Runs the parallel and the life-cycle tests of the built package under other Node versions, taken from the registry's `node` package, and has tsrun install tfjs-node there and train on it:
-// `node scripts/other_nodes.mjs 22 26`. The parallel tests on two ranks; of all versions but the last only those of training and of collectives, no life-cycle tests, and no tfjs-node is installed.
+// Runs those tests of the built package under other Node versions, taken from the registry's `node` package, that depend on Node itself: threads and shared memory, sockets, files that a thread writes, processes and
+// signals, how scripts and packages are loaded: `node scripts/other_nodes.mjs 22 26`. On the last version models are trained besides, and tsrun installs tfjs-node. The parallel tests on two ranks.
 // The last line is `N passed, N failed`.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -11,8 +11,8 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const versions = process.argv.slice(2);
 const suitesOf = (version) => {
   const isLast = version === versions.at(-1);
-  const jobs = isLast ? 'parallel/|integration/life' : 'parallel/(training|collectives|parameter_server)';
-  const only = `${jobs}|unit/launcher/script|unit/tensorflow/(select|load)`;
+  const parallel = ['collectives', 'threads', 'timeline', ...(isLast ? ['training'] : [])].join('|');
+  const only = `parallel/(${parallel})|integration/life|unit/launcher/script|unit/tensorflow/(select|load)|unit/transport/(tls|unix)`;
   return [
     ['scripts/run_tests.mjs', 'unit', 'parallel', 'integration', '--np', '2', '--only', only],
     ...(isLast ? [['scripts/install_tfjs_node_ci.mjs']] : []),

@@ -1,8 +1,8 @@
 // Runs test suites from dist/test and counts: `node scripts/run_tests.mjs unit parallel integration [--only REGEXP] [--np 1,2,3] [--project FOLDER] [--oversubscribe]`.
-//   unit, integration, schedulers, …: each file is a program that prints TAP
+//   unit, slow_unit, integration, slow, …: each file is a program that prints TAP; those of one process (unit, slow_unit) run two at once
 //   backends:             such programs too, for backends that this machine may lack; what cannot be had is skipped
 //   hosts:                such programs too, each with hosts of its own; as root, with iproute2 and openssh-server, otherwise they are skipped
-//   parallel:             each file runs on every rank of `tsrun -np 1`, `2` and `3` (--np: of others; `npm test` runs 1 and 3, CI 2 on other backends and another Node, and 5); each rank prints TAP; with --project as a script of that folder; --oversubscribe
+//   parallel:             each file runs on every rank of `tsrun -np 1`, `2` and `3` (--np: of others; `npm test` runs 1 and 3, CI 2 on other backends and Nodes, and 5); each rank prints TAP; with --project as a script of that folder; --oversubscribe
 //                         is for tsrun: ranks may share a GPU
 // The files are run by plain node, as users run the package (the tap runner would put its own hooks into every child process). The last line is `N passed, N failed[, N skipped]`.
 import { spawn } from 'node:child_process';
@@ -19,8 +19,8 @@ const only = new RegExp(taken('--only', '.'));
 const sizes = taken('--np', '1,2,3').split(',');
 const project = taken('--project', undefined);
 const oversubscribe = args.includes('--oversubscribe') ? args.splice(args.indexOf('--oversubscribe'), 1) : [];
-const FILE_LIMIT_MS = 600_000;
-const AT_ONCE = { unit: 2 };
+const FILE_LIMIT_MS = 900_000;
+const AT_ONCE = { unit: 2, slow_unit: 2 };
 const total = { passed: 0, failed: 0, skipped: 0 };
 
 function testFiles(suite) {

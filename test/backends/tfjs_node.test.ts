@@ -10,7 +10,7 @@ import { countGpus, driverProblem } from '../../src/tensorflow/backends/tfjs_nod
 import { endsAsItsProgramSays, trainsAlike } from '../helpers/backend_behaviour';
 import { addGpuPackage, makeProject, type Project, trySelect } from '../helpers/backend_project';
 
-const LIMIT_MS = 120_000;
+const LIMIT_MS = 300_000;
 const made = makeProject('tfjs-node');
 const skip = process.platform !== 'linux' ? 'Linux only' : typeof made === 'string' && made;
 const project = made as Project;

@@ -6,7 +6,7 @@ import t from 'tap';
 import { endsAsItsProgramSays, trainsAlike } from '../helpers/backend_behaviour';
 import { makeProject, type Project, trySelect } from '../helpers/backend_project';
 
-const LIMIT_MS = 200_000;
+const LIMIT_MS = 400_000;
 
 /** Why there is nothing to test, else the project. */
 function prepare(): Project | string {

@@ -118,7 +118,7 @@ export function trySelect(
   );
   const { stdout, stderr, status } = spawnSync(process.execPath, [file], {
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout: 180_000,
     env: { ...process.env, ...env, ...more },
   });
   return { out: stdout.trim(), err: stderr, status };

@@ -97,7 +97,7 @@ export class BedHost {
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.log += text;
     });
-    if (!(await until(() => this.log.includes('Server listening'), 20_000))) throw new Error(`${name} does not start: ${out} ${this.log}`);
+    if (!(await until(() => this.log.includes('Server listening'), 90_000))) throw new Error(`${name} does not start: ${out} ${this.log}`);
     this.pid = Number(/^pid (\d+)$/m.exec(out)?.[1]);
     this.namespace = pidNamespaceOf(this.pid);
     ip(this.pid, 'link set lo up');
@@ -150,7 +150,7 @@ export class BedHost {
   /** @throws it does not end */
   async end(): Promise<void> {
     if (this.isOn) process.kill(this.pid, 'SIGKILL');
-    if (!(await until(() => this.child?.exitCode !== null || this.child.signalCode !== null, 10_000)))
+    if (!(await until(() => this.child?.exitCode !== null || this.child.signalCode !== null, 30_000)))
       throw new Error(`${this.name} does not end`);
     this.namespace = '';
   }
@@ -187,7 +187,7 @@ export class BedHost {
     const words = ['--pdeathsig', 'KILL', 'nsenter', '-t', String(this.pid), '--net', process.execPath, '-e', listen];
     const child = spawn('setpriv', words, { stdio: ['ignore', 'ignore', 'inherit'] });
     const isTaken = (): boolean => this.listeners().some((one) => one.address === address && one.port === port);
-    if (await until(isTaken, 10_000)) return () => child.kill('SIGKILL');
+    if (await until(isTaken, 30_000)) return () => child.kill('SIGKILL');
     child.kill('SIGKILL');
     throw new Error(`port ${port} of ${address} on ${this.name} is not taken`);
   }

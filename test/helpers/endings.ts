@@ -2,13 +2,13 @@
  * The ways in which a job on several hosts is ended from outside, each with what must come of it: the exit code of tsrun, what its last lines name, which hosts nobody can reach meanwhile.
  */
 import type { BedHost } from './bed_host';
-import { variableOf } from './processes';
+import { until, variableOf } from './processes';
 import type { TestBed } from './test_bed';
-import type { Job } from './tsrun';
+import { type Job, LEFT_MS } from './tsrun';
 
 export const PEER_TIMEOUT_S = 3;
 /** What may pass until a host that was cut off has noticed and ended all. */
-export const CUT_OFF_MS = PEER_TIMEOUT_S * 1000 + 5000;
+export const CUT_OFF_MS = PEER_TIMEOUT_S * 1000 + LEFT_MS;
 
 export interface Scene {
   readonly bed: TestBed;
@@ -30,7 +30,9 @@ export interface Ending {
   readonly needsRanks?: true;
 }
 
-const tsrunOf = ({ bed }: Scene): number => bed.here.pidOf(/^\S*node \S*launcher\/tsrun\.js/);
+/** It may just have been started. */
+const tsrunOf = async ({ bed }: Scene): Promise<number> =>
+  (await until(() => bed.here.pidOf(/^\S*node \S*launcher\/tsrun\.js/), 20_000)) ?? Number.NaN;
 const kill = (pid: number, signal: NodeJS.Signals = 'SIGKILL'): void => {
   if (Number.isNaN(pid)) throw new Error('the process that is to be ended is not there');
   process.kill(pid, signal);
@@ -49,8 +51,8 @@ export function ranksOf(host: BedHost): Array<{ pid: number; rank: string }> {
 const signalled = (name: NodeJS.Signals, status: number): Ending => ({
   name: `${name} to tsrun`,
   status,
-  act: (scene) => {
-    kill(tsrunOf(scene), name);
+  act: async (scene) => {
+    kill(await tsrunOf(scene), name);
     return new RegExp(`ended by ${name}`);
   },
 });
@@ -72,8 +74,8 @@ export const endings: readonly Ending[] = [
   {
     name: 'SIGKILL of tsrun',
     status: 137,
-    act: (scene) => {
-      kill(tsrunOf(scene));
+    act: async (scene) => {
+      kill(await tsrunOf(scene));
       return undefined;
     },
   },
@@ -149,13 +151,13 @@ export async function endBy(ending: Ending, scene: Scene, { isStarting = false }
   const wrong: string[] = [];
   const cause = await ending.act(scene);
   const fromMs = performance.now();
-  const status = await job.status(25_000);
+  const status = await job.status(90_000);
   // While it starts a host is not reached, instead of lost.
   const right = isStarting && ending.status === 1 ? [1, 3] : [ending.status];
   if (!right.includes(status)) wrong.push(`exit code ${status}, not ${right.join(' or ')}`);
   const last = job.err.trimEnd().split('\n').slice(-12).join('\n');
   if (cause && !isStarting && !cause.test(last)) wrong.push(`its last lines do not say ${cause}`);
-  const waitMs = Math.max(5000, ending.isCutOff || ending.isSilent ? fromMs + CUT_OFF_MS - performance.now() : 0);
+  const waitMs = Math.max(LEFT_MS, ending.isCutOff || ending.isSilent ? fromMs + CUT_OFF_MS - performance.now() : 0);
   // A session of sshd on a host that was cut off waits for its client; that is sshd's own business.
   const left = await bed.leftAfter(waitMs, bed.hosts, ending.isCutOff ? isSshSession : undefined);
   if (left.length > 0) wrong.push(`left behind: ${left.join(', ')}`);

@@ -49,6 +49,15 @@ export function variableOf(pid: number, name: string): string | undefined {
     ?.slice(name.length + 1);
 }
 
+/** At once; it may be gone meanwhile. */
+export function endProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // So it was.
+  }
+}
+
 /** Resident memory. */
 export const residentBytesOf = (pid: number): number => Number(/^VmRSS:\s*(\d+) kB/m.exec(read(pid, 'status'))?.[1] ?? Number.NaN) * 1024;
 

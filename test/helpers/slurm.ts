@@ -7,9 +7,9 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { freePort } from './free_port';
 import { until } from './processes';
 import { whyNot } from './started';
 
@@ -18,7 +18,7 @@ export const whyNoSlurm =
   process.getuid?.() === 0 ? whyNot('munged', 'slurmctld', 'slurmd', 'srun', 'sbatch', 'salloc') : 'needs root, to start slurmd';
 
 const CPUS = 8;
-const UP_MS = 30_000;
+const UP_MS = 90_000;
 
 export class Slurm {
   readonly folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-slurm-'));
@@ -132,15 +132,4 @@ export class Slurm {
     }
     rmSync(this.folder, { recursive: true, force: true });
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer();
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 }

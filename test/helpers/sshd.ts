@@ -1,9 +1,9 @@
 /** An sshd of this test's own, on a port of 127.0.0.1, that lets this user in by a key of its own; the names of its hosts stand in an ssh configuration. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { freePort } from './free_port';
 import { until } from './processes';
 
 const program = ['/usr/sbin/sshd', '/usr/local/sbin/sshd', '/usr/bin/sshd'].find((file) => existsSync(file));
@@ -45,7 +45,7 @@ export class Sshd {
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       sshd.log += text;
     });
-    if (!(await until(() => sshd.log.includes('Server listening'), 10_000))) throw new Error(`sshd does not listen: ${sshd.log}`);
+    if (!(await until(() => sshd.log.includes('Server listening'), 30_000))) throw new Error(`sshd does not listen: ${sshd.log}`);
     sshd.learn();
     writeFileSync(
       sshd.config,
@@ -71,15 +71,4 @@ export class Sshd {
     this.child?.kill('SIGKILL');
     rmSync(this.folder, { recursive: true, force: true });
   }
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer();
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -20,7 +20,7 @@ process.on('exit', () => {
 });
 
 /** Ends with its process group after `timeoutMs`: status null. */
-export function start(command: string, args: readonly string[], env: Record<string, string> = {}, timeoutMs = 60_000): Promise<Started> {
+export function start(command: string, args: readonly string[], env: Record<string, string> = {}, timeoutMs = 120_000): Promise<Started> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { env: { ...plainEnvironment(), ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     let [out, err] = ['', ''];

@@ -9,8 +9,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import os from 'node:os';
 import path from 'node:path';
 import { BedHost, hostNamespaces, ip, namespaceCommand } from './bed_host';
-import { until } from './processes';
-import { Job, type Options } from './tsrun';
+import { endProcess, until } from './processes';
+import { Job, LEFT_MS, type Options } from './tsrun';
 
 const sshd = ['/usr/sbin/sshd', '/usr/local/sbin/sshd', '/usr/bin/sshd'].find((file) => existsSync(file));
 
@@ -78,17 +78,17 @@ export class TestBed {
     });
   }
   /** A whole job, and what it leaves. */
-  async run(args: readonly string[], options: Options = {}, timeoutMs = 60_000) {
+  async run(args: readonly string[], options: Options = {}, timeoutMs = 120_000) {
     const job = this.job(args, options);
     const status = await job.status(timeoutMs);
-    const left = await this.leftAfter(status < 0 ? 0 : 5000);
-    await job.leftAfter(1000);
+    const left = await this.leftAfter(status < 0 ? 0 : LEFT_MS);
+    await job.leftAfter();
     return { status, out: job.out, err: job.err, left };
   }
 
   /** What of jobs is left on the hosts that are on, after at most so long: processes, and folders with keys. It is ended. */
   async leftAfter(
-    timeoutMs: number,
+    timeoutMs = LEFT_MS,
     hosts: readonly BedHost[] = this.hosts,
     isIgnored: (command: string) => boolean = () => false,
   ): Promise<string[]> {
@@ -148,13 +148,5 @@ export class TestBed {
     );
     this.hosts.push(...made.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : [])));
     for (const one of made) if (one.status === 'rejected') throw one.reason;
-  }
-}
-
-function endProcess(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // Gone meanwhile.
   }
 }

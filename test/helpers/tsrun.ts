@@ -3,10 +3,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { type Found, processesWith, until } from './processes';
+import { endProcess, type Found, processesWith, until } from './processes';
 
 const root = path.join(__dirname, '..', '..');
 export const worker = (name: string): string => path.join(root, 'test', 'workers', name);
+
+/** When what a job leaves must be gone: some seconds, thrice as many where the machine is busy. */
+export const LEFT_MS = 15_000;
 
 export interface Options {
   env?: Record<string, string>;
@@ -62,7 +65,7 @@ export class Job {
         this.isRunning = false;
         running.delete(this.pid);
         const status = code ?? 128 + os.constants.signals[signal!];
-        const timer = setTimeout(() => resolve(status), 1500); // an orphan may hold the pipes
+        const timer = setTimeout(() => resolve(status), 5000); // an orphan may hold the pipes
         this.child.on('close', () => {
           clearTimeout(timer);
           resolve(status);
@@ -75,7 +78,7 @@ export class Job {
     return this.child.pid!;
   }
   /** What a shell would see; −1: it had not ended. */
-  status(timeoutMs = 30_000): Promise<number> {
+  status(timeoutMs = 60_000): Promise<number> {
     let timer: NodeJS.Timeout;
     const late = new Promise<number>((resolve) => {
       timer = setTimeout(() => resolve(-1), timeoutMs);
@@ -91,7 +94,7 @@ export class Job {
     return this.processes().find(({ command }) => command.includes(part))?.pid ?? Number.NaN;
   }
   /** Waits for files that processes of the job write into its folder. @throws they do not come */
-  async files(pattern: RegExp, count: number, timeoutMs = 30_000): Promise<string[]> {
+  async files(pattern: RegExp, count: number, timeoutMs = 60_000): Promise<string[]> {
     const found = () => readdirSync(this.folder).filter((name) => pattern.test(name));
     if (!(await until(() => found().length >= count || !this.isRunning, timeoutMs)) || found().length < count)
       throw new Error(`${found().length} of ${count} files ${pattern}; stderr: ${this.err}`);
@@ -105,19 +108,19 @@ export class Job {
     writeFileSync(path.join(this.folder, name), '');
   }
   /** What is left after at most so long; it is ended, and the folder removed. */
-  async leftAfter(timeoutMs: number): Promise<string[]> {
+  async leftAfter(timeoutMs = LEFT_MS): Promise<string[]> {
     await until(() => this.processes().length === 0, timeoutMs);
     const left = this.processes();
-    for (const { pid } of left) process.kill(pid, 'SIGKILL');
+    for (const { pid } of left) endProcess(pid);
     rmSync(this.folder, { recursive: true, force: true });
     return left.map(({ command }) => command);
   }
 }
 
 /** A whole job. */
-export async function runJob(args: readonly string[], options: Options = {}, timeoutMs = 60_000) {
+export async function runJob(args: readonly string[], options: Options = {}, timeoutMs = 120_000) {
   const job = new Job(args, options);
   const status = await job.status(timeoutMs);
-  const left = await job.leftAfter(status < 0 ? 0 : 2000);
+  const left = await job.leftAfter(status < 0 ? 0 : LEFT_MS);
   return { status, out: job.out, err: job.err, left };
 }

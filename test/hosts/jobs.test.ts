@@ -123,7 +123,17 @@ t.test('jobs on three hosts', { skip: whyNoBed ?? false, timeout: 0 }, async (t)
     const reduced = await bed.run([...limits, adds, '@', '8']);
     t.equal(reduced.status, 0, reduced.err);
     const bytes = 2_000_000;
-    const said = await bed.run([...limits, '--no-prefix', '--', 'sh', '-c', `head -c ${bytes} /dev/zero | tr '\\0' x | fold -w 999`]);
+    // Both hosts' output fills one link for twice as long.
+    const said = await bed.run([
+      '--peer-timeout',
+      '3',
+      ...limits.slice(2),
+      '--no-prefix',
+      '--',
+      'sh',
+      '-c',
+      `head -c ${bytes} /dev/zero | tr '\\0' x | fold -w 999`,
+    ]);
     t.equal(said.status, 0, said.err);
     t.equal(said.out.replaceAll('\n', '').length, 2 * bytes);
     for (const { left } of [reduced, said]) t.same(left, []);

@@ -1,13 +1,13 @@
 /**
  * Jobs on two or three hosts, each ended in a way, at a moment and in a place drawn by a seeded generator: the right exit code, the right first cause, nothing left on any host.
- * KHOROVOD_ENDINGS: how many (20); KHOROVOD_SEED: another row of them. Two hundred take longer than run_tests.mjs gives a file: `TAP_TIMEOUT=0 KHOROVOD_ENDINGS=200 node dist/test/hosts/random_endings.test.js`.
+ * KHOROVOD_ENDINGS: how many (each once); KHOROVOD_SEED: another row of them. Two hundred take longer than run_tests.mjs gives a file: `TAP_TIMEOUT=0 KHOROVOD_ENDINGS=200 node dist/test/hosts/random_endings.test.js`.
  */
 import t from 'tap';
 import { type Ending, endBy, endings, PEER_TIMEOUT_S } from '../helpers/endings';
 import { TestBed, whyNoBed } from '../helpers/test_bed';
 import { worker } from '../helpers/tsrun';
 
-const count = Number(process.env.KHOROVOD_ENDINGS ?? 20);
+const count = Number(process.env.KHOROVOD_ENDINGS ?? endings.length);
 const firstSeed = Number(process.env.KHOROVOD_SEED ?? 20261126);
 
 let seed = firstSeed;
@@ -47,7 +47,7 @@ t.test(`${count} endings, drawn from the seed ${firstSeed}`, { skip: whyNoBed ??
     const delayMs = random(isStarting ? 1500 : 400);
     const host = bed.hosts[oneOf(hosts.filter((number) => number > 0))]!;
     const title = `seed ${firstSeed}, number ${i}: ${ending.name} (${host.name}) ${delayMs} ms after ${isStarting ? 'its start' : 'all were ready'}, -np ${np} on ${bed.list(...hosts)}, ${program}`;
-    const limits = ['--peer-timeout', String(PEER_TIMEOUT_S), '--start-timeout', '10'];
+    const limits = ['--peer-timeout', String(PEER_TIMEOUT_S), '--start-timeout', '20'];
     const job = bed.job(['-np', String(np), '-H', bed.list(...hosts), ...limits, worker(program), ...words]);
     try {
       if (!isStarting) await job.files(/^ready-/, np);

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import t from 'tap';
-import { variableOf } from '../helpers/processes';
+import { until, variableOf } from '../helpers/processes';
 import { Job, runJob } from '../helpers/tsrun';
 
 const entry = path.join(__dirname, '..', '..', 'src', 'index.js');
@@ -68,7 +68,7 @@ t.test('servers and ranks learn who they are; all else is alike', { skip: linux 
     for (const name of alike) t.ok(one!.env[name] !== undefined && one!.env[name] === rank0!.env[name], name);
   }
   t.equal(new Set([rank0, rank1, ps0, ps1].map((one) => one!.env.TSRUN_ERROR_FILE)).size, 4, 'each has an error file of its own');
-  t.same(await job.leftAfter(1000), []);
+  t.same(await job.leftAfter(), []);
 });
 
 t.test('without --ps and --keep-going nothing speaks of them, whatever the caller had set', { skip: linux }, async (t) => {
@@ -84,7 +84,7 @@ t.test('any command may be a server; its output has a prefix and files of its ow
   t.same(job.err.trim().split('\n').sort(), ['[0]<stderr>:woe', '[ps0]<stderr>:woe', '[ps1]<stderr>:woe']);
   for (const name of ['rank.0', 'ps.0', 'ps.1'])
     t.same([job.read(`logs/${name}/stdout`), job.read(`logs/${name}/stderr`)], ['here\n', 'woe\n']);
-  t.same(await job.leftAfter(1000), []);
+  t.same(await job.leftAfter(), []);
 });
 
 t.test('a server ends by itself after the ranks, and loses nothing that it still says', { skip: linux }, async (t) => {
@@ -124,8 +124,16 @@ t.test('a rank that fails ends the servers at once', { skip: linux }, async (t) 
 });
 
 t.test('with --keep-going the others and the servers go on; the code is the first failure’s', { skip: linux }, async (t) => {
-  const rank = `case $HOROVOD_RANK in 1) exit 5;; 2) sleep 1; exit 6;; *) sleep 2; echo through; : > @/through;; esac`;
+  const rank = `case $HOROVOD_RANK in 1) exit 5;; 2) ${untilThere('@/second')}; exit 6;; *) ${untilThere('@/third')}; echo through; : > @/through;; esac`;
   const job = new Job(['-np', '3', '--ps', '1', '--keep-going', ...either(`${untilThere('@/through')}; echo written down`, rank)]);
+  // Each when tsrun has said that the one before it failed.
+  for (const [failed, next] of [
+    [1, 'second'],
+    [2, 'third'],
+  ] as const) {
+    t.ok(await until(() => job.err.includes(`rank ${failed} on host localhost ended`), 60_000), job.err);
+    job.put(next);
+  }
   t.equal(await job.status(), 5);
   t.match(job.out, /\[0\]<stdout>:through/);
   t.match(job.out, /\[ps0\]<stdout>:written down/);
@@ -135,7 +143,7 @@ t.test('with --keep-going the others and the servers go on; the code is the firs
     'tsrun: rank 2 on host localhost ended with exit code 6 as well',
     'tsrun: first, rank 1 on host localhost ended with exit code 5',
   ]);
-  t.same(await job.leftAfter(1000), []);
+  t.same(await job.leftAfter(), []);
 });
 
 t.test('with --keep-going a job without a rank that ended well does not wait for its servers', { skip: linux }, async (t) => {
@@ -174,7 +182,7 @@ t.test('a host may have servers only; whatever ends the job leaves nothing of th
     t.same(hosts.filter(Boolean).sort(), ['127.0.0.1', 'localhost']);
     process.kill(job.pid, signal);
     t.equal(await job.status(), code, signal);
-    t.same(await job.leftAfter(5000), [], signal);
+    t.same(await job.leftAfter(), [], signal);
   }
 });
 

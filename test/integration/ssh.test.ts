@@ -7,7 +7,7 @@ import path from 'node:path';
 import t from 'tap';
 import { processesWith, until } from '../helpers/processes';
 import { Sshd, whyNoSshd } from '../helpers/sshd';
-import { Job, runJob } from '../helpers/tsrun';
+import { Job, LEFT_MS, runJob } from '../helpers/tsrun';
 
 const root = path.join(__dirname, '..', '..', '..');
 const entry = path.join(root, 'dist', 'src', 'index.js');
@@ -27,8 +27,8 @@ t.test('a host that does not answer: Ctrl-C ends the wait at once, --start-timeo
   const job = new Job([...args, '--', 'true']);
   await connected;
   process.kill(job.pid, 'SIGINT');
-  t.equal(await job.status(5000), 130, job.err);
-  t.same(await job.leftAfter(1000), []);
+  t.equal(await job.status(20_000), 130, 'before --start-timeout');
+  t.same(await job.leftAfter(), []);
   const late = await runJob([...args, '--start-timeout', '1', '--', 'true']);
   t.equal(late.status, 3);
   t.match(late.err, /host far \(ssh to .*@127\.0\.0\.1 port \d+\): no connection within 1 s/);
@@ -89,7 +89,12 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
     const { status, out, err } = await run(
       2,
       ['--rsh', ssh],
-      ['sh', '-c', 'echo "$HOROVOD_RANK of $HOROVOD_HOSTNAME"; exit $((HOROVOD_RANK * 6))'],
+      // Rank 1 fails when rank 0 has said its line.
+      [
+        'sh',
+        '-c',
+        'echo "$HOROVOD_RANK of $HOROVOD_HOSTNAME"; : > "@/said-$HOROVOD_RANK"; while [ ! -e @/said-0 ]; do sleep 0.05; done; exit $((HOROVOD_RANK * 6))',
+      ],
     );
     t.equal(status, 6, err);
     t.same(out.split('\n').sort(), ['', '[0]<stdout>:0 of far', '[1]<stdout>:1 of far']);
@@ -102,20 +107,22 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
   });
 
   t.test('Ctrl-Z stops the job for longer than --peer-timeout, and it goes on', async (t) => {
-    const command = ['sh', '-c', 'echo begun; i=0; while test $i -lt 20; do i=$((i + 1)); sleep 0.1; done; echo done'];
-    const job = new Job(['-np', '2', '-H', 'far:2', '--ssh-config', sshd.config, '--wdir', root, '--peer-timeout', '1', '--', ...command]);
-    t.ok(await until(() => job.out.split('begun').length === 3, 20_000), job.err);
+    const command = ['sh', '-c', 'echo begun; while [ ! -e @/go ]; do sleep 0.1; done; echo done'];
+    const job = new Job(['-np', '2', '-H', 'far:2', '--ssh-config', sshd.config, '--wdir', root, '--peer-timeout', '2', '--', ...command]);
+    t.ok(await until(() => job.out.split('begun').length === 3, 60_000), job.err);
     process.kill(job.pid, 'SIGTSTP');
-    const ranks = () => job.processes().filter(({ command: text }) => text.startsWith('sh -c echo begun'));
+    const ranks = () => processesWith(job.folder).filter(({ command: text }) => text.startsWith('sh -c echo begun'));
     const isStopped = (pid: number): boolean => / T /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
-    t.ok(await until(() => isStopped(job.pid), 5000), 'tsrun stops');
-    await new Promise((resolve) => setTimeout(resolve, 3000));
+    const stopped = () => ranks().filter(({ pid }) => isStopped(pid)).length;
+    t.ok(await until(() => isStopped(job.pid) && stopped() === 2, 20_000), 'tsrun stops, and so do the ranks');
+    job.put('go');
+    await new Promise((resolve) => setTimeout(resolve, 4000));
     t.notMatch(job.out, /done/);
     process.kill(job.pid, 'SIGCONT');
-    t.equal(await job.status(20_000), 0, job.err);
+    t.equal(await job.status(), 0, job.err);
     t.same(job.out.split('\n').filter((line) => line.endsWith('done')).length, 2);
     t.same(ranks(), []);
-    t.same(await job.leftAfter(2000), []);
+    t.same(await job.leftAfter(), []);
   });
 
   t.test("the host's own environment, with what options add", async (t) => {
@@ -184,7 +191,7 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
     const socket = path.join(sshd.folder, 'agent');
     const agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: 'ignore' });
     t.teardown(() => agent.kill());
-    t.ok(await until(() => existsSync(socket), 5000));
+    t.ok(await until(() => existsSync(socket), 20_000));
     for (const key of ['other-1', 'user']) {
       if (key !== 'user') sshd.makeKey(key);
       t.equal(spawnSync('ssh-add', ['-q', path.join(sshd.folder, key)], { env: { ...process.env, SSH_AUTH_SOCK: socket } }).status, 0);
@@ -225,8 +232,8 @@ t.test('by ssh', { skip: whyNoSshd ?? false }, async (t) => {
     const pids = runningSleeps();
     t.equal(pids.length, 2);
     process.kill(job.pid, 'SIGKILL');
-    t.ok(await until(() => runningSleeps().length === 0, 5000));
-    await job.leftAfter(1000);
+    t.ok(await until(() => runningSleeps().length === 0, LEFT_MS));
+    await job.leftAfter();
   });
 });
 

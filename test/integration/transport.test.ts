@@ -27,7 +27,7 @@ const withoutKoffi = `const resolution = require('node:module');
 /** What its links go over, by channel, as its log at level debug says; and what it warns of. */
 async function waysOf(np: number, transport: string, before = '', ...options: string[]) {
   const words = ['-np', String(np), '--transport', transport, '--log-level', 'debug', '--no-prefix', ...options];
-  const { status, out, err, left } = await runJob([...words, '--', 'node', '-e', before + sums], {}, 60_000);
+  const { status, out, err, left } = await runJob([...words, '--', 'node', '-e', before + sums]);
   t.equal(status, 0, err);
   t.same(out.trim().split('\n').sort(), [...Array(np).fill('1 true true'), ...Array(np).fill('2 true true')]);
   t.same(left, []);
@@ -95,7 +95,7 @@ t.test('parameter servers too are reached by Unix sockets', { skip }, async (t) 
   for (const channel of ['push', 'pull', 'control'])
     t.match(job.err, new RegExp(`The ${channel} link with .* on host localhost goes over a Unix socket`));
   t.notMatch(job.err, /goes over TCP/);
-  t.same(await job.leftAfter(2000), []);
+  t.same(await job.leftAfter(), []);
 });
 
 t.test('a rank that is killed is named to the others, and nothing is left', { skip }, async (t) => {
@@ -103,10 +103,10 @@ t.test('a rank that is killed is named to the others, and nothing is left', { sk
   await job.files(/^ready-/, 3);
   process.kill(Number(job.read('ready-1')), 'SIGKILL');
   t.equal(await job.status(), 137, job.err);
-  await job.files(/^failed-/, 2, 5000);
+  await job.files(/^failed-/, 2);
   for (const rank of [0, 2]) {
     const { first, later } = JSON.parse(job.read(`failed-${rank}`));
     for (const error of [first, later]) t.match(error, { isPeerError: true, peer: 1, message: /rank 1/i }, `on rank ${rank}`);
   }
-  t.same(await job.leftAfter(2000), []);
+  t.same(await job.leftAfter(), []);
 });

@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import t from 'tap';
 import { chooseAddress, localInterfaces } from '../../src/rendezvous/interfaces';
+import { freePort } from '../helpers/free_port';
 import { type Met, meets, metIn, type Started, start } from '../helpers/started';
 
 const folder = t.testdir({});
@@ -28,16 +29,8 @@ function ranks(
 const met = (ended: readonly Started[]): Met[] => metIn(ended.map(({ out }) => out).join(''));
 const errors = (ended: readonly Started[]): string => ended.map(({ err }) => err).join('');
 
-async function freePort(): Promise<string> {
-  const server = net.createServer().listen(0);
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return String(port);
-}
-
 t.test('ranks of one host need no key, and leave nothing behind', async (t) => {
-  const port = await freePort();
+  const port = String(await freePort());
   const ended = await ranks(3, () => ({ MASTER_ADDR: 'localhost', MASTER_PORT: port }), 2);
   const lines = met(ended);
   t.same(
@@ -56,7 +49,7 @@ t.test(
   'with a key file they meet at MASTER_ADDR, and a later generation meets there again',
   { skip: outer ? false : 'needs a network interface' },
   async (t) => {
-    const port = await freePort();
+    const port = String(await freePort());
     const ended = await ranks(3, () => ({ MASTER_ADDR: outer!, MASTER_PORT: port, TSRUN_KEY_FILE: keyFile }), 3);
     t.same(
       met(ended).map(({ sum }) => sum),
@@ -80,7 +73,7 @@ t.test('without a key every rank says so at once, with the command that makes on
 });
 
 t.test('whoever is missing is named, to all who have come', { skip: outer ? false : 'needs a network interface' }, async (t) => {
-  const port = await freePort();
+  const port = String(await freePort());
   const env = { MASTER_ADDR: outer!, MASTER_PORT: port, TSRUN_KEY_FILE: keyFile };
   const ended = await ranks(4, (rank) => ({ ...env, TSRUN_START_TIMEOUT: rank === 0 ? '6' : '60' }), 1, [0, 1, 3]);
   for (const { status, err } of ended) {
@@ -90,7 +83,7 @@ t.test('whoever is missing is named, to all who have come', { skip: outer ? fals
 });
 
 t.test('a rank 0 that never comes is an error that says where it was expected', async (t) => {
-  const port = await freePort();
+  const port = String(await freePort());
   const [ended] = await ranks(
     2,
     () => ({ MASTER_ADDR: '127.0.0.1', MASTER_PORT: port, TSRUN_KEY_FILE: keyFile, TSRUN_START_TIMEOUT: '1' }),
@@ -106,7 +99,7 @@ t.test(
   'with TSRUN_TLS on every rank, all of it is encrypted; a rank that has it not says so at once',
   { skip: outer ? false : 'needs a network interface' },
   async (t) => {
-    const port = await freePort();
+    const port = String(await freePort());
     const env = { MASTER_ADDR: outer!, MASTER_PORT: port, TSRUN_KEY_FILE: keyFile };
     const ended = await ranks(2, () => ({ ...env, TSRUN_TLS: '1' }));
     t.same(
@@ -125,7 +118,7 @@ t.test(
 );
 
 t.test('another key keeps out', { skip: outer ? false : 'needs a network interface' }, async (t) => {
-  const port = await freePort();
+  const port = String(await freePort());
   const other = path.join(folder, 'other');
   writeFileSync(other, 'another key, which is as long as the first', { mode: 0o600 });
   const ended = await ranks(2, (rank) => ({

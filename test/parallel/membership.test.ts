@@ -7,7 +7,6 @@ const [rank, size] = [hvd.rank(), hvd.size()];
 const everyone = Array.from({ length: size }, (_, r) => r);
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, x) => total + x, 0);
 const one = (x: number): Float32Array => Float32Array.of(x);
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const alone = size === 1 ? 'needs two ranks' : false;
 
 // ───── process sets ─────
@@ -112,9 +111,12 @@ t.test('ranks that register different sets are told, and the job goes on', { ski
 // ───── barriers ─────
 
 t.test('a barrier whose time passes names who was missing, also to whoever comes late', { skip: alone }, async (t) => {
-  hvd.barrier();
-  if (rank > 0) await pause(400);
-  t.throws(() => hvd.barrier({ timeoutMs: 100 }), { code: 'ERR_HVD_STALL', message: /rank 1.* had not come to the barrier .*rank 0/ });
+  const late = (): unknown =>
+    t.throws(() => hvd.barrier({ timeoutMs: 100 }), { code: 'ERR_HVD_STALL', message: /rank 1.* had not come to the barrier .*rank 0/ });
+  if (rank === 0) late();
+  // The others come when rank 0 has waited for them.
+  hvd.broadcast(one(1), 0, { name: 'rank 0 has waited' });
+  if (rank > 0) late();
   hvd.barrier({ timeoutMs: 60_000 });
   t.throws(() => hvd.barrier({ timeoutMs: 0 }), { code: 'ERR_HVD_USAGE' });
 });

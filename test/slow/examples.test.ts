@@ -7,7 +7,7 @@ import { runJob } from '../helpers/tsrun';
 
 const root = path.join(__dirname, '..', '..', '..');
 const preload = path.join(__dirname, '..', 'helpers', 'weights_at_exit.js');
-const LIMIT_MS = 90_000;
+const LIMIT_MS = 300_000;
 
 /** Runs an example on two ranks and returns the line that both end with. */
 async function runExample(t: Test, args: readonly string[], { trains = true } = {}): Promise<string> {

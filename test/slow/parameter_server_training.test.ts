@@ -37,9 +37,9 @@ interface Trained {
 }
 async function train(t: Test, ...options: string[]): Promise<Trained> {
   const job = new Job(['-np', '2', ...options, worker('trains_by_strategy.js'), '@']);
-  t.equal(await job.status(60_000), 0, `${options.join(' ')}: ${job.err}`);
+  t.equal(await job.status(180_000), 0, `${options.join(' ')}: ${job.err}`);
   const result = JSON.parse(job.read('result')) as Trained;
-  t.same(await job.leftAfter(1000), []);
+  t.same(await job.leftAfter(), []);
   return result;
 }
 
@@ -99,19 +99,20 @@ for (const victim of [1, 0])
     t.match(verdict(job.err), new RegExp(`rank ${victim} `));
     for (const rank of [0, 1, 2].filter((one) => one !== victim))
       t.same(resultOf(job, rank).end, exactly(...[0, 1, 2].map((row) => (row === victim ? 7 : 20))), `as rank ${rank} sees it`);
-    t.same(await job.leftAfter(1000), []);
+    t.same(await job.leftAfter(), []);
   });
 
 t.test(
   'a worker that is killed in the middle of its steps has what it was answered for applied, and at most one step more',
   { skip: linux },
   async (t) => {
-    const job = start(t, 3, ['--ps', '2', '--strategy', 'ps-ssp:2', '--keep-going'], 60, 'exclaims', 'delays', 'without=2', 'hold=0:1');
-    await job.files(/^held-0/, 1);
-    job.put('go');
-    await until(() => existsSync(path.join(job.folder, 'step-2')) && Number(job.read('step-2')) >= 5, 20_000);
+    const job = start(t, 3, ['--ps', '2', '--strategy', 'ps-ssp:2', '--keep-going'], 60, 'exclaims', 'delays', 'without=2', 'hold=0:40');
+    await until(() => existsSync(path.join(job.folder, 'step-2')) && Number(job.read('step-2')) >= 5, 60_000);
     const victim = job.processes().find(({ command, pid }) => command.includes('pushes_ones') && rankOf(pid) === '2');
     process.kill(victim!.pid, 'SIGKILL');
+    // Rank 0 has waited here, and the staleness that is allowed: the victim cannot have come to its end.
+    await job.files(/^held-0/, 1);
+    job.put('go');
     t.equal(await job.status(), 137, job.err);
     const answered = Number(job.read('step-2'));
     for (const rank of [0, 1]) {
@@ -119,7 +120,7 @@ t.test(
       t.same([zero, one], exactly(60, 60));
       t.ok(fewest >= answered && most <= answered + 1, `${answered} steps were answered, ${fewest} to ${most} are applied`);
     }
-    t.same(await job.leftAfter(1000), []);
+    t.same(await job.leftAfter(), []);
   },
 );
 
@@ -127,20 +128,20 @@ const rankOf = (pid: number): string | undefined => /(?:^|\0)HOROVOD_RANK=(\d+)/
 
 for (const strategy of ['ps-async', 'ps-ssp:1'])
   t.test(`${strategy}: a frozen worker is given up after --peer-timeout, and told when it goes on`, { skip: linux }, async (t) => {
-    const options = ['--ps', '1', '--strategy', strategy, '--keep-going', '--peer-timeout', '1', '--log-level', 'INFO'];
+    const options = ['--ps', '1', '--strategy', strategy, '--keep-going', '--peer-timeout', '3', '--log-level', 'INFO'];
     const job = start(t, 3, options, 12, 'hold=1:3', 'without=1');
     await job.files(/^held-/, 1);
     const frozen = Number(job.read('held-1'));
     process.kill(frozen, 'SIGSTOP');
     await job.files(/^result-[02]$/, 2);
-    t.ok(await until(() => /given up|said nothing for/.test(job.err), 20_000), job.err);
+    t.ok(await until(() => /given up|said nothing for/.test(job.err), 60_000), job.err);
     for (const rank of [0, 2]) t.same(resultOf(job, rank).end, exactly(12, 3, 12), `as rank ${rank} sees it`);
     job.put('go');
     process.kill(frozen, 'SIGCONT');
     t.equal(await job.status(), 1, job.err);
     t.match(resultOf(job, 1).error, { code: 'ERR_HVD_PEER' });
     t.match(verdict(job.err), /rank 1 /);
-    t.same(await job.leftAfter(1000), []);
+    t.same(await job.leftAfter(), []);
   });
 
 t.test('the bound on staleness holds in every step', { skip: linux }, async (t) => {
@@ -161,7 +162,7 @@ t.test('the bound on staleness holds in every step', { skip: linux }, async (t) 
     t.same(broken, [], `as rank ${rank} sees it`);
   }
   t.ok(furthest > 0, `somebody was ahead of others, by up to ${furthest}`);
-  t.same(await job.leftAfter(1000), []);
+  t.same(await job.leftAfter(), []);
 });
 
 t.test('a server that is killed is a PeerError of every worker that names it, and tsrun names it first', { skip: linux }, async (t) => {
@@ -174,7 +175,7 @@ t.test('a server that is killed is a PeerError of every worker that names it, an
   t.equal(await job.status(), 137, job.err);
   t.match(verdict(job.err), /ps0 on host localhost was ended by signal SIGKILL/);
   for (const rank of [0, 1]) t.match(resultOf(job, rank).error, { code: 'ERR_HVD_PEER', message: /parameter server ps0/ }, `rank ${rank}`);
-  t.same(await job.leftAfter(1000), []);
+  t.same(await job.leftAfter(), []);
 });
 
 for (const [options, goesOn] of [
@@ -203,7 +204,7 @@ for (const [options, goesOn] of [
           results.some(({ error }) => /rank 2/.test(error!.message)),
           results.map(({ error }) => error!.message).join(' | '),
         );
-      t.same(await job.leftAfter(1000), []);
+      t.same(await job.leftAfter(), []);
     },
   );
 
@@ -240,7 +241,7 @@ t.test('a script that fails before its first step ends the job; with --keep-goin
   t.equal(await job.status(), 1);
   t.match(verdict(job.err), /rank 1 on host localhost ended with exit code 1/);
   t.match(job.err, /no data/);
-  t.same(await job.leftAfter(1000), []);
+  t.same(await job.leftAfter(), []);
   // Whose variables are what training begins with.
   const first = start(t, 2, ['--ps', '1', '--strategy', 'ps-async', '--keep-going'], 5, 'fail=0', 'without=0');
   t.equal(await first.status(), 1);
@@ -249,7 +250,7 @@ t.test('a script that fails before its first step ends the job; with --keep-goin
 
 for (const absent of [1, 0])
   t.test(`worker ${absent} does not come to its first step: a warning, then StallError`, { skip: linux }, async (t) => {
-    const patience = ['-x', 'HOROVOD_STALL_CHECK_TIME_SECONDS=1', '-x', 'HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=2'];
+    const patience = ['-x', 'HOROVOD_STALL_CHECK_TIME_SECONDS=2', '-x', 'HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=6'];
     const job = start(t, 3, ['--ps', '1', '--strategy', 'ps-sync', ...patience], 5, `never=${absent}`);
     await job.files(/^result-/, 2);
     for (const rank of [0, 1, 2].filter((one) => one !== absent))
@@ -257,7 +258,7 @@ for (const absent of [1, 0])
     t.match(job.err, new RegExp(`WARNING.*worker ${absent}`));
     job.put('go');
     t.equal(await job.status(), 1);
-    t.same(await job.leftAfter(1000), []);
+    t.same(await job.leftAfter(), []);
   });
 
 t.test('timelines of jobs with servers are whole', { skip: linux }, async (t) => {
@@ -277,6 +278,6 @@ t.test('timelines of jobs with servers are whole', { skip: linux }, async (t) =>
           `${name} shows ${shown}`,
         );
     }
-    t.same(await job.leftAfter(1000), []);
+    t.same(await job.leftAfter(), []);
   }
 });

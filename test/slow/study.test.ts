@@ -7,7 +7,7 @@ import { IMAGE_ELEMS, seeded } from '../../examples/cifar10/data';
 import { until } from '../helpers/processes';
 
 const script = path.join(__dirname, '..', '..', '..', 'scripts', 'study', 'optimizers.mjs');
-const LIMIT_MS = 120_000;
+const LIMIT_MS = 300_000;
 const EPOCHS = 6;
 
 interface Result {

@@ -28,15 +28,15 @@ interface Transcript {
   proof: Uint8Array;
 }
 
-/** Nobody who is refused is kept waiting longer. */
 const HELD_MS = 150;
-const REFUSED_MS = 3000;
+/** Nobody who is refused is kept waiting longer, however busy the machine is: a listener gives a handshake 5 s. */
+const REFUSED_MS = 20_000;
 const MEGABYTE = 1 << 20;
 const orders = JSON.parse(process.argv[2]!) as Orders;
 const seen = { connections: 0, replies: 0, replays: 0, accepted: 0 };
 
 interface Manners {
-  /** What is sent after the listener's answer to a hello. */
+  /** What is sent after the listener's answer to a hello; undefined: the connection is closed. */
   onReply?: (reply: Buffer) => Uint8Array | undefined;
   heldMs?: number;
 }
@@ -70,6 +70,7 @@ function connect({ host, port }: Target, bytes: Uint8Array, { onReply, heldMs = 
       const next = onReply?.(reply);
       reply = undefined;
       if (next) socket.write(next);
+      else if (onReply) socket.destroy();
     });
   });
 }
@@ -114,7 +115,7 @@ async function recordPlain(target: Target): Promise<Transcript[]> {
         found.push({ hello, proof: Buffer.from(handshake.prove(reply)) });
         return undefined;
       },
-      heldMs: 50,
+      heldMs: REFUSED_MS,
     });
   }
   return found;

@@ -98,7 +98,7 @@ export const dialAs = (
   channel: Channel = 'data',
   other: Partial<Identity> = {},
   stream = 0,
-): Promise<net.Socket> => dial({ identity: identityOf(rank, other), to, host: HOST, port, channel, stream, timeoutMs: 5000 });
+): Promise<net.Socket> => dial({ identity: identityOf(rank, other), to, host: HOST, port, channel, stream, timeoutMs: 60_000 });
 
 export async function connectAsStranger(port: number): Promise<net.Socket> {
   const socket = net.connect({ host: HOST, port });
@@ -117,7 +117,7 @@ export const closed = (socket: net.Socket): Promise<void> =>
 /** One turn of the event loop: what has been written is read. */
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-export async function until(holds: () => boolean, what: string, timeoutMs = 5000): Promise<void> {
+export async function until(holds: () => boolean, what: string, timeoutMs = 60_000): Promise<void> {
   const deadlineMs = performance.now() + timeoutMs;
   while (!holds()) {
     if (performance.now() > deadlineMs) throw new Error(`not within ${timeoutMs} ms: ${what}`);

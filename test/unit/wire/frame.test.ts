@@ -97,6 +97,6 @@ t.test('a large frame in small chunks is gathered in linear time', async (t) => 
   let frames: Uint8Array[] = [];
   const startedMs = performance.now();
   for (let at = 0; at < bytes.length; at += 64) frames = frames.concat(parser.push(bytes.subarray(at, at + 64)));
-  t.ok(performance.now() - startedMs < 5000, 'copying all for every chunk would take minutes');
+  t.ok(performance.now() - startedMs < 30_000, 'copying all for every chunk would take minutes');
   t.ok(Buffer.from(frames[0]!).equals(payload));
 });

@@ -27,6 +27,7 @@ export class Coordinator {
   private lastTag = 0;
   private expiry?: NodeJS.Timeout;
   private timeline?: TimelineRecorder;
+  private hasLeft = false;
 
   constructor(
     private readonly config: Config,
@@ -54,6 +55,8 @@ export class Coordinator {
   }
 
   hear(from: number, requests: Requests): void {
+    // By now every rank has heard, or will hear before any answer, that this one has left, and ends by itself what was not decided before: also on sets that this rank is not in.
+    if (this.hasLeft) return;
     const { resend } = this.negotiator.add(from, requests, performance.now());
     // Never to this rank itself: it hears of an eviction in the turn in which it happens, before it names anything again.
     if (resend.length > 0) this.session.control.send(from, { resend: { cached: resend } });
@@ -78,6 +81,7 @@ export class Coordinator {
 
   /** A rank left by shutdown(): what has not been decided with it can no longer be. */
   depart(rank: number, reason: string): void {
+    if (rank === this.config.rank) this.hasLeft = true;
     this.negotiator.depart(rank, reason);
     this.tell();
   }

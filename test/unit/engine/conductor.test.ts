@@ -357,6 +357,25 @@ t.test('when a rank leaves, what was decided with it is still run, and the rest 
   }
 });
 
+t.test('rank 0 decides nothing any more when it has said that it leaves, though it still carries out what was decided', async (t) => {
+  const ranks = makeRanks(3);
+  for (const rank of ranks) rank.submit(call('add', { kind: 'add-set', parts: [[1, 2]] }), true);
+  await settle(ranks);
+  for (const rank of ranks) rank.submit(call('long'), true);
+  for (const link of ranks[0]!.links) link.deliver();
+  const parted = ranks[0]!.conductor.part('shutdown()', 5000);
+  // On their way when the others hear of it, on a set of which rank 0 is no member.
+  for (const rank of ranks.slice(1)) rank.submit(call('own', { processSet: 1 }), true);
+  for (const link of ranks[0]!.links) link.deliver();
+  await settle(ranks);
+  await parted;
+  for (const { conductor, ran, errors } of ranks.slice(1)) {
+    t.equal(conductor.failure, undefined);
+    t.same(ran, ['add', 'long']);
+    t.same(errors, ['ERR_HVD_SHUTDOWN']);
+  }
+});
+
 t.test('a stall that lasts too long ends the job on every rank', async (t) => {
   const ranks = makeRanks(3, { HOROVOD_STALL_SHUTDOWN_TIME_SECONDS: '10' });
   ranks[1]!.submit(call('x'), true);

@@ -242,7 +242,8 @@ export class Conductor {
         }
         if (decided.result) this.operations.place(submissions[0]!, decided.result);
         const results = decided.result ? [{}] : await this.operations.run(decided, submissions);
-        for (const [i, submission] of submissions.entries()) this.complete(submission, results[i]!);
+        // The last that was missing may have come together with the news of a failure, which has ended them already: their slots are the main thread's.
+        if (!this.failure) for (const [i, submission] of submissions.entries()) this.complete(submission, results[i]!);
       } catch (error) {
         this.fail(error as Error);
       } finally {

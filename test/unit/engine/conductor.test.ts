@@ -96,6 +96,15 @@ class Rank {
     return () => this.boundary.slotState(slot) !== 'pending';
   }
 
+  /** As the main thread does when it has read the outcomes. */
+  freeSlots(): void {
+    for (let slot = 1; slot <= this.lastId; slot += 1) this.boundary.free(slot);
+  }
+  /** Who takes a slot that is not free meets an error. */
+  takeSlots(): void {
+    for (let slot = 1; slot <= this.lastId; slot += 1) this.boundary.markPending(slot);
+  }
+
   get errors(): string[] {
     return this.told.flatMap((message) => (message.kind === 'record' && message.error ? [message.error.code] : []));
   }
@@ -374,6 +383,18 @@ t.test('rank 0 decides nothing any more when it has said that it leaves, though 
     t.same(ran, ['add', 'long']);
     t.same(errors, ['ERR_HVD_SHUTDOWN']);
   }
+});
+
+t.test('an operation that comes to its end as the job fails ends no call a second time', async (t) => {
+  const [rank] = makeRanks(1) as [Rank];
+  rank.submit(call('x'), true);
+  t.same(rank.ran, ['x']);
+  // The operation under way ends with the transport.
+  rank.conductor.fail(new Error('a bug'));
+  rank.freeSlots();
+  await turn();
+  rank.takeSlots();
+  t.equal(rank.told.filter(({ kind }) => kind === 'record').length, 1);
 });
 
 t.test('a stall that lasts too long ends the job on every rank', async (t) => {

@@ -241,7 +241,8 @@ export class ServerClient {
     const flags = this.floats(byteOffset + 4 * elems, variables.length + 1);
     for (const [i, variable] of piece.owners.entries()) if (touched[i]) flags[variable] = 1;
     if (head.mark) flags[variables.length] = Number.NaN;
-    this.sendPieces(used, used.window.answered(piece.index));
+    // What had not left when the optimizer failed is not there any more.
+    if (!used.failure) this.sendPieces(used, used.window.answered(piece.index));
     const call = used.pushes.get(piece.bucket);
     if (call && --call.missing === 0) this.endPush(used, piece.bucket);
   }

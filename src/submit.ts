@@ -48,11 +48,7 @@ export const restartNames = (set: ProcessSet): void => onSet(set).unnamed.clear(
 export type Kind = Call['kind'];
 
 function nameOf(kind: Kind, given: string | undefined, { inFlight, unnamed }: OnSet): string {
-  if (given === undefined) {
-    const count = (unnamed.get(kind) ?? 0) + 1;
-    unnamed.set(kind, count);
-    return `${kind}.noname.${count}`;
-  }
+  if (given === undefined) return `${kind}.noname.${(unnamed.get(kind) ?? 0) + 1}`;
   if (typeof given !== 'string' || given === '' || given.length > 1024)
     throw new UsageError(`${kind}: a name is a text of 1 to 1024 characters, but was ${JSON.stringify(given)?.slice(0, 60)}.`);
   const earlier = inFlight.get(given);
@@ -166,6 +162,8 @@ function start<R>(
       }
     });
     inFlight.set(name, handle as PendingHandle<unknown>);
+    // One that could not begin has used up no name: the next try meets the other ranks' first.
+    if (options.name === undefined) state.unnamed.set(kind, (state.unnamed.get(kind) ?? 0) + 1);
     state.isJoining = kind === 'join';
     return handle;
   } catch (error) {

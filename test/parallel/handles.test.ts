@@ -72,3 +72,14 @@ for (const [kind, { start, expected }] of Object.entries(kinds)) {
     value.dispose();
   });
 }
+
+t.test('an unnamed call that could not begin does not count: the next try meets the other ranks', async (t) => {
+  const numberOf = ({ name }: hvd.Handle<unknown>): number => Number(name.split('.').at(-1));
+  const before = hvd.allreduceAsync(Uint8Array.of(1));
+  // On one rank alone, more than a rank can hold; nobody touches it.
+  if (rank === size - 1) t.throws(() => hvd.allreduceAsync(new Uint8Array(2 ** 32 - 1)), hvd.HvdError);
+  const after = hvd.allreduceAsync(Uint8Array.of(2), { op: 'sum' });
+  t.equal(numberOf(after), numberOf(before) + 1);
+  t.same(await after, [2 * size]);
+  await before;
+});

@@ -7,7 +7,6 @@
  */
 import type { Config } from '../config';
 import { isLogged, log } from '../log';
-import { ASIDE_TAG } from '../transport/shared_memory/ring';
 import type { khorovod } from '../wire/generated/messages';
 import { callKey, callToRequest } from './call';
 import { type Decision, Negotiator, type Requests } from './negotiate';
@@ -119,8 +118,7 @@ export class Coordinator {
   }
 
   private responseOf({ names, kind, processSet, error, cached, cacheAs, sizes, star, zeros }: Decision): khorovod.IResponse {
-    // Every number but the one that, between ranks of a host, is no operation's.
-    this.lastTag = (this.lastTag + 1) % ASIDE_TAG;
+    this.lastTag = (this.lastTag + 1) >>> 0;
     return {
       processSet,
       tag: this.lastTag,

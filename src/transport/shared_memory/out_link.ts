@@ -94,7 +94,7 @@ export class SharedOutLink implements Waiting {
     return new Promise((resolve, reject) => this.enqueue({ tag, bytes, resolve, reject }));
   }
 
-  /** A message that the receiver gets without asking for it, in order with the others. `bytes` stay as they are. @returns false: there is no way through shared memory */
+  /** A message that the receiver gets without asking for it, in the order of such messages; it does not wait for others to be asked for. `bytes` stay as they are. @returns false: there is no way through shared memory */
   sendAside(bytes: Uint8Array): boolean {
     if (!this.ring || this.lost) return false;
     this.enqueue({ tag: ASIDE_TAG, bytes, resolve: () => {}, reject: () => {} });

@@ -185,7 +185,7 @@ export class RingReader extends Ring {
       bytes: this.words[slot + 4]! >>> 0,
     };
   }
-  /** @returns its number, for `done` */
+  /** What is taken may wait for long: others are taken and done with meanwhile. @returns its number, for `done` */
   take(): number {
     const number = this.taken;
     this.taken = (this.taken + 1) | 0;
@@ -225,12 +225,8 @@ export class RingReader extends Ring {
   sleep(): boolean {
     return this.sleepAt(AT.readerSleeps, AT.written, this.taken);
   }
-  /** The writer wakes this side with its next message that is not asked for. @returns false: there is one already, and nothing before it */
+  /** The writer wakes this side with its next message that is not asked for. @returns false: there is a piece already, which may be of one */
   sleepListening(): boolean {
-    // Behind a message that nobody has asked for yet there may be one; whoever takes the first looks on.
-    if (this.sleepAt(AT.listenerSleeps, AT.written, this.taken)) return true;
-    if (this.peek()!.tag === ASIDE_TAG) return false;
-    this.store(AT.listenerSleeps, 1);
-    return true;
+    return this.sleepAt(AT.listenerSleeps, AT.written, this.taken);
   }
 }

@@ -23,6 +23,8 @@ export interface Lane {
   send(bytes: Uint8Array): boolean;
   /** What has come is heard now. */
   drain(): void;
+  /** Resolves when the peer can hear all that was sent, or will not any more, or after `timeoutMs`. */
+  flush(timeoutMs: number): Promise<void>;
 }
 
 export class ControlLink {
@@ -82,8 +84,11 @@ export class ControlLink {
   }
 
   /** Ends the link. Resolves when all that was sent is in the kernel's hands, or nobody is there to get it, or after `timeoutMs`. */
-  flush(timeoutMs: number): Promise<void> {
-    return endWithin(this.socket, timeoutMs);
+  async flush(timeoutMs: number): Promise<void> {
+    const deadlineMs = performance.now() + timeoutMs;
+    // The end of the socket is the end of all: what the lane has no room for yet comes before it.
+    await this.lane?.flush(timeoutMs);
+    await endWithin(this.socket, Math.max(1, deadlineMs - performance.now()));
   }
 
   destroy(): void {

@@ -29,7 +29,7 @@ export class SharedOutLink implements Waiting {
   /** On the heap, not consumed yet, in order. */
   private readonly lying: Array<{ readonly send: Pending; readonly count: number }> = [];
   private lost?: HvdError;
-  private onDrained?: () => void;
+  private readonly whenDrained: Array<() => void> = [];
 
   /** @param plain holds what is sent before the receiver has dialled, and has the link if it is not to be this one */
   constructor(
@@ -105,6 +105,18 @@ export class SharedOutLink implements Waiting {
   }
 
   /** Resolves when all that was sent is in the ring, or cannot get there any more, or after `timeoutMs`. */
+  async flush(timeoutMs: number): Promise<void> {
+    if ((this.queue.length === 0 && this.lying.length === 0) || this.lost) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs);
+      this.whenDrained.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  /** As `flush`; then the link ends. */
   async end(timeoutMs: number): Promise<void> {
     if (!this.ring) {
       await this.plain.end(timeoutMs);
@@ -112,14 +124,7 @@ export class SharedOutLink implements Waiting {
       return;
     }
     const deadlineMs = performance.now() + timeoutMs;
-    if ((this.queue.length > 0 || this.lying.length > 0) && !this.lost)
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, timeoutMs);
-        this.onDrained = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
+    await this.flush(timeoutMs);
     if (this.socket) await endWithin(this.socket, Math.max(1, deadlineMs - performance.now()));
   }
 
@@ -131,7 +136,7 @@ export class SharedOutLink implements Waiting {
     this.socket?.destroy();
     for (const { reject } of this.queue.splice(0)) reject(cause);
     for (const { send } of this.lying.splice(0)) send.reject(cause);
-    this.onDrained?.();
+    this.drained();
   }
 
   // ───── Waiting ─────
@@ -156,7 +161,7 @@ export class SharedOutLink implements Waiting {
       isNews = true;
     }
     if (isNews && ring.takeReaderSleep(isAside)) this.socket!.write(BELL);
-    if (this.queue.length === 0 && this.lying.length === 0) this.onDrained?.();
+    if (this.queue.length === 0 && this.lying.length === 0) this.drained();
     return isNews;
   }
 
@@ -165,6 +170,10 @@ export class SharedOutLink implements Waiting {
   }
 
   // ───── inside ─────
+
+  private drained(): void {
+    for (const done of this.whenDrained.splice(0)) done();
+  }
 
   private enqueue(send: Pending): void {
     this.queue.push({ ...send, progress: 0 });
@@ -211,7 +220,7 @@ export class SharedOutLink implements Waiting {
 
   private gone(cause: Error | undefined): void {
     this.lost ??= goneError(this.peer, `The shared memory to ${nameOf(this.peer)} is of no use any more`, cause);
-    this.onDrained?.();
+    this.drained();
     if (this.queue.length > 0 || this.lying.length > 0) this.onLost(this.lost);
   }
 }

@@ -175,6 +175,35 @@ t.test('shared memory', { skip: whyNoSharedMemory() ?? false }, async (t) => {
     end();
   });
 
+  t.test('a lane is flushed when the ring has had room for all', async (t) => {
+    const { ranks, end } = await openNeighbours(2);
+    const [sender, receiver] = ranks as [Rank, Rank];
+    let heard = 0;
+    const out = sender.transport.lane(1, () => {})!;
+    receiver.transport.lane(0, () => void (heard += 1));
+    await out.flush(5000);
+    await until(() => out.isOpen, 'the lane');
+    // As many as are under way at most, and nobody asks for them yet.
+    for (let tag = 0; tag < 64; tag += 1) await sender.transport.send(1, tag, new Uint8Array(1));
+    out.send(Uint8Array.of(1));
+    let isFlushed = false;
+    const flushing = out.flush(5000).then(() => {
+      isFlushed = true;
+    });
+    for (let i = 0; i < 20; i += 1) await new Promise(setImmediate);
+    t.same([isFlushed, heard], [false, 0]);
+    await receiver.transport.recv(0, 0, new Uint8Array(1));
+    await flushing;
+    await until(() => heard === 1, 'it');
+    // Nor is anybody waited for who is gone: there is no room again.
+    out.send(Uint8Array.of(2));
+    const last = out.flush(60_000);
+    receiver.transport.abort(new HvdError('rank 1 has had enough'));
+    await last;
+    t.notOk(out.isOpen);
+    end();
+  });
+
   t.test('another operation than the one that is due is an error', async (t) => {
     const { ranks, lost, end } = await openNeighbours(2);
     const [sender, receiver] = ranks as [Rank, Rank];

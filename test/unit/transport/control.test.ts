@@ -185,6 +185,20 @@ t.test('going over to a lane and back keeps the order, whichever way is the fast
   other.destroy();
 });
 
+t.test('news of a failure goes by the socket, behind what the lane holds', async (t) => {
+  const { link, other, back, ways, state } = await openLinkWithLane();
+  state.isOpen = true;
+  const failures: khorovod.IControl[] = [{ failure: { error: { message: 'gone' } } }, { goodbye: { failed: true, reason: 'gone' } }];
+  for (const [i, failure] of failures.entries()) {
+    link.send(goodbye('before'));
+    link.send(failure);
+    t.equal(ways[0].length, 1, 'the lane is given up, and with it what it has no room for');
+    await until(() => back.messages.length === 2 * i + 2, 'both');
+    t.match(back.messages.slice(2 * i), [goodbye('before'), failure]);
+  }
+  other.destroy();
+});
+
 t.test(
   'what is heard while the socket’s last message is waited for keeps its order, though hearing it has the lane looked at',
   async (t) => {

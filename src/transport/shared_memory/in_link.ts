@@ -13,7 +13,7 @@ import { dialPeer, goneError, nameOf, type Peer } from '../peer';
 import type { LocalMemory, Place } from './local_memory';
 import { ANSWERS, BELL, OFFER_BYTES, readOffer } from './offer';
 import type { Waiting } from './poller';
-import { ASIDE_TAG, type Piece, RingReader } from './ring';
+import { type Piece, RingReader } from './ring';
 
 /** A piece, and the number under which the ring has it. */
 interface Taken {
@@ -132,7 +132,7 @@ export class SharedInLink implements Waiting {
     let isNews = false;
     for (let piece = ring.peek(); piece; piece = ring.peek()) {
       const taken: Taken = { piece, number: ring.take() };
-      if (piece.tag === ASIDE_TAG) {
+      if (piece.place === 'aside') {
         this.takeAside(ring, taken);
         isNews = true;
       } else this.early.push(taken);

@@ -175,6 +175,25 @@ t.test('shared memory', { skip: whyNoSharedMemory() ?? false }, async (t) => {
     end();
   });
 
+  t.test('any tag is one of messages that are asked for', async (t) => {
+    const { ranks, end } = await openNeighbours(2);
+    const [sender, receiver] = ranks as [Rank, Rank];
+    const heard: Uint8Array[] = [];
+    const out = sender.transport.lane(1, () => {})!;
+    receiver.transport.lane(0, (bytes) => void heard.push(bytes));
+    await until(() => out.isOpen, 'the lane');
+    for (const tag of [0, 1, 0x7fffffff, 0x80000000, 0xffffffff]) {
+      const into = new Uint8Array(1);
+      const receiving = receiver.transport.recv(0, tag, into);
+      await sender.transport.send(1, tag, Uint8Array.of(7));
+      await until(() => into[0] === 7 || heard.length > 0, 'it');
+      t.same(heard, [], `${tag}`);
+      if (heard.length === 0) await receiving;
+      else receiving.catch(() => {});
+    }
+    end();
+  });
+
   t.test('a lane is flushed when the ring has had room for all', async (t) => {
     const { ranks, end } = await openNeighbours(2);
     const [sender, receiver] = ranks as [Rank, Rank];

@@ -284,10 +284,11 @@ export class Conductor {
     this.failure = error instanceof HvdError ? error : new HvdError(recordOf(error).message);
     log('INFO', this.failure.message);
     const record = recordOf(this.failure);
-    this.tell({ kind: 'failed', error: record });
-    this.boundary.poison();
     this.session?.control.announce(this.failure);
     this.session?.transport.abort(this.failure);
+    // Only now: whoever learns of it may use its arrays, in which a neighbour may have been at work until then.
+    this.tell({ kind: 'failed', error: record });
+    this.boundary.poison();
     this.whenFailed(this.failure);
     this.decisions.length = 0;
     for (const submission of [...this.pending.values()]) this.complete(submission, { error: record });

@@ -23,6 +23,8 @@ export interface Lane {
   send(bytes: Uint8Array): boolean;
   /** What has come is heard now. */
   drain(): void;
+  /** Resolves when the peer can hear all that was sent, or will not any more, or after `timeoutMs`. */
+  flush(timeoutMs: number): Promise<void>;
 }
 
 export class ControlLink {
@@ -68,7 +70,9 @@ export class ControlLink {
         `A control message of ${payload.length} bytes for rank ${this.peer} is longer than ${MAX_FRAME_BYTES}. Please report it.`,
       );
     }
-    if (!message.heartbeat && this.lane?.isOpen) {
+    // Who has failed gives up its lane at once, with what it has no room for yet.
+    const staysWithSocket = message.heartbeat || message.failure || message.goodbye?.failed;
+    if (!staysWithSocket && this.lane?.isOpen) {
       if (!this.usesLane) this.socket.write(encodeFrame(khorovod.Control.encode({ lane: {} }).finish()));
       this.usesLane = true;
       if (this.lane.send(payload)) return;
@@ -76,14 +80,17 @@ export class ControlLink {
     this.socket.write(encodeFrame(payload));
   }
 
-  /** From now on messages go by it when it is open; heartbeats go by the socket, whose end still tells of the peer's. @param open given what hears the lane */
+  /** From now on messages go by it when it is open; heartbeats go by the socket, whose end still tells of the peer's, and so does the news of a failure. @param open given what hears the lane */
   useLane(open: (hear: (bytes: Uint8Array) => void) => Lane | undefined): void {
     this.lane = open((bytes) => this.hear(khorovod.Control.decode(bytes)));
   }
 
   /** Ends the link. Resolves when all that was sent is in the kernel's hands, or nobody is there to get it, or after `timeoutMs`. */
-  flush(timeoutMs: number): Promise<void> {
-    return endWithin(this.socket, timeoutMs);
+  async flush(timeoutMs: number): Promise<void> {
+    const deadlineMs = performance.now() + timeoutMs;
+    // The end of the socket is the end of all: what the lane has no room for yet comes before it.
+    await this.lane?.flush(timeoutMs);
+    await endWithin(this.socket, Math.max(1, deadlineMs - performance.now()));
   }
 
   destroy(): void {
@@ -115,6 +122,8 @@ export class ControlLink {
     // Hearing one may have the lane looked at: what comes by that is the last of these.
     for (let next = early.shift(); next && !this.isOver; next = early.shift()) this.onMessage(next);
     this.early = undefined;
+    // What follows by the socket was said later.
+    this.lane?.drain();
   }
 
   private decode(chunk: Buffer): khorovod.Control[] {

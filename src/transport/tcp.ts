@@ -115,6 +115,7 @@ export class TcpTransport implements Transport {
       },
       send: (bytes) => outgoing.sendAside(bytes),
       drain: () => void (incoming.isListening && incoming.poll()),
+      flush: (timeoutMs) => outgoing.flush(timeoutMs),
     };
   }
 

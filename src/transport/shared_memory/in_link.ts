@@ -2,7 +2,7 @@
  * A link through shared memory as its receiver has it: dialled by this rank (channel 'shm'). Communication thread.
  *
  * Takes the sender's offer (offer.ts), or dials channel 'data' instead and hands everything to that link. Invariants: receives are served in order; a piece counts as consumed when its bytes have been
- * copied, or when whoever was lent them gives them back; what nobody asks for is heard in order; what has been read from a heap that was withdrawn meanwhile is not passed on; a link whose sender has gone still delivers what the ring holds.
+ * copied, or when whoever was lent them gives them back; what is sent without being asked for is heard in order, and does not wait for what is not asked for yet; what has been read from a heap that was withdrawn meanwhile is not passed on; a link whose sender has gone still delivers what the ring holds.
  */
 import type net from 'node:net';
 import { type HvdError, PeerError } from '../../errors';
@@ -13,10 +13,18 @@ import { dialPeer, goneError, nameOf, type Peer } from '../peer';
 import type { LocalMemory, Place } from './local_memory';
 import { ANSWERS, BELL, OFFER_BYTES, readOffer } from './offer';
 import type { Waiting } from './poller';
-import { ASIDE_TAG, type Piece, RingReader } from './ring';
+import { type Piece, RingReader } from './ring';
+
+/** A piece, and the number under which the ring has it. */
+interface Taken {
+  readonly piece: Piece;
+  readonly number: number;
+}
 
 export class SharedInLink implements Waiting {
   private readonly queue: Receive[] = [];
+  /** What has come before it was asked for, in order; it stays where it lies. */
+  private readonly early: Taken[] = [];
   /** Bytes of the first of the queue that have come. */
   private progress = 0;
   /** Of messages that nobody has asked for: who hears them, and what has come of the first. */
@@ -101,11 +109,10 @@ export class SharedInLink implements Waiting {
 
   poll(): boolean {
     const ring = this.ring!;
-    let isNews = false;
-    for (let piece = ring.peek(); piece; piece = ring.peek()) {
-      if (piece.tag === ASIDE_TAG) this.takeAside(ring, piece);
-      else if (!this.queue[0] || !this.take(ring, piece, this.queue[0])) break;
+    let isNews = this.look(ring);
+    while (this.serve(ring)) {
       isNews = true;
+      this.look(ring);
     }
     if (isNews) this.chime();
     this.passOn();
@@ -120,13 +127,33 @@ export class SharedInLink implements Waiting {
 
   // ───── inside ─────
 
-  /** @returns whether to go on */
-  private take(ring: RingReader, piece: Piece, first: Receive): boolean {
+  /** Takes in what is heard without being asked for, wherever it lies; the rest waits its turn. @returns whether there was some */
+  private look(ring: RingReader): boolean {
+    let isNews = false;
+    for (let piece = ring.peek(); piece; piece = ring.peek()) {
+      const taken: Taken = { piece, number: ring.take() };
+      if (piece.place === 'aside') {
+        this.takeAside(ring, taken);
+        isNews = true;
+      } else this.early.push(taken);
+    }
+    return isNews;
+  }
+
+  /** The next piece goes to whoever asks for it. @returns false: there is none, or nobody does */
+  private serve(ring: RingReader): boolean {
+    const [next, first] = [this.early[0], this.queue[0]];
+    if (!next || !first || !this.take(ring, next, first)) return false;
+    this.early.shift();
+    return true;
+  }
+
+  /** @returns whether it is taken */
+  private take(ring: RingReader, { piece, number }: Taken, first: Receive): boolean {
     if (piece.tag !== first.tag || piece.messageBytes !== first.into.length || this.progress + piece.bytes > piece.messageBytes) {
       this.lose(mismatchError(this.peer, { tag: piece.tag, bytes: piece.messageBytes }, first));
       return false;
     }
-    const number = ring.take();
     const from = (piece.place === 'heap' ? this.local.heapOf(this.peer.rank)! : this.place!.byteOffset) + piece.at;
     if (first.takesLoan && piece.bytes === piece.messageBytes) {
       this.queue.shift();
@@ -144,8 +171,7 @@ export class SharedInLink implements Waiting {
     return true;
   }
 
-  private takeAside(ring: RingReader, piece: Piece): void {
-    const number = ring.take();
+  private takeAside(ring: RingReader, { piece, number }: Taken): void {
     this.aside ??= { bytes: Buffer.allocUnsafe(piece.messageBytes), progress: 0 };
     const { bytes, progress } = this.aside;
     this.aside.progress += piece.bytes;

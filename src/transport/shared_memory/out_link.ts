@@ -18,18 +18,23 @@ import { endWithin } from '../socket';
 import type { LocalMemory, Place } from './local_memory';
 import { ANSWERS, BELL, writeOffer } from './offer';
 import type { Waiting } from './poller';
-import { ASIDE_TAG, MOST_PIECE_BYTES, RingWriter, TOKEN_BYTES } from './ring';
+import { MOST_PIECE_BYTES, RingWriter, TOKEN_BYTES } from './ring';
+
+/** `isAside`: the receiver gets it without asking for it. */
+interface Message extends Pending {
+  readonly isAside?: boolean;
+}
 
 export class SharedOutLink implements Waiting {
   private socket?: Socket;
   private place?: Place;
   private ring?: RingWriter;
   private seesHeap = false;
-  private readonly queue: Array<Pending & { progress: number }> = [];
+  private readonly queue: Array<Message & { progress: number }> = [];
   /** On the heap, not consumed yet, in order. */
   private readonly lying: Array<{ readonly send: Pending; readonly count: number }> = [];
   private lost?: HvdError;
-  private onDrained?: () => void;
+  private readonly whenDrained: Array<() => void> = [];
 
   /** @param plain holds what is sent before the receiver has dialled, and has the link if it is not to be this one */
   constructor(
@@ -94,10 +99,10 @@ export class SharedOutLink implements Waiting {
     return new Promise((resolve, reject) => this.enqueue({ tag, bytes, resolve, reject }));
   }
 
-  /** A message that the receiver gets without asking for it, in order with the others. `bytes` stay as they are. @returns false: there is no way through shared memory */
+  /** A message that the receiver gets without asking for it, in the order of such messages; it does not wait for others to be asked for. `bytes` stay as they are. @returns false: there is no way through shared memory */
   sendAside(bytes: Uint8Array): boolean {
     if (!this.ring || this.lost) return false;
-    this.enqueue({ tag: ASIDE_TAG, bytes, resolve: () => {}, reject: () => {} });
+    this.enqueue({ tag: 0, bytes, isAside: true, resolve: () => {}, reject: () => {} });
     return true;
   }
   get isShared(): boolean {
@@ -105,6 +110,18 @@ export class SharedOutLink implements Waiting {
   }
 
   /** Resolves when all that was sent is in the ring, or cannot get there any more, or after `timeoutMs`. */
+  async flush(timeoutMs: number): Promise<void> {
+    if ((this.queue.length === 0 && this.lying.length === 0) || this.lost) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs);
+      this.whenDrained.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  /** As `flush`; then the link ends. */
   async end(timeoutMs: number): Promise<void> {
     if (!this.ring) {
       await this.plain.end(timeoutMs);
@@ -112,14 +129,7 @@ export class SharedOutLink implements Waiting {
       return;
     }
     const deadlineMs = performance.now() + timeoutMs;
-    if ((this.queue.length > 0 || this.lying.length > 0) && !this.lost)
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, timeoutMs);
-        this.onDrained = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
+    await this.flush(timeoutMs);
     if (this.socket) await endWithin(this.socket, Math.max(1, deadlineMs - performance.now()));
   }
 
@@ -131,7 +141,7 @@ export class SharedOutLink implements Waiting {
     this.socket?.destroy();
     for (const { reject } of this.queue.splice(0)) reject(cause);
     for (const { send } of this.lying.splice(0)) send.reject(cause);
-    this.onDrained?.();
+    this.drained();
   }
 
   // ───── Waiting ─────
@@ -150,13 +160,13 @@ export class SharedOutLink implements Waiting {
       first.send.resolve();
       isNews = true;
     }
-    let isAside = false;
+    let hasAside = false;
     for (let first = this.queue[0]; first && this.write(first); first = this.queue[0]) {
-      isAside ||= first.tag === ASIDE_TAG;
+      hasAside ||= first.isAside === true;
       isNews = true;
     }
-    if (isNews && ring.takeReaderSleep(isAside)) this.socket!.write(BELL);
-    if (this.queue.length === 0 && this.lying.length === 0) this.onDrained?.();
+    if (isNews && ring.takeReaderSleep(hasAside)) this.socket!.write(BELL);
+    if (this.queue.length === 0 && this.lying.length === 0) this.drained();
     return isNews;
   }
 
@@ -166,7 +176,11 @@ export class SharedOutLink implements Waiting {
 
   // ───── inside ─────
 
-  private enqueue(send: Pending): void {
+  private drained(): void {
+    for (const done of this.whenDrained.splice(0)) done();
+  }
+
+  private enqueue(send: Message): void {
     this.queue.push({ ...send, progress: 0 });
     if (this.lost) {
       this.onLost(this.lost);
@@ -178,10 +192,10 @@ export class SharedOutLink implements Waiting {
   }
 
   /** The next piece of the first message. @returns whether it got into the ring */
-  private write(first: Pending & { progress: number }): boolean {
-    const { tag, bytes } = first;
+  private write(first: Message & { progress: number }): boolean {
+    const { tag, bytes, isAside } = first;
     const ring = this.ring!;
-    const at = this.seesHeap && bytes.length > SMALL_BYTES && first.progress === 0 ? this.local.onHeap(bytes) : undefined;
+    const at = this.seesHeap && !isAside && bytes.length > SMALL_BYTES && first.progress === 0 ? this.local.onHeap(bytes) : undefined;
     if (at !== undefined) {
       if (!ring.hasSlot) return false;
       const count = ring.publish({ tag, messageBytes: bytes.length, place: 'heap', at, bytes: bytes.length });
@@ -193,7 +207,7 @@ export class SharedOutLink implements Waiting {
     const room = ring.room(pieceBytes);
     if (room === undefined) return false;
     if (pieceBytes > 0) this.local.copyIn(this.place!.byteOffset + room, bytes.subarray(first.progress, first.progress + pieceBytes));
-    ring.publish({ tag, messageBytes: bytes.length, place: 'ring', at: room, bytes: pieceBytes });
+    ring.publish({ tag, messageBytes: bytes.length, place: isAside ? 'aside' : 'ring', at: room, bytes: pieceBytes });
     first.progress += pieceBytes;
     if (first.progress < bytes.length) return true;
     this.queue.shift();
@@ -211,7 +225,7 @@ export class SharedOutLink implements Waiting {
 
   private gone(cause: Error | undefined): void {
     this.lost ??= goneError(this.peer, `The shared memory to ${nameOf(this.peer)} is of no use any more`, cause);
-    this.onDrained?.();
+    this.drained();
     if (this.queue.length > 0 || this.lying.length > 0) this.onLost(this.lost);
   }
 }

@@ -27,10 +27,9 @@ const AT = {
   listenerSleeps: word(6),
   token: word(7),
 } as const;
-/** Of messages that nobody has to ask for. */
-export const ASIDE_TAG = 0xffffffff;
 export const TOKEN_BYTES = 16;
-/** Descriptors: tag, bytes of the message, place, where, bytes. */
+/** Descriptors: tag, bytes of the message, place (its index here), where, bytes. */
+const PLACES = ['ring', 'heap', 'aside'] as const;
 const DESCRIPTOR_WORDS = 8;
 const SLOTS = 64;
 const FIRST_DESCRIPTOR = word(8);
@@ -45,7 +44,8 @@ export interface Piece {
   readonly tag: number;
   /** Of the whole message. */
   readonly messageBytes: number;
-  readonly place: 'ring' | 'heap';
+  /** Aside: in the ring, of a message that nobody has to ask for; its tag means nothing. */
+  readonly place: (typeof PLACES)[number];
   /** In the ring: from its beginning. On the heap: from the heap's. */
   readonly at: number;
   readonly bytes: number;
@@ -120,7 +120,7 @@ export class RingWriter extends Ring {
     const slot = this.descriptorOf(this.written);
     this.words[slot] = tag | 0;
     this.words[slot + 1] = messageBytes | 0;
-    this.words[slot + 2] = place === 'heap' ? 1 : 0;
+    this.words[slot + 2] = PLACES.indexOf(place);
     this.words[slot + 3] = at | 0;
     this.words[slot + 4] = bytes | 0;
     this.ends.push(this.head);
@@ -180,12 +180,12 @@ export class RingReader extends Ring {
     return {
       tag: this.words[slot]! >>> 0,
       messageBytes: this.words[slot + 1]! >>> 0,
-      place: this.words[slot + 2] === 1 ? 'heap' : 'ring',
+      place: PLACES[this.words[slot + 2]!]!,
       at: this.words[slot + 3]! >>> 0,
       bytes: this.words[slot + 4]! >>> 0,
     };
   }
-  /** @returns its number, for `done` */
+  /** What is taken may wait for long: others are taken and done with meanwhile. @returns its number, for `done` */
   take(): number {
     const number = this.taken;
     this.taken = (this.taken + 1) | 0;
@@ -225,12 +225,8 @@ export class RingReader extends Ring {
   sleep(): boolean {
     return this.sleepAt(AT.readerSleeps, AT.written, this.taken);
   }
-  /** The writer wakes this side with its next message that is not asked for. @returns false: there is one already, and nothing before it */
+  /** The writer wakes this side with its next message that is not asked for. @returns false: there is a piece already, which may be of one */
   sleepListening(): boolean {
-    // Behind a message that nobody has asked for yet there may be one; whoever takes the first looks on.
-    if (this.sleepAt(AT.listenerSleeps, AT.written, this.taken)) return true;
-    if (this.peek()!.tag === ASIDE_TAG) return false;
-    this.store(AT.listenerSleeps, 1);
-    return true;
+    return this.sleepAt(AT.listenerSleeps, AT.written, this.taken);
   }
 }

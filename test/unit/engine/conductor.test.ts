@@ -41,6 +41,8 @@ class Rank {
   /** By slot: the operand, then what came out. */
   readonly data = new Map<number, Uint8Array>();
   readonly told: FromThread[] = [];
+  /** What the main thread knew when the transport was aborted. */
+  knewAtAbort?: { isPoisoned: boolean; isTold: boolean };
   /** Ends the operation under way. */
   finish?: () => void;
   sent = { full: 0, cached: 0 };
@@ -67,7 +69,11 @@ class Rank {
   }
 
   begin(): void {
-    const session = { control: this.control, transport: { abort: () => this.finish?.() }, hostOf, expectNews: () => {} };
+    const abort = (): void => {
+      this.knewAtAbort = { isPoisoned: this.boundary.isPoisoned, isTold: this.told.length > 0 };
+      this.finish?.();
+    };
+    const session = { control: this.control, transport: { abort }, hostOf, expectNews: () => {} };
     const run: Operations['run'] = ({ keys }, submissions) => {
       this.ran.push(keys.map((key) => key.replace('0:', '')).join('+'));
       return new Promise((resolve) => {
@@ -321,6 +327,18 @@ t.test('when a rank fails or leaves, small operands that wait are answered with 
   await settle(failing);
   t.match(failing[1]!.conductor.failure, { message: /a bug/ });
   t.equal(failing[1]!.errors.length, 1);
+});
+
+t.test('the main thread learns of a failure when nobody else touches its memory any more', async (t) => {
+  const ranks = makeRanks(2);
+  for (const rank of ranks) rank.submit(call('x'), false);
+  for (let i = 0; i < 3; i += 1) await turn();
+  ranks[1]!.conductor.fail(new Error('a bug'));
+  await settle(ranks);
+  for (const { knewAtAbort, told, conductor } of ranks) {
+    t.same(knewAtAbort, { isPoisoned: false, isTold: false });
+    t.match(told, [{ kind: 'failed' }, { kind: 'record', error: { message: conductor.failure!.message } }]);
+  }
 });
 
 t.test('a small call that only some ranks block on is run by all', async (t) => {

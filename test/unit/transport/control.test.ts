@@ -146,7 +146,7 @@ async function openLinkWithLane() {
   const other = new ControlLink(0, socket);
   const back = hear(other);
   const ways = [[] as Uint8Array[], [] as Uint8Array[]] as const;
-  const state = { isOpen: false };
+  const state = { isOpen: false, flushed: Promise.resolve() };
   const laneOf = (out: Uint8Array[], inbox: Uint8Array[], hearLane: (bytes: Uint8Array) => void): Lane => ({
     get isOpen() {
       return state.isOpen;
@@ -155,6 +155,7 @@ async function openLinkWithLane() {
     drain: () => {
       for (const bytes of inbox.splice(0)) hearLane(bytes);
     },
+    flush: () => state.flushed,
   });
   const lanes: Lane[] = [];
   link.useLane((hearLane) => (lanes[0] = laneOf(ways[0], ways[1], hearLane)));
@@ -181,6 +182,20 @@ t.test('going over to a lane and back keeps the order, whichever way is the fast
   link.send(goodbye('6'));
   await until(() => reasonsIn(back).includes('6'), 'the last');
   t.same(reasonsIn(back).filter(Boolean), ['1', '2', '3', '4', '5', '6']);
+  other.destroy();
+});
+
+t.test('news of a failure goes by the socket, behind what the lane holds', async (t) => {
+  const { link, other, back, ways, state } = await openLinkWithLane();
+  state.isOpen = true;
+  const failures: khorovod.IControl[] = [{ failure: { error: { message: 'gone' } } }, { goodbye: { failed: true, reason: 'gone' } }];
+  for (const [i, failure] of failures.entries()) {
+    link.send(goodbye('before'));
+    link.send(failure);
+    t.equal(ways[0].length, 1, 'the lane is given up, and with it what it has no room for');
+    await until(() => back.messages.length === 2 * i + 2, 'both');
+    t.match(back.messages.slice(2 * i), [goodbye('before'), failure]);
+  }
   other.destroy();
 });
 
@@ -226,4 +241,30 @@ t.test('what came by the lane is heard before the end of the link, and nothing a
   ways[1].push(khorovod.Control.encode(goodbye('too late')).finish());
   lanes[0].drain();
   t.same(order, ['very last', 'closed']);
+});
+
+t.test('the link ends only when the peer can hear all that was sent by the lane', async (t) => {
+  const { link, other, back, ways, state, lanes } = await openLinkWithLane();
+  state.isOpen = true;
+  link.send(goodbye('1'));
+  lanes[1].drain();
+  await until(() => back.messages.length === 1, 'the first');
+  const order: string[] = [];
+  other.onMessage = (message) => void order.push(message.goodbye?.reason ?? '');
+  other.onClose = () => void order.push('closed');
+  // The lane has no room for the last yet.
+  link.send(goodbye('last'));
+  const [late] = ways[0].splice(0) as [Uint8Array];
+  let hasRoom = (): void => {};
+  state.flushed = new Promise((resolve) => {
+    hasRoom = resolve;
+  });
+  const flushing = link.flush(5000);
+  for (let i = 0; i < 20; i += 1) await turn();
+  t.same(order, []);
+  ways[0].push(late);
+  hasRoom();
+  await flushing;
+  await until(() => order.includes('closed'), 'the close');
+  t.same(order, ['last', 'closed']);
 });

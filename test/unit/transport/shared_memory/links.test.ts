@@ -7,6 +7,7 @@ import { bytesOf } from '../../../../src/memory/arena';
 import { whyNoSharedMemory } from '../../../../src/transport/shared_memory/pages';
 import { randomOf } from '../../../helpers/random';
 import { allreduces } from '../../collective/algorithms';
+import { until } from '../ranks';
 import { heapFrom, openNeighbours, type Rank, SCRATCH_BYTES, windows } from './neighbours';
 
 /** Of so many bytes of a rank's memory, filled by a seed. */
@@ -123,6 +124,102 @@ t.test('shared memory', { skip: whyNoSharedMemory() ?? false }, async (t) => {
     out.send(Uint8Array.of(2));
     while (order.length < 3) await new Promise(setImmediate);
     t.same(order, [1, 2, 3]);
+    end();
+  });
+
+  t.test('what is heard without being asked for does not wait behind messages that nobody has asked for yet', async (t) => {
+    const { ranks, lost, end } = await openNeighbours(2);
+    const [sender, receiver] = ranks as [Rank, Rank];
+    const random = randomOf(5);
+    const order: number[] = [];
+    const out = sender.transport.lane(1, () => {})!;
+    const incoming = receiver.transport.lane(0, ([number]) => void order.push(number!))!;
+    await until(() => out.isOpen, 'the lane');
+    for (let round = 0; round < 100; round += 1) {
+      const lengths = Array.from({ length: 1 + random.below(5) }, () => random.below(100_000));
+      const messages = lengths.map((bytes, i) =>
+        filled(sender, (random.chance(0.5) ? heapFrom : 65536) + i * (128 << 10), bytes, round + i),
+      );
+      const expected = messages.map((bytes) => bytes.slice());
+      const sending = messages.map((bytes, i) => {
+        const sent = sender.transport.send(1, i, bytes);
+        out.send(Uint8Array.of(i));
+        return sent;
+      });
+      // Whatever bell has not rung yet.
+      incoming.drain();
+      t.same(order.splice(0), [...messages.keys()], `round ${round}`);
+      const into = lengths.map((bytes) => new Uint8Array(bytes));
+      await Promise.all([...sending, ...into.map((bytes, i) => receiver.transport.recv(0, i, bytes))]);
+      if (!into.every((bytes, i) => isSame(bytes, expected[i]!))) t.fail(`round ${round}: other bytes`);
+    }
+    t.same(lost, []);
+    end();
+  });
+
+  t.test('what is heard without being asked for wakes who sleeps, whatever lies before it', async (t) => {
+    const { ranks, end } = await openNeighbours(2);
+    const [sender, receiver] = ranks as [Rank, Rank];
+    let heard = 0;
+    const out = sender.transport.lane(1, () => {})!;
+    receiver.transport.lane(0, () => void (heard += 1));
+    await until(() => out.isOpen, 'the lane');
+    for (let i = 0; i < 3; i += 1) {
+      await sender.transport.send(1, i, new Uint8Array(100));
+      // Long enough that it has gone to sleep over that.
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      out.send(Uint8Array.of(i));
+      await until(() => heard === i + 1, 'it');
+    }
+    t.equal(heard, 3);
+    end();
+  });
+
+  t.test('any tag is one of messages that are asked for', async (t) => {
+    const { ranks, end } = await openNeighbours(2);
+    const [sender, receiver] = ranks as [Rank, Rank];
+    const heard: Uint8Array[] = [];
+    const out = sender.transport.lane(1, () => {})!;
+    receiver.transport.lane(0, (bytes) => void heard.push(bytes));
+    await until(() => out.isOpen, 'the lane');
+    for (const tag of [0, 1, 0x7fffffff, 0x80000000, 0xffffffff]) {
+      const into = new Uint8Array(1);
+      const receiving = receiver.transport.recv(0, tag, into);
+      await sender.transport.send(1, tag, Uint8Array.of(7));
+      await until(() => into[0] === 7 || heard.length > 0, 'it');
+      t.same(heard, [], `${tag}`);
+      if (heard.length === 0) await receiving;
+      else receiving.catch(() => {});
+    }
+    end();
+  });
+
+  t.test('a lane is flushed when the ring has had room for all', async (t) => {
+    const { ranks, end } = await openNeighbours(2);
+    const [sender, receiver] = ranks as [Rank, Rank];
+    let heard = 0;
+    const out = sender.transport.lane(1, () => {})!;
+    receiver.transport.lane(0, () => void (heard += 1));
+    await out.flush(5000);
+    await until(() => out.isOpen, 'the lane');
+    // As many as are under way at most, and nobody asks for them yet.
+    for (let tag = 0; tag < 64; tag += 1) await sender.transport.send(1, tag, new Uint8Array(1));
+    out.send(Uint8Array.of(1));
+    let isFlushed = false;
+    const flushing = out.flush(5000).then(() => {
+      isFlushed = true;
+    });
+    for (let i = 0; i < 20; i += 1) await new Promise(setImmediate);
+    t.same([isFlushed, heard], [false, 0]);
+    await receiver.transport.recv(0, 0, new Uint8Array(1));
+    await flushing;
+    await until(() => heard === 1, 'it');
+    // Nor is anybody waited for who is gone: there is no room again.
+    out.send(Uint8Array.of(2));
+    const last = out.flush(60_000);
+    receiver.transport.abort(new HvdError('rank 1 has had enough'));
+    await last;
+    t.notOk(out.isOpen);
     end();
   });
 

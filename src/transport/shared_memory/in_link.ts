@@ -10,6 +10,7 @@ import { log } from '../../log';
 import type { Identity } from '../../wire/handshake';
 import { type InLink, mismatchError, type Receive } from '../in_link';
 import { dialPeer, goneError, nameOf, type Peer } from '../peer';
+import { Asides } from './asides';
 import type { LocalMemory, Place } from './local_memory';
 import { ANSWERS, BELL, OFFER_BYTES, readOffer } from './offer';
 import type { Waiting } from './poller';
@@ -27,12 +28,7 @@ export class SharedInLink implements Waiting {
   private readonly early: Taken[] = [];
   /** Bytes of the first of the queue that have come. */
   private progress = 0;
-  /** Of messages that nobody has asked for: who hears them, and what has come of the first. */
-  private onAside?: (bytes: Uint8Array) => void;
-  private aside?: { readonly bytes: Buffer; progress: number };
-  /** Those that are whole, and not heard yet. */
-  private readonly heard: Uint8Array[] = [];
-  private isHearing = false;
+  private readonly asides = new Asides();
   private place?: Place;
   private ring?: RingReader;
   private socket?: net.Socket;
@@ -73,7 +69,7 @@ export class SharedInLink implements Waiting {
 
   /** From now on; before the first of them comes. */
   hearAside(hear: (bytes: Uint8Array) => void): void {
-    this.onAside = hear;
+    this.asides.hear = hear;
     if (this.ring) this.local.poller.wake();
   }
 
@@ -104,7 +100,7 @@ export class SharedInLink implements Waiting {
     return this.ring !== undefined && !this.lost && this.queue.length > 0;
   }
   get isListening(): boolean {
-    return this.ring !== undefined && !this.lost && this.onAside !== undefined;
+    return this.ring !== undefined && !this.lost && this.asides.hear !== undefined;
   }
 
   poll(): boolean {
@@ -115,7 +111,7 @@ export class SharedInLink implements Waiting {
       this.look(ring);
     }
     if (isNews) this.chime();
-    this.passOn();
+    this.asides.passOn();
     return isNews;
   }
 
@@ -133,7 +129,8 @@ export class SharedInLink implements Waiting {
     for (let piece = ring.peek(); piece; piece = ring.peek()) {
       const taken: Taken = { piece, number: ring.take() };
       if (piece.place === 'aside') {
-        this.takeAside(ring, taken);
+        this.asides.take(piece, (into) => this.local.copyOut(into, this.place!.byteOffset + piece.at));
+        ring.done(taken.number);
         isNews = true;
       } else this.early.push(taken);
     }
@@ -169,28 +166,6 @@ export class SharedInLink implements Waiting {
     this.queue.shift();
     first.resolve();
     return true;
-  }
-
-  private takeAside(ring: RingReader, { piece, number }: Taken): void {
-    this.aside ??= { bytes: Buffer.allocUnsafe(piece.messageBytes), progress: 0 };
-    const { bytes, progress } = this.aside;
-    this.aside.progress += piece.bytes;
-    this.local.copyOut(bytes.subarray(progress, this.aside.progress), this.place!.byteOffset + piece.at);
-    ring.done(number);
-    if (this.aside.progress < bytes.length) return;
-    this.heard.push(bytes);
-    this.aside = undefined;
-  }
-
-  /** Who hears one may ask for more of this link, which is then looked at: what comes by that is heard when the others before it have been. */
-  private passOn(): void {
-    if (this.isHearing) return;
-    this.isHearing = true;
-    try {
-      for (let next = this.heard.shift(); next; next = this.heard.shift()) this.onAside?.(next);
-    } finally {
-      this.isHearing = false;
-    }
   }
 
   private giveBack(ring: RingReader, number: number, piece: Piece): void {

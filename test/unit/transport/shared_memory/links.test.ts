@@ -111,7 +111,7 @@ t.test('shared memory', { skip: whyNoSharedMemory() ?? false }, async (t) => {
     const { ranks, end } = await openNeighbours(2);
     const [sender, receiver] = ranks as [Rank, Rank];
     const order: number[] = [];
-    const [out] = [sender.transport.lane(1, () => {})!];
+    const out = sender.transport.lane(1, () => {})!;
     receiver.transport.lane(0, ([number]) => {
       order.push(number!);
       if (number !== 1) return;
@@ -119,10 +119,10 @@ t.test('shared memory', { skip: whyNoSharedMemory() ?? false }, async (t) => {
       out.send(Uint8Array.of(3));
       receiver.transport.recv(0, 5, new Uint8Array(1)).catch(() => {});
     });
-    while (!out.isOpen) await new Promise(setImmediate);
+    await until(() => out.isOpen, 'the lane');
     out.send(Uint8Array.of(1));
     out.send(Uint8Array.of(2));
-    while (order.length < 3) await new Promise(setImmediate);
+    await until(() => order.length === 3, 'all');
     t.same(order, [1, 2, 3]);
     end();
   });

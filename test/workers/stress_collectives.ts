@@ -12,15 +12,33 @@ const types = { float32: Float32Array, float64: Float64Array, int32: Int32Array,
 type Dtype = keyof typeof types;
 type Values = InstanceType<(typeof types)[Dtype]>;
 
-/** Small whole numbers: sums of a few ranks are exact in each dtype. */
+/** Small whole numbers: sums of a few ranks are exact in each dtype. They repeat after PERIOD elements only, so that a part which lands elsewhere is seen. */
 const elementOf = (rank: number, i: number, salt: number): number => ((i * 7 + (i >> 10) + rank * 3 + salt) % 13) + 1;
+const PERIOD = 13 << 10;
 
-function check(result: Values, due: (i: number) => number, what: string): void {
-  for (let i = 0; i < result.length; i += 1)
-    if (result[i] !== due(i)) throw new Error(`${what}: element ${i} of ${result.length} is ${result[i]} instead of ${due(i)}`);
+/** One period of what is due: copied and compared as whole blocks, an element at a time would take longer than the collectives. */
+function periodOf(values: Values, due: (i: number) => number): Values {
+  const period = new (values.constructor as typeof Float32Array)(PERIOD);
+  for (let i = 0; i < PERIOD; i += 1) period[i] = due(i);
+  return period;
+}
+const bytesOf = ({ buffer, byteOffset, byteLength }: Values): Uint8Array => new Uint8Array(buffer, byteOffset, byteLength);
+
+/** Every element of `result` is compared; element 0 is due as element `from` of the whole. */
+function check(result: Values, due: (i: number) => number, what: string, from = 0): void {
+  const period = periodOf(result, due);
+  for (let at = 0, phase = from % PERIOD; at < result.length; phase = 0) {
+    const elems = Math.min(PERIOD - phase, result.length - at);
+    if (Buffer.compare(bytesOf(result.subarray(at, at + elems)), bytesOf(period.subarray(phase, phase + elems))) !== 0) {
+      const wrong = at + result.subarray(at, at + elems).findIndex((value, i) => value !== period[phase + i]);
+      throw new Error(`${what}: element ${wrong} of ${result.length} is ${result[wrong]} instead of ${due(from + wrong)}`);
+    }
+    at += elems;
+  }
 }
 function fill(values: Values, rank: number, salt: number): Values {
-  for (let i = 0; i < values.length; i += 1) values[i] = elementOf(rank, i, salt);
+  const period = periodOf(values, (i) => elementOf(rank, i, salt));
+  for (let at = 0; at < values.length; at += PERIOD) values.set(period.subarray(0, Math.min(PERIOD, values.length - at)), at);
   return values;
 }
 /** From nothing to the most, small ones as often as large ones. */
@@ -71,7 +89,7 @@ function perform(random: Random, salt: number, sets: readonly hvd.ProcessSet[]):
     const result = hvd.reducescatter(fill(new type(rows), own, salt), { ...options, op: 'sum' });
     const place = ranks.indexOf(own);
     const from = place * Math.floor(rows / ranks.length) + Math.min(place, rows % ranks.length);
-    check(result, (i) => combine.sum(ranks.map((rank) => elementOf(rank, from + i, salt))), what);
+    check(result, (i) => combine.sum(ranks.map((rank) => elementOf(rank, i, salt))), what, from);
   } else {
     const rowsTo = (from: number, to: number): number => Math.floor(elems / ranks.length) + ((from + 2 * to) % 4);
     const splits = ranks.map((rank) => rowsTo(own, rank));
@@ -80,7 +98,7 @@ function perform(random: Random, salt: number, sets: readonly hvd.ProcessSet[]):
     let at = 0;
     for (const rank of ranks) {
       const before = ranks.slice(0, ranks.indexOf(own)).reduce((sum, to) => sum + rowsTo(rank, to), 0);
-      check(output.subarray(at, at + rowsTo(rank, own)), (i) => elementOf(rank, before + i, salt), `${what}, from rank ${rank}`);
+      check(output.subarray(at, at + rowsTo(rank, own)), (i) => elementOf(rank, i, salt), `${what}, from rank ${rank}`, before);
       at += rowsTo(rank, own);
     }
   }

@@ -41,8 +41,7 @@ export function openLocalMemory(
   }
   try {
     const cores = config.localCpus || os.availableParallelism();
-    // Each rank computes in another thread meanwhile.
-    return LocalMemory.open(memory, kernels, windows, cores < 2 * ranksHere(config, job));
+    return LocalMemory.open(memory, kernels, windows, { ranks: ranksHere(config, job), cores });
   } catch (error) {
     tell(config, (error as HvdError).message);
     return undefined;

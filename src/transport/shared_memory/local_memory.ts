@@ -2,7 +2,7 @@
 import { bytesOf } from '../../memory/arena';
 import type { Kernels } from '../../memory/kernels';
 import { isRunning, SharedPages } from './pages';
-import { Poller } from './poller';
+import { type Crowd, Poller } from './poller';
 import { RING_BYTES, type RingWriter } from './ring';
 import { LinkRanges, type Windows } from './windows';
 
@@ -33,16 +33,16 @@ export class LocalMemory {
     private readonly kernels: Kernels,
     private readonly windows: Windows,
     private readonly pages: SharedPages,
-    yields: boolean,
+    crowd: Crowd,
   ) {
     this.ranges = new LinkRanges(windows.links);
-    this.poller = new Poller(yields ? () => pages.yieldCore() : undefined);
+    this.poller = new Poller(() => pages.yieldCore(), crowd);
     this.heapFd = pages.create(windows.heap.byteOffset, windows.heap.bytes);
   }
 
-  /** Before anything lies on the heap. @param yields ranks outnumber cores @throws HvdError why memory cannot be shared here */
-  static open(memory: WebAssembly.Memory, kernels: Kernels, windows: Windows, yields: boolean): LocalMemory {
-    return new LocalMemory(memory, kernels, windows, SharedPages.of(memory), yields);
+  /** Before anything lies on the heap. @throws HvdError why memory cannot be shared here */
+  static open(memory: WebAssembly.Memory, kernels: Kernels, windows: Windows, crowd: Crowd): LocalMemory {
+    return new LocalMemory(memory, kernels, windows, SharedPages.of(memory), crowd);
   }
 
   get heap(): HeapName | undefined {

@@ -181,7 +181,8 @@ export class SharedOutLink implements Waiting {
   }
 
   private enqueue(send: Message): void {
-    this.queue.push({ ...send, progress: 0 });
+    const { tag, bytes, isAside, resolve, reject } = send;
+    this.queue.push({ tag, bytes, isAside, resolve, reject, progress: 0 });
     if (this.lost) {
       this.onLost(this.lost);
       return;

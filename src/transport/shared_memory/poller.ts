@@ -9,8 +9,17 @@
 
 /** As long as a wake-up takes, and the time a neighbour needs for a piece. */
 const SPIN_MS = 0.1;
+/** What is asked for is looked for so long before the event loop turns, which takes some microseconds itself; and the loop turns as often as that, whatever comes. */
+const LINGER_MS = 0.02;
+const MOST_BETWEEN_TURNS_MS = 0.2;
 /** Looks within a turn of the event loop. */
 const LOOKS = 20;
+
+/** On this host. */
+export interface Crowd {
+  readonly ranks: number;
+  readonly cores: number;
+}
 
 export interface Waiting {
   /** It wants something of its neighbour. */
@@ -26,11 +35,20 @@ export interface Waiting {
 export class Poller {
   private readonly all = new Set<Waiting>();
   private isTurning = false;
+  private isLingering = false;
   private newsMs = 0;
+  private turnMs = 0;
   private isExpecting = false;
 
-  /** @param yieldCore called between looks where ranks outnumber cores */
-  constructor(private readonly yieldCore: (() => void) | undefined) {}
+  private readonly yieldCore?: () => void;
+  private readonly lingers: boolean;
+
+  /** @param yieldCore lets another thread have this one's core */
+  constructor(yieldCore: () => void, { ranks, cores }: Crowd) {
+    // Each rank computes in another thread meanwhile.
+    if (cores < 2 * ranks) this.yieldCore = yieldCore;
+    this.lingers = cores >= ranks;
+  }
 
   add(one: Waiting): void {
     this.all.add(one);
@@ -48,12 +66,34 @@ export class Poller {
   /** One of them waits, or its bell has rung. */
   wake(): void {
     this.newsMs = performance.now();
-    if (this.isTurning) return;
-    this.isTurning = true;
-    setImmediate(this.turn);
+    if (!this.isTurning) {
+      this.isTurning = true;
+      this.turnMs = this.newsMs;
+      setImmediate(this.turn);
+    }
+    if (!this.lingers || this.isLingering || this.newsMs - this.turnMs > MOST_BETWEEN_TURNS_MS) return;
+    this.isLingering = true;
+    queueMicrotask(this.linger);
   }
 
+  /** Where a neighbour answers within a few microseconds, a turn of the event loop would take longer than the answer. */
+  private readonly linger = (): void => {
+    this.isLingering = false;
+    const untilMs = this.newsMs + LINGER_MS;
+    do {
+      let isUrgent = false;
+      let isNews = false;
+      for (const one of this.all) {
+        if (!one.isWaiting) continue;
+        isUrgent = true;
+        isNews = one.poll() || isNews;
+      }
+      if (isNews || !isUrgent) return;
+    } while (performance.now() < untilMs);
+  };
+
   private readonly turn = (): void => {
+    this.turnMs = performance.now();
     let isUrgent = false;
     for (let look = 0; look < LOOKS; look += 1) {
       let isNews = false;

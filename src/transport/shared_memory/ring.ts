@@ -82,8 +82,9 @@ export class RingWriter extends Ring {
   /** Bytes ever staged, with what was left out at the end of a turn; and how many of those are free again. */
   private head = 0;
   private tail = 0;
-  /** Of the pieces under way, in order: `head` behind each. */
-  private readonly ends: number[] = [];
+  /** By slot, of the pieces under way: `head` behind each. */
+  private readonly ends = new Float64Array(SLOTS);
+  /** `consumed`, as this side has seen it. */
   private seen = 0;
 
   /** @param words the whole ring, zeros; `token` proves to the reader that it sees the same memory */
@@ -100,8 +101,7 @@ export class RingWriter extends Ring {
 
   /** Room for so many bytes, to be filled and then published. @returns its offset in the ring; undefined: there is none now */
   room(bytes: number): number | undefined {
-    this.reclaim();
-    if (this.ends.length >= SLOTS) return undefined;
+    if (!this.hasSlot) return undefined;
     const at = this.head % STAGING_BYTES;
     const skipped = at + bytes > STAGING_BYTES ? STAGING_BYTES - at : 0;
     const end = this.head + skipped + Math.ceil(bytes / LINE_BYTES) * LINE_BYTES;
@@ -112,7 +112,7 @@ export class RingWriter extends Ring {
 
   get hasSlot(): boolean {
     this.reclaim();
-    return this.ends.length < SLOTS;
+    return ((this.written - this.seen) | 0) < SLOTS;
   }
 
   /** There is a slot (`room` or `hasSlot` said so). @returns the count at which it is consumed */
@@ -123,7 +123,7 @@ export class RingWriter extends Ring {
     this.words[slot + 2] = PLACES.indexOf(place);
     this.words[slot + 3] = at | 0;
     this.words[slot + 4] = bytes | 0;
-    this.ends.push(this.head);
+    this.ends[(this.written >>> 0) % SLOTS] = this.head;
     this.written = (this.written + 1) | 0;
     this.store(AT.written, this.written);
     return this.written;
@@ -150,10 +150,9 @@ export class RingWriter extends Ring {
 
   private reclaim(): void {
     const consumed = this.load(AT.consumed);
-    while (this.seen !== consumed && this.ends.length > 0) {
-      this.tail = this.ends.shift()!;
-      this.seen = (this.seen + 1) | 0;
-    }
+    if (this.seen === consumed) return;
+    this.seen = consumed;
+    this.tail = this.ends[((consumed - 1) >>> 0) % SLOTS]!;
   }
 }
 

@@ -31,7 +31,7 @@ export async function openNeighbours(
     const memory = createMemory();
     memory.grow((windows.heap.byteOffset + windows.heap.bytes) / 65536);
     const kernels = makeKernels(memory);
-    const local = LocalMemory.open(memory, kernels, windows, true);
+    const local = LocalMemory.open(memory, kernels, windows, { ranks: 2, cores: 2 });
     // Sees nothing of others.
     if (blind.includes(rank))
       local.openRing = () => {

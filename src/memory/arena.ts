@@ -48,8 +48,10 @@ export function bytesOf(memory: WebAssembly.Memory, byteOffset: number, bytes: n
 
 /** The memory's buffer, which reaches at least to `end`. @throws BugError it does not */
 export function bufferWith(memory: WebAssembly.Memory, end: number): ArrayBufferLike {
-  if (memory.buffer.byteLength < end) memory.grow(0);
-  const { buffer } = memory;
+  let { buffer } = memory;
+  if (buffer.byteLength >= end) return buffer;
+  memory.grow(0);
+  buffer = memory.buffer;
   if (buffer.byteLength < end)
     throw new BugError(`a range ends at byte ${end}, but the shared memory at ${buffer.byteLength}. Please report it.`);
   return buffer;

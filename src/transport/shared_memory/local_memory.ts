@@ -24,6 +24,8 @@ export class LocalMemory {
   readonly poller: Poller;
   private readonly ranges: LinkRanges;
   private readonly ownBuffers = new WeakSet<ArrayBufferLike>();
+  /** The one of those that was asked about last. */
+  private lastOwn?: ArrayBufferLike;
   /** By rank: where its heap is seen. */
   private readonly seen = new Map<number, number>();
   private heapFd?: number;
@@ -125,10 +127,10 @@ export class LocalMemory {
   }
   /** A memory that grows has a new buffer each time; views on old ones are as good. */
   private isOwn({ buffer }: Uint8Array): boolean {
-    if (buffer === this.memory.buffer) {
-      this.ownBuffers.add(buffer);
-      return true;
-    }
-    return this.ownBuffers.has(buffer);
+    if (buffer === this.lastOwn) return true;
+    if (buffer === this.memory.buffer) this.ownBuffers.add(buffer);
+    else if (!this.ownBuffers.has(buffer)) return false;
+    this.lastOwn = buffer;
+    return true;
   }
 }

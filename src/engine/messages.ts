@@ -5,6 +5,7 @@ import type { ErrorRecord } from '../errors';
 import { INT8_ROOM_BYTES } from '../memory/int8';
 import type { ServerSubmission } from '../parameter_server/client';
 import type { JobIdentity } from '../schedulers/identity';
+import { BOARD_BYTES } from '../transport/shared_memory/board';
 import { layOutWindows, type Windows } from '../transport/shared_memory/windows';
 import type { Call } from './call';
 import { MOST_FUSED_BYTES } from './fuse';
@@ -63,7 +64,7 @@ export interface Regions {
   readonly reservedBytes: number;
   /** The memory has grown to so many before the communication thread begins: nothing can be mapped over what is not there. */
   readonly leastBytes: number;
-  /** Of ranks that share memory; the heap begins with the fusion region, behind which the arena's free part begins. */
+  /** Of ranks that share memory; the heap begins with the board and the fusion region, behind which the arena's free part begins. */
   readonly windows?: Windows;
 }
 
@@ -78,9 +79,9 @@ export function layOutRegions(fusionThresholdBytes: number, sharing = 1): Region
   const codec = { byteOffset: star.byteOffset + star.bytes, bytes: INT8_ROOM_BYTES };
   const until = wholePages(codec.byteOffset + codec.bytes);
   const windows = sharing < 2 ? undefined : layOutWindows(until, sharing);
-  // What is gathered there is reduced by neighbours too: it is the first thing on the heap.
+  // What is gathered there is reduced by neighbours too: it is the first thing on the heap, after the board.
   const fusion = {
-    byteOffset: windows?.heap.byteOffset ?? until,
+    byteOffset: windows ? windows.heap.byteOffset + wholePages(BOARD_BYTES) : until,
     bytes: wholePages(Math.min(fusionThresholdBytes, MOST_FUSED_BYTES)),
   };
   const reservedBytes = fusion.byteOffset + fusion.bytes;

@@ -145,6 +145,7 @@ export class TcpTransport implements Transport {
       ranks,
       placeOf: (bytes) => memory.onHeap(bytes),
       offsetOf: (rank) => memory.heapOf(rank),
+      countsOf: (rank) => memory.boardOf(rank === this.rank ? undefined : rank),
       inside: (entering, work) => {
         if (this.cause) throw this.cause;
         const entered: SharedInLink[] = [];

@@ -14,6 +14,14 @@ export interface Loan {
   release(): void;
 }
 
+/** Counts that ranks of one host share. */
+export interface SharedCounts {
+  /** All are zero. By the rank whose they are, while nobody counts. */
+  reset(): void;
+  /** Inside that rank's heap. @param index below 64 @returns the count before: everybody who asks gets another one */
+  next(index: number): number;
+}
+
 /** What ranks of one host see of each other's arrays. Byte offsets are of this process's linear memory. */
 export interface Heaps {
   /** Who has a heap that this rank may see, and may see its; they think so too. */
@@ -22,6 +30,8 @@ export interface Heaps {
   placeOf(bytes: Uint8Array): number | undefined;
   /** Where that rank's heap begins here. Known once a message of it has come; undefined: it is not seen */
   offsetOf(rank: number): number | undefined;
+  /** That rank's, or this rank's own. @throws BugError its heap is not seen */
+  countsOf(rank: number): SharedCounts;
   /**
    * Calls `work`, which reads and writes those ranks' heaps and returns within a millisecond or so.
    * @returns which of them has given up, so that nothing was touched: what is asked of it fails

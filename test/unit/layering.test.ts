@@ -38,7 +38,7 @@ const launcherMayImport = new Set(['A base', 'A wire', 'C rendezvous']);
 const isDrawing = (file: string): boolean => /^src\/bench\/(plots|report)\.ts$/.test(file);
 
 const homes: ReadonlyArray<{ thing: string; pattern: RegExp; home: RegExp }> = [
-  { thing: 'Atomics', pattern: /\bAtomics\./, home: /^src\/engine\/boundary\.ts$|^src\/transport\/shared_memory\/ring\.ts$/ },
+  { thing: 'Atomics', pattern: /\bAtomics\./, home: /^src\/engine\/boundary\.ts$|^src\/transport\/shared_memory\/(board|ring)\.ts$/ },
   { thing: 'process.env', pattern: /\bprocess\.env\b/, home: /^src\/config\.ts$/ },
   { thing: 'process.exit', pattern: /\bprocess\.exit\(/, home: /^launcher\/(tsrun|agent|reaper)\.ts$|^src\/engine\/server_process\.ts$/ },
   { thing: 'child_process', pattern: /['"](node:)?child_process['"]/, home: /^launcher\/process\.ts$|^src\/bench\/peers\/processes\.ts$/ },

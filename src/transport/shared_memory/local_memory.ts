@@ -1,6 +1,8 @@
 /** What this rank shares with its neighbours on the host: its heap, the ranges its links are mapped in, and how bytes get there. Communication thread; one a memory. */
+import { BugError } from '../../errors';
 import { bytesOf } from '../../memory/arena';
 import type { Kernels } from '../../memory/kernels';
+import { BOARD_BYTES, Board } from './board';
 import { isRunning, SharedPages } from './pages';
 import { type Crowd, Poller } from './poller';
 import { RING_BYTES, type RingWriter } from './ring';
@@ -81,6 +83,14 @@ export class LocalMemory {
   /** Where that rank's heap is seen; undefined: it is not. */
   heapOf(rank: number): number | undefined {
     return this.seen.get(rank);
+  }
+
+  /** The board of that rank's heap; undefined: of the own. @throws BugError it is not seen */
+  boardOf(rank: number | undefined): Board {
+    const byteOffset = rank === undefined ? this.windows.heap.byteOffset : this.seen.get(rank);
+    if (byteOffset === undefined) throw new BugError(`The heap of rank ${rank} is not seen. Please report it.`);
+    const { buffer } = bytesOf(this.memory, byteOffset, BOARD_BYTES);
+    return new Board(new Int32Array(buffer, byteOffset, BOARD_BYTES / 4));
   }
 
   /** Waits until that process is no longer inside this rank's heap, `WAIT_MS` at most. @returns whether it is out, or gone */

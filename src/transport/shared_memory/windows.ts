@@ -1,7 +1,7 @@
 /**
  * Which ranges of the linear memory show memory of other processes, and which of it they may see. Pure.
  *
- *        … | links: RING_BYTES each, as they are made | neighbours' heaps | own heap: where the main thread's arrays begin …
+ *        … | links: RING_BYTES each, as they are made | neighbours' heaps | own heap: a board of counts, then what the main thread's arrays lie in …
  *
  * The ranges are addresses only until something is mapped there. A heap is the first part of what the main thread allocates from; arrays beyond it are staged. Up to eight ranks of a host see each other's
  * heaps, the shorter the more they are: addresses end at 4 GiB. Of more ranks each sees one, that of the first who sends it something: on a ring its left neighbour.

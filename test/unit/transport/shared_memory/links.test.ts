@@ -4,6 +4,7 @@ import t from 'tap';
 import { execute, type Operand } from '../../../../src/collective/execute';
 import { HvdError } from '../../../../src/errors';
 import { bytesOf } from '../../../../src/memory/arena';
+import { BOARD_BYTES } from '../../../../src/transport/shared_memory/board';
 import { whyNoSharedMemory } from '../../../../src/transport/shared_memory/pages';
 import { randomOf } from '../../../helpers/random';
 import { allreduces } from '../../collective/algorithms';
@@ -66,7 +67,7 @@ t.test('shared memory', { skip: whyNoSharedMemory() ?? false }, async (t) => {
     });
     const into = new Uint8Array(100_000);
     const loan = (await receiver.transport.recvOrBorrow(0, 5, into))!;
-    t.equal(loan.byteOffset, windows.neighbours[0]!.byteOffset);
+    t.equal(loan.byteOffset, windows.neighbours[0]!.byteOffset + BOARD_BYTES);
     t.ok(isSame(bytesOf(receiver.memory, loan.byteOffset, 100_000), bytes));
     t.ok(
       into.every((byte) => byte === 0),

@@ -3,6 +3,7 @@ import { HvdError } from '../../../../src/errors';
 import { createMemory } from '../../../../src/memory/arena';
 import { type Kernels, makeKernels } from '../../../../src/memory/kernels';
 import { Listener } from '../../../../src/transport/listener';
+import { BOARD_BYTES } from '../../../../src/transport/shared_memory/board';
 import { LocalMemory } from '../../../../src/transport/shared_memory/local_memory';
 import { layOutWindows } from '../../../../src/transport/shared_memory/windows';
 import { TcpTransport } from '../../../../src/transport/tcp';
@@ -10,7 +11,7 @@ import { HOST, identityOf, peersOf } from '../ranks';
 
 export const SCRATCH_BYTES = 1 << 20;
 export const windows = layOutWindows(65536 + SCRATCH_BYTES, 4);
-export const heapFrom = windows.heap.byteOffset;
+export const heapFrom = windows.heap.byteOffset + BOARD_BYTES;
 
 export interface Rank {
   readonly transport: TcpTransport;

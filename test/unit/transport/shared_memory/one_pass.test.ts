@@ -107,6 +107,36 @@ t.test('over shared memory', { skip: whyNoSharedMemory() ?? false }, async (t) =
       end();
     });
 
+  t.test('what others have not come to is summed by who has time, each element once', async (t) => {
+    const { ranks, end } = await openNeighbours(3);
+    const onePasses = onePassesOf(ranks);
+    const elems = 900_000;
+    const summed = ranks.map(() => 0);
+    const operands = ranks.map((rank, i): SharedOperand => {
+      const operand = operandOf(rank, heapFrom, elems);
+      const reduce: SharedOperand['reduce'] = (elem, count, scratchByte) => {
+        summed[i]! += count;
+        operand.reduce(elem, count, scratchByte);
+      };
+      return { ...operand, reduce };
+    });
+    await call(ranks, onePasses, operands);
+    for (const { memory } of ranks) new Float32Array(memory.buffer, heapFrom, elems).fill(1);
+    t.same(await call(ranks, onePasses, operands), [true, true, true]);
+    for (const { memory } of ranks)
+      t.ok(
+        new Float32Array(memory.buffer, heapFrom, elems).every((value) => value === 3),
+        'each share was summed',
+      );
+    t.equal(
+      summed.reduce((sum, count) => sum + count, 0),
+      2 * elems,
+      'once',
+    );
+    t.ok(Math.max(...summed) > (2 * elems) / 3, `of these ranks, which share a thread, one does more than its share (${summed.join()})`);
+    end();
+  });
+
   t.test('an array that is not on the heap, on one rank alone: nobody touches anything, and the next call goes on', async (t) => {
     const { ranks, end } = await openNeighbours(3);
     const onePasses = onePassesOf(ranks);

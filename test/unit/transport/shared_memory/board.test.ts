@@ -1,0 +1,11 @@
+/** Counts that several count up together. */
+import t from 'tap';
+import { BOARD_BYTES, Board } from '../../../../src/transport/shared_memory/board';
+
+t.test('everybody who asks gets another number, of each count from 0, again after a reset', async (t) => {
+  const words = new Int32Array(new SharedArrayBuffer(BOARD_BYTES));
+  const [one, other] = [new Board(words), new Board(words)];
+  t.same([one.next(0), other.next(0), one.next(0), other.next(63), one.next(63)], [0, 1, 2, 0, 1]);
+  one.reset();
+  t.same([other.next(0), one.next(63), other.next(1)], [0, 0, 0]);
+});

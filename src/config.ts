@@ -120,7 +120,7 @@ export const knobs = {
     number(0),
     134217728,
     'bytes, >= 0',
-    'tensors that wait together are fused up to this many bytes; 0: never',
+    'tensors that wait together are fused up to this many bytes; 0: never; rank 0 fuses for all, and no rank may have less',
   ),
   cycleTimeMs: knob(
     'HOROVOD_CYCLE_TIME',
@@ -129,7 +129,13 @@ export const knobs = {
     'milliseconds, >= 0',
     'gathers asynchronous calls that are pending together',
   ),
-  cacheCapacity: knob('HOROVOD_CACHE_CAPACITY', number(0), 1024, 'entries, >= 0', 'names whose negotiation is remembered'),
+  cacheCapacity: knob(
+    'HOROVOD_CACHE_CAPACITY',
+    number(0),
+    1024,
+    'entries, >= 0',
+    'names whose negotiation is remembered, by rank 0 for all',
+  ),
   algorithm: knob<'auto' | Algorithm>(
     'TSRUN_ALGORITHM',
     oneOf('auto', ...algorithms),
@@ -202,7 +208,13 @@ export const knobs = {
     'auto, shm, unix or tcp',
     'what ranks of one host use among themselves',
   ),
-  strategy: knob('TSRUN_STRATEGY', strategy, 'ring', 'ring, ps-sync, ps-async or ps-ssp:S', 'what DistributedOptimizer does'),
+  strategy: knob(
+    'TSRUN_STRATEGY',
+    strategy,
+    'ring',
+    'ring, ps-sync, ps-async or ps-ssp:S',
+    'what DistributedOptimizer does, on every rank the same',
+  ),
   threadsPerProcess: optional('TSRUN_THREADS_PER_PROCESS', number(1, 4096), 'threads, >= 1', 'threads of numeric libraries in a rank'),
   backend: optional('TSRUN_BACKEND', oneOf(...backendNames), 'tfjs-node-gpu, tfjs-node, webgpu, wasm or cpu', 'TensorFlow.js backend'),
 } as const;

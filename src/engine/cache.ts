@@ -4,7 +4,7 @@
  * Pure; communication thread. Two sides. The coordinator's `ResponseCache` gives the ids and decides what is forgotten; each rank's `RequestCache` follows what the
  * coordinator announces, in its order. Invariants:
  *   - an id stands for one call for ever: it is never used twice, so a number that is late on the wire cannot mean another call;
- *   - the ranks' caches are copies of the coordinator's, delayed. A rank can thus name an id that is gone; the coordinator asks for that call in full (resend), and the
+ *   - the ranks' caches are copies of the coordinator's, delayed. A rank can thus name an id that is gone; the coordinator asks for that call in full (resend; negotiate.ts), and the
  *     rank keeps what it has named until it hears of it, even when the news of the eviction comes first;
  *   - an entry that some ranks have named for a call not yet decided is not evicted for room.
  * Horovod's bit positions are renumbered after evictions, which needs all ranks in step; numbers that are never used twice do not.

@@ -101,17 +101,18 @@ export class Conductor {
     const { outgoing } = this;
     this.outgoing = [];
     const [gathered, stars]: [Submission[], Submission[]] = [[], []];
-    for (const submission of outgoing) {
-      const { isAwaited, call, bytes } = submission;
-      const isStar = isAwaited && isByElement(call) && isStarAllreduce(this.operations.membersOf(call.processSet).length, bytes);
-      (isStar ? stars : gathered).push(submission);
-    }
+    for (const submission of outgoing) (this.isStar(submission) ? stars : gathered).push(submission);
     if (gathered.length > 0) this.request(gathered);
-    for (const submission of stars) this.request([submission], this.operations.operandOf(submission));
+    for (const submission of stars) this.request([submission]);
   }
 
-  /** Tells the coordinator. `operand`: of the only one. */
-  private request(submissions: readonly Submission[], operand?: Uint8Array): void {
+  /** Its operand goes along with its request, which is a message of its own. */
+  private isStar({ isAwaited, call, bytes }: Submission): boolean {
+    return isAwaited && isByElement(call) && isStarAllreduce(this.operations.membersOf(call.processSet).length, bytes);
+  }
+
+  /** Tells the coordinator. @param isResent it has asked for them */
+  private request(submissions: readonly Submission[], isResent = false): void {
     const full: Call[] = [];
     const cached: number[] = [];
     for (const { call } of submissions) {
@@ -120,8 +121,10 @@ export class Conductor {
       else cached.push(id);
       if (!this.coordinator) this.timeline?.ticked(this.config.rank, call);
     }
+    const [first] = submissions;
+    const operand = submissions.length === 1 && this.isStar(first!) ? this.operations.operandOf(first!) : undefined;
     if (this.coordinator) this.coordinator.hear(this.config.rank, { full, cached, operand });
-    else this.session.control.send(0, { requests: { full: full.map(callToRequest), cached, operand } });
+    else this.session.control.send(0, { requests: { full: full.map(callToRequest), cached, operand, resent: isResent } });
   }
 
   /** A lone call leaves in this turn; calls that follow within the cycle time leave together. */
@@ -137,17 +140,22 @@ export class Conductor {
   hear(from: number, message: khorovod.IControl): void {
     if (this.awaited) this.spinner.begin();
     if (message.requests && this.coordinator) {
-      const { full, cached, operand } = message.requests;
+      const { full, cached, operand, resent } = message.requests;
       this.coordinator.hear(from, {
         full: (full ?? []).map(callFromRequest),
         cached: cached ?? [],
         operand: operand?.length ? operand : undefined,
+        isResent: resent ?? false,
       });
     } else if (message.responses) {
       this.takeResponses(message.responses.list ?? [], message.responses.evicted ?? []);
     } else if (message.resend) {
-      for (const call of this.cache.refused(message.resend.cached ?? [])) this.outgoing.push(this.pending.get(callKey(call))!);
-      this.flush();
+      const calls = this.cache.refused(message.resend.cached ?? []);
+      // Also if all have ended: the coordinator holds back what this rank has said since, until it is answered.
+      this.request(
+        calls.map((call) => this.pending.get(callKey(call))!),
+        true,
+      );
     } else {
       throw new WireError(
         `Rank ${from} sent a control message that rank ${this.config.rank} does not know. Install the same version of khorovod everywhere.`,

@@ -3,7 +3,8 @@
  *
  * Ranks submit calls in any order; a collective deadlocks unless all enter the same one. So, as in Horovod, rank 0 decides for all:
  *   a. Each rank sends what it has submitted: a call in full, or the id under which the coordinator remembers that very call. An id that
- *      was forgotten meanwhile is asked for in full (resend).
+ *      was forgotten meanwhile is asked for in full (resend); what the rank says until it has answered counts behind that call: a rank that
+ *      joins takes part in all that it has submitted before.
  *   b. The coordinator collects by name who has submitted. A call is complete when every member has. If all sent its operand along, all
  *      are handed out with the decision: nothing is left to be carried out but the arithmetic.
  *   c. Complete calls are compared. Ranks that disagree all get the mismatch, and the job goes on; a call that all named by its id needs
@@ -49,11 +50,12 @@ export interface Decision {
   readonly why: () => string;
 }
 
-/** What a rank has submitted; `operand`: of the only call. */
+/** What a rank has submitted; `operand`: of the only call. `isResent`: the answer to what was asked for in full. */
 export interface Requests {
   readonly full: readonly Call[];
   readonly cached: readonly number[];
   readonly operand?: Uint8Array;
+  readonly isResent?: boolean;
 }
 
 /** A call that not every member has submitted. */
@@ -105,6 +107,8 @@ export class Negotiator {
   private readonly table = new Map<string, Waiting>();
   private readonly cache: ResponseCache;
   private complete: Complete[] = [];
+  /** By rank that was asked for calls in full: what it has said since, until it answers. */
+  private readonly held = new Map<number, Requests[]>();
   /** Told of every call that a member submits. */
   onSubmitted?: (rank: number, call: Call) => void;
 
@@ -114,7 +118,26 @@ export class Negotiator {
   }
 
   /** @returns ids to be asked for in full. @throws WireError the rank is no member, has submitted that before, or sent an operand that fits no call */
-  add(rank: number, { full, cached, operand }: Requests, nowMs: number): { resend: number[] } {
+  add(rank: number, requests: Requests, nowMs: number): { resend: number[] } {
+    const held = this.held.get(rank) ?? [];
+    if (this.held.has(rank) && !requests.isResent) {
+      held.push(requests);
+      return { resend: [] };
+    }
+    this.held.delete(rank);
+    const left = [requests, ...held];
+    for (let next = left.shift(); next; next = left.shift()) {
+      const resend = this.submit(rank, next, nowMs);
+      if (resend.length === 0) continue;
+      // Of that message, too, what was not named by an id.
+      this.held.set(rank, [{ full: next.full, cached: [] }, ...left]);
+      return { resend };
+    }
+    return { resend: [] };
+  }
+
+  /** @returns ids that were forgotten: then `full` is not taken yet */
+  private submit(rank: number, { full, cached, operand }: Requests, nowMs: number): number[] {
     if (operand && full.length + cached.length !== 1)
       throw new WireError(`Rank ${rank} sent one operand for ${full.length + cached.length} calls. Please report it.`);
     const resend: number[] = [];
@@ -123,8 +146,8 @@ export class Negotiator {
       if (found) this.put(rank, found.key, found.call, true, operand, nowMs);
       else resend.push(id);
     }
-    for (const call of full) this.put(rank, callKey(call), call, false, operand, nowMs);
-    return { resend };
+    if (resend.length === 0) for (const call of full) this.put(rank, callKey(call), call, false, operand, nowMs);
+    return resend;
   }
 
   /** A rank left by shutdown(). The first that leaves a set is the one that is named. */

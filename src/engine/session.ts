@@ -19,6 +19,7 @@ import type { Transport } from '../transport/transport';
 import { version } from '../version';
 import type { khorovod } from '../wire/generated/messages';
 import type { Identity } from '../wire/handshake';
+import { checkAlike } from './alike';
 import { type ControlEvents, ControlPlane } from './control_plane';
 import { type Meeting, meet } from './meeting';
 import { neighbourhoodOf, neighboursOf, noticeOfTcp, openUnixSocket, reachedByUnixSocket, tell } from './neighbours';
@@ -113,6 +114,8 @@ export async function enter(config: Config, meeting: Meeting, member: number, ra
         crossSize: config.crossSize,
         algorithms: toldAlgorithms(config).join(),
         costModel: config.toldCostModel,
+        fusionThresholdBytes: config.fusionThresholdBytes,
+        strategy: config.strategy,
         version,
         pid: process.pid,
         neighbourhood,
@@ -161,6 +164,7 @@ async function joinedSession(
   const { listener, records, peers, hostOf } = await enter(config, { ...meeting, identity }, rank, size, neighbourhoodOf(local));
   const left = () => Math.max(1, meeting.deadlineMs - performance.now());
   try {
+    checkAlike(records.slice(0, size));
     const policy = agreedPolicy(records.slice(0, size));
     const ranks = peers.slice(0, size);
     // Before anyone is told to go on: peers may dial this rank's data links as soon as they are.

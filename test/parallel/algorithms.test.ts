@@ -85,5 +85,16 @@ t.test('rank 0 alone may have a cost model; ranks that were told otherwise are n
     message: new RegExp(`^rank ${size - 1} \\(host .*\\) would choose among the algorithms tree, rank 0`),
   });
   t.throws(() => inJob(last ? { TSRUN_COST_MODEL: file } : {}, () => {}), /has another cost model than rank 0 .*, which has none/);
+  t.throws(() => inJob(last ? { HOROVOD_FUSION_THRESHOLD: '0' } : {}, () => {}), {
+    name: 'RendezvousError',
+    message: new RegExp(`^HOROVOD_FUSION_THRESHOLD is 0 on rank ${size - 1} \\(host .*\\), but 134217728 on rank 0`),
+  });
+  t.throws(() => inJob(last ? { TSRUN_STRATEGY: 'ps-sync' } : {}, () => {}), {
+    name: 'RendezvousError',
+    message: new RegExp(`^TSRUN_STRATEGY is ps-sync on rank ${size - 1} .*, but ring on rank 0`),
+  });
+  const less: Record<string, string> =
+    rank === 0 ? { HOROVOD_FUSION_THRESHOLD: '0', HOROVOD_CACHE_CAPACITY: '0', HOROVOD_CYCLE_TIME: '3' } : {};
+  inJob(less, () => t.equal(hvd.allreduce(Int32Array.of(1), { op: 'sum' })[0], size, 'other differences do no harm'));
   inJob({}, () => t.equal(hvd.allreduce(Int32Array.of(1), { op: 'sum' })[0], size, 'the next job is as it should be'));
 });

@@ -4,7 +4,7 @@
  * The receiver dials (channel 'shm'); this side makes a ring and offers it; the receiver maps it and says what it sees. Then messages go through the ring, and the socket carries bells only and tells when
  * the other process is gone. Where the receiver sees nothing, it dials channel 'data', and all goes by that socket, as it would have without an offer (out_link.ts of this folder's parent).
  *
- * Invariants: messages leave in the order of the calls; one that is staged resolves when it is copied, one that lies on the heap when the receiver has consumed it; before memory on the heap may be used
+ * Invariants: messages leave in the order of the calls, but that those which the receiver gets without asking (asides) go before those which it asks for; one that is staged resolves when it is copied, one that lies on the heap when the receiver has consumed it; before memory on the heap may be used
  * otherwise after a failure, the heap is withdrawn, and the receiver is not inside it any more.
  */
 import { randomBytes } from 'node:crypto';
@@ -18,11 +18,11 @@ import { endWithin } from '../socket';
 import type { LocalMemory, Place } from './local_memory';
 import { ANSWERS, BELL, writeOffer } from './offer';
 import type { Waiting } from './poller';
-import { MOST_PIECE_BYTES, RingWriter, TOKEN_BYTES } from './ring';
+import { MOST_ASIDE_PIECE_BYTES, MOST_PIECE_BYTES, RingWriter, TOKEN_BYTES } from './ring';
 
-/** `isAside`: the receiver gets it without asking for it. */
-interface Message extends Pending {
-  readonly isAside?: boolean;
+/** On its way into the ring: so many of its bytes are there. */
+interface Leaving extends Pending {
+  progress: number;
 }
 
 export class SharedOutLink implements Waiting {
@@ -30,7 +30,8 @@ export class SharedOutLink implements Waiting {
   private place?: Place;
   private ring?: RingWriter;
   private seesHeap = false;
-  private readonly queue: Array<Message & { progress: number }> = [];
+  private readonly queue: Leaving[] = [];
+  private readonly asides: Leaving[] = [];
   /** On the heap, not consumed yet, in order. */
   private readonly lying: Array<{ readonly send: Pending; readonly count: number }> = [];
   private lost?: HvdError;
@@ -77,7 +78,7 @@ export class SharedOutLink implements Waiting {
       this.seesHeap = bytes[0] === ANSWERS.heap;
       this.ring = offered;
       this.local.poller.add(this);
-      for (const send of this.plain.takeWaiting()) this.enqueue(send);
+      for (const send of this.plain.takeWaiting()) this.enqueue(this.queue, send);
     });
     try {
       const made = this.local.makeRing();
@@ -96,13 +97,13 @@ export class SharedOutLink implements Waiting {
 
   send(tag: number, bytes: Uint8Array): Promise<void> {
     if (!this.ring) return this.plain.send(tag, bytes);
-    return new Promise((resolve, reject) => this.enqueue({ tag, bytes, resolve, reject }));
+    return new Promise((resolve, reject) => this.enqueue(this.queue, { tag, bytes, resolve, reject }));
   }
 
   /** A message that the receiver gets without asking for it, in the order of such messages; it does not wait for others to be asked for. `bytes` stay as they are. @returns false: there is no way through shared memory */
   sendAside(bytes: Uint8Array): boolean {
     if (!this.ring || this.lost) return false;
-    this.enqueue({ tag: 0, bytes, isAside: true, resolve: () => {}, reject: () => {} });
+    this.enqueue(this.asides, { tag: 0, bytes, resolve: () => {}, reject: () => {} });
     return true;
   }
   get isShared(): boolean {
@@ -111,7 +112,7 @@ export class SharedOutLink implements Waiting {
 
   /** Resolves when all that was sent is in the ring, or cannot get there any more, or after `timeoutMs`. */
   async flush(timeoutMs: number): Promise<void> {
-    if ((this.queue.length === 0 && this.lying.length === 0) || this.lost) return;
+    if (!this.isWaiting) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, timeoutMs);
       this.whenDrained.push(() => {
@@ -139,6 +140,7 @@ export class SharedOutLink implements Waiting {
     this.local.poller.remove(this);
     if (this.ring && this.seesHeap) this.takeHeapBack(this.ring);
     this.socket?.destroy();
+    this.asides.length = 0;
     for (const { reject } of this.queue.splice(0)) reject(cause);
     for (const { send } of this.lying.splice(0)) send.reject(cause);
     this.drained();
@@ -147,7 +149,7 @@ export class SharedOutLink implements Waiting {
   // ───── Waiting ─────
 
   get isWaiting(): boolean {
-    return !this.lost && (this.queue.length > 0 || this.lying.length > 0);
+    return !this.lost && (this.asides.length > 0 || this.queue.length > 0 || this.lying.length > 0);
   }
 
   readonly isListening = false;
@@ -160,13 +162,12 @@ export class SharedOutLink implements Waiting {
       first.send.resolve();
       isNews = true;
     }
-    let hasAside = false;
-    for (let first = this.queue[0]; first && this.write(first); first = this.queue[0]) {
-      hasAside ||= first.isAside === true;
-      isNews = true;
-    }
+    const hasAside = this.writeAll(this.asides);
+    // An aside that there is no room for yet must not find it taken again and again.
+    const hasMessage = this.asides.length === 0 && this.writeAll(this.queue);
+    isNews ||= hasAside || hasMessage;
     if (isNews && ring.takeReaderSleep(hasAside)) this.socket!.write(BELL);
-    if (this.queue.length === 0 && this.lying.length === 0) this.drained();
+    if (!this.isWaiting) this.drained();
     return isNews;
   }
 
@@ -180,39 +181,46 @@ export class SharedOutLink implements Waiting {
     for (const done of this.whenDrained.splice(0)) done();
   }
 
-  private enqueue(send: Message): void {
-    const { tag, bytes, isAside, resolve, reject } = send;
-    this.queue.push({ tag, bytes, isAside, resolve, reject, progress: 0 });
+  private enqueue(queue: Leaving[], { tag, bytes, resolve, reject }: Pending): void {
+    queue.push({ tag, bytes, resolve, reject, progress: 0 });
     if (this.lost) {
       this.onLost(this.lost);
       return;
     }
     // What came before waits already, and is looked at.
-    if (this.queue.length === 1) this.poll();
+    if (queue.length === 1) this.poll();
     if (this.isWaiting) this.local.poller.wake();
   }
 
-  /** The next piece of the first message. @returns whether it got into the ring */
-  private write(first: Message & { progress: number }): boolean {
-    const { tag, bytes, isAside } = first;
+  /** Until there is no room. @returns whether anything got into the ring */
+  private writeAll(queue: Leaving[]): boolean {
+    let isNews = false;
+    for (let first = queue[0]; first && this.write(first, queue === this.asides); first = queue[0]) {
+      isNews = true;
+      if (first.progress === first.bytes.length) queue.shift();
+    }
+    return isNews;
+  }
+
+  /** The next piece of a message. @returns whether it got into the ring */
+  private write(send: Leaving, isAside: boolean): boolean {
+    const { tag, bytes } = send;
     const ring = this.ring!;
-    const at = this.seesHeap && !isAside && bytes.length > SMALL_BYTES && first.progress === 0 ? this.local.onHeap(bytes) : undefined;
+    const at = this.seesHeap && !isAside && bytes.length > SMALL_BYTES && send.progress === 0 ? this.local.onHeap(bytes) : undefined;
     if (at !== undefined) {
       if (!ring.hasSlot) return false;
       const count = ring.publish({ tag, messageBytes: bytes.length, place: 'heap', at, bytes: bytes.length });
-      this.lying.push({ send: first, count });
-      this.queue.shift();
+      this.lying.push({ send, count });
+      send.progress = bytes.length;
       return true;
     }
-    const pieceBytes = Math.min(MOST_PIECE_BYTES, bytes.length - first.progress);
-    const room = ring.room(pieceBytes);
+    const pieceBytes = Math.min(isAside ? MOST_ASIDE_PIECE_BYTES : MOST_PIECE_BYTES, bytes.length - send.progress);
+    const room = ring.room(pieceBytes, isAside);
     if (room === undefined) return false;
-    if (pieceBytes > 0) this.local.copyIn(this.place!.byteOffset + room, bytes.subarray(first.progress, first.progress + pieceBytes));
+    if (pieceBytes > 0) this.local.copyIn(this.place!.byteOffset + room, bytes.subarray(send.progress, send.progress + pieceBytes));
     ring.publish({ tag, messageBytes: bytes.length, place: isAside ? 'aside' : 'ring', at: room, bytes: pieceBytes });
-    first.progress += pieceBytes;
-    if (first.progress < bytes.length) return true;
-    this.queue.shift();
-    first.resolve();
+    send.progress += pieceBytes;
+    if (send.progress === bytes.length) send.resolve();
     return true;
   }
 
@@ -227,6 +235,6 @@ export class SharedOutLink implements Waiting {
   private gone(cause: Error | undefined): void {
     this.lost ??= goneError(this.peer, `The shared memory to ${nameOf(this.peer)} is of no use any more`, cause);
     this.drained();
-    if (this.queue.length > 0 || this.lying.length > 0) this.onLost(this.lost);
+    if (this.asides.length > 0 || this.queue.length > 0 || this.lying.length > 0) this.onLost(this.lost);
   }
 }

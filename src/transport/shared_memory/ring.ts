@@ -12,8 +12,12 @@
  * The reader may also be inside the writer's heap, reading and writing arrays there (`enter`, `leave`). Before the writer lets anybody else have that memory it withdraws the heap and waits until nobody is
  * inside: who enters stores its process and then looks whether the heap is withdrawn, who withdraws it stores that and then looks who is inside.
  *
+ * A message that nobody has to ask for (an aside) must find room whatever waits there to be asked for: some slots and some room are for those alone.
+ *
  * Invariants: counts only grow (as int32, around the end); at most SLOTS pieces are under way; each word is stored by one side only, but for the sleep flags, which the other side takes back.
  */
+import { Room } from './room';
+
 const WORDS_PER_LINE = 16;
 const word = (line: number): number => line * WORDS_PER_LINE;
 /** Each on a cache line of its own. */
@@ -31,14 +35,21 @@ export const TOKEN_BYTES = 16;
 /** Descriptors: tag, bytes of the message, place (its index here), where, bytes. */
 const PLACES = ['ring', 'heap', 'aside'] as const;
 const DESCRIPTOR_WORDS = 8;
-const SLOTS = 64;
+/** A power of two: counts go around. */
+const SLOTS = 128;
+/** Those that are asked for find none when so many pieces are under way. */
+const SLOTS_TO_ASK_FOR = 64;
 const FIRST_DESCRIPTOR = word(8);
 const STAGING_FROM = 8192;
 export const STAGING_BYTES = 4 << 20;
 /** A larger message is staged piece by piece. */
 export const MOST_PIECE_BYTES = STAGING_BYTES / 4;
 export const RING_BYTES = Math.ceil((STAGING_FROM + STAGING_BYTES) / 65536) * 65536;
-const LINE_BYTES = 64;
+const KEPT_FROM = STAGING_FROM + STAGING_BYTES;
+/** What whole pages leave, for asides that find no room among the others. */
+const KEPT_BYTES = RING_BYTES - KEPT_FROM;
+/** As `MOST_PIECE_BYTES`, of an aside. */
+export const MOST_ASIDE_PIECE_BYTES = KEPT_BYTES / 4;
 
 export interface Piece {
   readonly tag: number;
@@ -50,6 +61,8 @@ export interface Piece {
   readonly at: number;
   readonly bytes: number;
 }
+
+const slotOf = (count: number): number => (count >>> 0) % SLOTS;
 
 /** What both ends know of a ring. */
 class Ring {
@@ -73,17 +86,17 @@ class Ring {
     return false;
   }
   protected descriptorOf(count: number): number {
-    return FIRST_DESCRIPTOR + ((count >>> 0) % SLOTS) * DESCRIPTOR_WORDS;
+    return FIRST_DESCRIPTOR + slotOf(count) * DESCRIPTOR_WORDS;
   }
 }
 
 export class RingWriter extends Ring {
   private written = 0;
-  /** Bytes ever staged, with what was left out at the end of a turn; and how many of those are free again. */
-  private head = 0;
-  private tail = 0;
-  /** By slot, of the pieces under way: `head` behind each. */
-  private readonly ends = new Float64Array(SLOTS);
+  private readonly staging = new Room(STAGING_FROM, STAGING_BYTES);
+  private readonly kept = new Room(KEPT_FROM, KEPT_BYTES);
+  /** By slot, of the pieces under way: the `head` of each room behind it. */
+  private readonly stagingEnds = new Float64Array(SLOTS);
+  private readonly keptEnds = new Float64Array(SLOTS);
   /** `consumed`, as this side has seen it. */
   private seen = 0;
 
@@ -99,20 +112,17 @@ export class RingWriter extends Ring {
     return (this.seen - count) >> 0 >= 0;
   }
 
-  /** Room for so many bytes, to be filled and then published. @returns its offset in the ring; undefined: there is none now */
-  room(bytes: number): number | undefined {
-    if (!this.hasSlot) return undefined;
-    const at = this.head % STAGING_BYTES;
-    const skipped = at + bytes > STAGING_BYTES ? STAGING_BYTES - at : 0;
-    const end = this.head + skipped + Math.ceil(bytes / LINE_BYTES) * LINE_BYTES;
-    if (end - this.tail > STAGING_BYTES) return undefined;
-    this.head = end;
-    return STAGING_FROM + (skipped > 0 ? 0 : at);
+  /** Room for so many bytes, to be filled and then published. @param isAside nobody has to ask for it @returns its offset in the ring; undefined: there is none now */
+  room(bytes: number, isAside = false): number | undefined {
+    this.reclaim();
+    if (this.underWay >= (isAside ? SLOTS : SLOTS_TO_ASK_FOR)) return undefined;
+    return this.staging.take(bytes) ?? (isAside ? this.kept.take(bytes) : undefined);
   }
 
+  /** For what is asked for. */
   get hasSlot(): boolean {
     this.reclaim();
-    return ((this.written - this.seen) | 0) < SLOTS;
+    return this.underWay < SLOTS_TO_ASK_FOR;
   }
 
   /** There is a slot (`room` or `hasSlot` said so). @returns the count at which it is consumed */
@@ -123,7 +133,9 @@ export class RingWriter extends Ring {
     this.words[slot + 2] = PLACES.indexOf(place);
     this.words[slot + 3] = at | 0;
     this.words[slot + 4] = bytes | 0;
-    this.ends[(this.written >>> 0) % SLOTS] = this.head;
+    const index = slotOf(this.written);
+    this.stagingEnds[index] = this.staging.head;
+    this.keptEnds[index] = this.kept.head;
     this.written = (this.written + 1) | 0;
     this.store(AT.written, this.written);
     return this.written;
@@ -148,11 +160,18 @@ export class RingWriter extends Ring {
     return this.load(AT.visitor);
   }
 
+  /** Pieces. */
+  private get underWay(): number {
+    return (this.written - this.seen) | 0;
+  }
+
   private reclaim(): void {
     const consumed = this.load(AT.consumed);
     if (this.seen === consumed) return;
     this.seen = consumed;
-    this.tail = this.ends[((consumed - 1) >>> 0) % SLOTS]!;
+    const last = slotOf(consumed - 1);
+    this.staging.tail = this.stagingEnds[last]!;
+    this.kept.tail = this.keptEnds[last]!;
   }
 }
 
@@ -192,10 +211,10 @@ export class RingReader extends Ring {
   }
   /** Its bytes are not needed any more. In any order. */
   done(number: number): void {
-    this.isDone[(number >>> 0) % SLOTS] = 1;
+    this.isDone[slotOf(number)] = 1;
     const before = this.consumed;
-    while (this.consumed !== this.taken && this.isDone[(this.consumed >>> 0) % SLOTS]) {
-      this.isDone[(this.consumed >>> 0) % SLOTS] = 0;
+    while (this.consumed !== this.taken && this.isDone[slotOf(this.consumed)]) {
+      this.isDone[slotOf(this.consumed)] = 0;
       this.consumed = (this.consumed + 1) | 0;
     }
     if (this.consumed !== before) this.store(AT.consumed, this.consumed);

@@ -38,6 +38,8 @@ class Rank {
   readonly conductor: Conductor;
   readonly control: ControlPlane;
   readonly ran: string[] = [];
+  /** Of those, how many this rank gave zeros to. */
+  zeros = 0;
   /** By slot: the operand, then what came out. */
   readonly data = new Map<number, Uint8Array>();
   readonly told: FromThread[] = [];
@@ -74,14 +76,22 @@ class Rank {
       this.finish?.();
     };
     const session = { control: this.control, transport: { abort }, hostOf, expectNews: () => {} };
-    const run: Operations['run'] = ({ keys }, submissions) => {
+    const operate = (keys: readonly string[]): Promise<void> => {
       this.ran.push(keys.map((key) => key.replace('0:', '')).join('+'));
       return new Promise((resolve) => {
         this.finish = () => {
           this.finish = undefined;
-          resolve(submissions.map(() => ({})));
+          resolve();
         };
       });
+    };
+    const run: Operations['run'] = async ({ keys }, submissions) => {
+      await operate(keys);
+      return submissions.map(() => ({}));
+    };
+    const contributeZeros: Operations['contributeZeros'] = ({ keys }) => {
+      this.zeros += 1;
+      return operate(keys);
     };
     const star: Pick<Operations, 'operandOf' | 'combine' | 'place' | 'membersOf'> = {
       membersOf: () => Array.from({ length: this.size }, (_, rank) => rank),
@@ -89,7 +99,7 @@ class Rank {
       combine: (_, operands) => operands[0]!.map((_, i) => operands.reduce((sum, operand) => sum + operand[i]!, 0)),
       place: ({ slot }, result) => this.data.get(slot)!.set(result),
     };
-    this.conductor.begin(session as unknown as Session, { run, ...star } as Operations);
+    this.conductor.begin(session as unknown as Session, { run, contributeZeros, ...star } as Operations);
   }
 
   /** @returns whether it is complete yet */
@@ -229,6 +239,88 @@ t.test('a call that comes again goes as an id; one that was forgotten on its way
     ],
   );
 });
+
+const joining = call('join', { kind: 'join', parts: [] });
+
+for (const [how, areTogether] of [
+  ['one message', true],
+  ['two messages', false],
+] as const)
+  t.test(`a rank that joins behind a call whose id was forgotten takes part in that call: ${how}`, async (t) => {
+    for (const kind of ['allreduce', 'allgather'] as const) {
+      const ranks = makeRanks(2, { HOROVOD_CACHE_CAPACITY: '1' });
+      const x = call('x', { kind });
+      for (const name of ['x', 'y']) {
+        for (const rank of ranks) rank.submit(name === 'x' ? x : call(name), true);
+        if (name === 'x') await settle(ranks);
+      }
+      for (const link of ranks[0]!.links) link.deliver();
+      // x's eviction is on its way to rank 1, which names it.
+      ranks[0]!.submit(x, true);
+      ranks[1]!.submit(x, false);
+      if (!areTogether) ranks[1]!.conductor.flush();
+      ranks[1]!.submit(joining, true);
+      await settle(ranks);
+      ranks[0]!.submit(joining, true);
+      await settle(ranks);
+      for (const rank of ranks) rank.submit(x, true);
+      await settle(ranks);
+      for (const { conductor, ran, zeros, errors } of ranks)
+        t.same([conductor.failure, ran, zeros, errors], [undefined, ['x', 'y', 'x', 'join', 'x'], 0, []], kind);
+    }
+  });
+
+t.test(
+  'who has less to do joins, however small the cache: each takes part in all of its own calls, and gives zeros to the rest',
+  async (t) => {
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: 2 ** 31 }), async (seed) => {
+        const random = randomFrom(seed);
+        const upTo = (n: number): number => Math.floor(random() * n);
+        const ranks = makeRanks(2 + upTo(3), { HOROVOD_CACHE_CAPACITY: `${1 + upTo(2)}` });
+        let [own, all] = [ranks.map(() => 0), 0];
+        for (let round = 0; round < 6; round += 1) {
+          // Each does so many of the same calls; a name is used again when its call has ended.
+          const program = Array.from({ length: 4 }, () => 'abc'[upTo(3)]!);
+          const counts = ranks.map(() => upTo(5));
+          own = own.map((sum, r) => sum + counts[r]! + 1);
+          all += Math.max(...counts) + 1;
+          const left = counts.map((count) => [...program.slice(0, count), 'join']);
+          const isFree = ranks.map(() => new Map<string, () => boolean>());
+          for (let idle = 0; idle < 8; ) {
+            const possible = ranks.flatMap((rank, r) => {
+              const [name] = left[r]!;
+              const submit = (): void => {
+                left[r]!.shift();
+                isFree[r]!.set(name!, rank.submit(name === 'join' ? joining : call(name!), upTo(2) === 0));
+              };
+              return [
+                ...(name && (isFree[r]!.get(name)?.() ?? true) ? [submit] : []),
+                ...rank.links.filter(({ queue }) => queue.length > 0).map((link) => () => link.deliver()),
+                ...(rank.finish ? [rank.finish] : []),
+              ];
+            });
+            possible[upTo(possible.length)]?.();
+            idle = possible.length > 0 ? 0 : idle + 1;
+            if (idle > 0 || upTo(3) === 0) await turn();
+          }
+          for (const [r, ofRank] of isFree.entries())
+            for (const [name, isComplete] of ofRank) if (!isComplete()) throw new Error(`rank ${r} waits for ever for ${name}`);
+        }
+        for (const [r, { conductor, ran, zeros, errors }] of ranks.entries()) {
+          if (conductor.failure) throw conductor.failure;
+          if (errors.length > 0) throw new Error(`rank ${r}: ${errors}`);
+          if (ran.join() !== ranks[0]!.ran.join()) throw new Error(`${ran} on rank ${r}, ${ranks[0]!.ran} on rank 0`);
+          const count = ran.flatMap((names) => names.split('+')).length;
+          if (count - zeros !== own[r]) throw new Error(`rank ${r} took part in ${count - zeros}, not ${own[r]}`);
+          if (count !== all) throw new Error(`${ran}: ${count}, not ${all}`);
+        }
+      }),
+      { numRuns: 200 },
+    );
+    t.pass();
+  },
+);
 
 t.test('small operands travel with the requests, however late and however small the cache; nothing is run', async (t) => {
   await fc.assert(

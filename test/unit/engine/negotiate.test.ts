@@ -23,6 +23,10 @@ const submit = (negotiator: Negotiator, rank: number, ...calls: Array<Call | num
     { full: calls.filter((one) => typeof one === 'object'), cached: calls.filter((one) => typeof one === 'number') },
     1000 + rank,
   ).resend;
+/** The answer to a resend. */
+const resubmit = (negotiator: Negotiator, rank: number, ...full: Call[]): number[] =>
+  negotiator.add(rank, { full, cached: [], isResent: true }, 2000).resend;
+const joining = (fields: Partial<Call> = {}): Call => call('join', { kind: 'join', parts: [], ...fields });
 const namesOf = (responses: readonly Decision[]): string[] => responses.map(({ names }) => names.join('+'));
 
 t.test('a call is decided when the last member has submitted it, and the order is that in which calls became complete', async (t) => {
@@ -341,8 +345,42 @@ t.test('an id that was forgotten on its way is asked for in full, of that rank o
   t.same(submit(negotiator, 0, old!), [old]);
   t.same(submit(negotiator, 1, call('x')), [], 'the other had heard of it, and sent it in full');
   t.same(negotiator.take().responses, []);
-  t.same(submit(negotiator, 0, call('x')), []);
+  t.same(resubmit(negotiator, 0, call('x')), []);
   t.match(negotiator.take().responses, [{ names: ['x'], error: undefined }]);
+});
+
+t.test('what a rank says behind an id that was forgotten waits until that call has come in full', async (t) => {
+  const negotiator = negotiatorOf(2, { cacheCapacity: 1 });
+  for (const name of ['x', 'y', 'z']) for (const rank of [0, 1]) submit(negotiator, rank, call(name));
+  const [x, y] = negotiator.take().responses.map(({ cacheAs }) => cacheAs[0]!);
+  submit(negotiator, 0, call('x'), call('y'), call('w'));
+  t.same(submit(negotiator, 1, x!, call('w')), [x]);
+  t.same(submit(negotiator, 1, y!), [], 'nothing more is asked for before that');
+  t.same(submit(negotiator, 1, joining()), []);
+  t.same(negotiator.take().responses, [], 'nor has it joined yet');
+  t.same(resubmit(negotiator, 1, call('x')), [y], 'what follows is taken up to the next');
+  t.match(negotiator.take().responses, [
+    { names: ['x'], zeros: undefined },
+    { names: ['w'], zeros: undefined },
+  ]);
+  t.same(resubmit(negotiator, 1, call('y')), []);
+  submit(negotiator, 0, call('v'));
+  t.match(negotiator.take().responses, [
+    { names: ['y'], zeros: undefined },
+    { names: ['v'], zeros: { name: 'v' } },
+  ]);
+});
+
+t.test('what a rank has said behind such an id fails like the rest when it has left', async (t) => {
+  const negotiator = negotiatorOf(3, { cacheCapacity: 1 });
+  for (const name of ['x', 'y']) for (const rank of [0, 1, 2]) submit(negotiator, rank, call(name));
+  const [x] = negotiator.take().responses[0]!.cacheAs;
+  submit(negotiator, 0, call('x'));
+  submit(negotiator, 1, x!, joining());
+  negotiator.depart(1, 'shutdown()');
+  t.match(negotiator.take().responses, [{ names: ['x'], error: { code: 'ERR_HVD_SHUTDOWN' } }]);
+  resubmit(negotiator, 1);
+  t.match(negotiator.take().responses, [{ names: ['join'], error: { code: 'ERR_HVD_SHUTDOWN' } }]);
 });
 
 t.test('an id that some ranks have named is not forgotten for room', async (t) => {
@@ -521,7 +559,7 @@ class Rank {
 
   hear(message: ToRank): void {
     if ('resend' in message) {
-      this.outgoing.push(...this.cache.refused(message.resend));
+      this.outbox.push({ requests: { full: this.cache.refused(message.resend).map(callToRequest), cached: [], resent: true } });
       return;
     }
     for (const decision of message.responses) {
@@ -581,8 +619,8 @@ function runJob(job: Job, random: () => number): { hits: number; resends: number
     const message = from.outbox.shift()!;
     if ('goodbye' in message) negotiator.depart(from.rank, 'shutdown()');
     else {
-      const { full, cached } = message.requests;
-      const { resend } = negotiator.add(from.rank, { full: full!.map(callFromRequest), cached: cached! }, (nowMs += 1));
+      const { full, cached, resent } = message.requests;
+      const { resend } = negotiator.add(from.rank, { full: full!.map(callFromRequest), cached: cached!, isResent: resent! }, (nowMs += 1));
       resends += resend.length;
       if (resend.length > 0) from.inbox.push({ resend });
     }
@@ -640,7 +678,6 @@ t.test('in any job every rank carries out the same, every call is answered once 
 // ───── process sets, joins, barriers with a time ─────
 
 const barrier = (name: string, fields: Partial<Call> = {}): Call => call(name, { kind: 'barrier', parts: [], ...fields });
-const joining = (fields: Partial<Call> = {}): Call => call('join', { kind: 'join', parts: [], ...fields });
 /** Has all ranks register that set. @returns its id */
 function added(negotiator: Negotiator, size: number, ranks: number[]): number {
   for (let rank = 0; rank < size; rank += 1) submit(negotiator, rank, call(`add ${ranks}`, { kind: 'add-set', parts: [ranks] }));

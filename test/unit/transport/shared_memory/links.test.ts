@@ -195,6 +195,36 @@ t.test('shared memory', { skip: whyNoSharedMemory() ?? false }, async (t) => {
     end();
   });
 
+  t.test(
+    'what is heard without being asked for finds room, though the ring is full of messages that nobody has asked for, and more wait',
+    async (t) => {
+      for (const [count, bytes] of [
+        [70, 1],
+        [6, 1 << 20],
+      ] as const) {
+        const { ranks, lost, end } = await openNeighbours(2);
+        const [sender, receiver] = ranks as [Rank, Rank];
+        const heard: number[] = [];
+        const out = sender.transport.lane(1, () => {})!;
+        receiver.transport.lane(0, ([number]) => void heard.push(number!));
+        await until(() => out.isOpen, 'the lane');
+        const messages = Array.from({ length: count }, (_, tag) => filled(sender, 0, bytes, tag).slice());
+        let sent = 0;
+        const sending = messages.map((message, tag) => sender.transport.send(1, tag, message).then(() => void (sent += 1)));
+        out.send(Uint8Array.of(1));
+        out.send(Uint8Array.of(2));
+        await until(() => heard.length === 2, 'both');
+        t.same(heard, [1, 2], `${count} messages of ${bytes} bytes`);
+        t.ok(sent < count, 'some messages had no room');
+        const into = messages.map(({ length }) => new Uint8Array(length));
+        await Promise.all([...sending, ...into.map((one, tag) => receiver.transport.recv(0, tag, one))]);
+        t.ok(into.every((one, tag) => isSame(one, messages[tag]!)));
+        t.same(lost, []);
+        end();
+      }
+    },
+  );
+
   t.test('a lane is flushed when the ring has had room for all', async (t) => {
     const { ranks, end } = await openNeighbours(2);
     const [sender, receiver] = ranks as [Rank, Rank];
@@ -203,18 +233,21 @@ t.test('shared memory', { skip: whyNoSharedMemory() ?? false }, async (t) => {
     receiver.transport.lane(0, () => void (heard += 1));
     await out.flush(5000);
     await until(() => out.isOpen, 'the lane');
-    // As many as are under way at most, and nobody asks for them yet.
+    // As many as are under way at most, and nobody asks for them yet; behind them as many that are heard.
     for (let tag = 0; tag < 64; tag += 1) await sender.transport.send(1, tag, new Uint8Array(1));
+    for (let i = 0; i < 64; i += 1) out.send(Uint8Array.of(1));
+    await out.flush(60_000);
+    await until(() => heard === 64, 'those that have room');
     out.send(Uint8Array.of(1));
     let isFlushed = false;
     const flushing = out.flush(5000).then(() => {
       isFlushed = true;
     });
     for (let i = 0; i < 20; i += 1) await new Promise(setImmediate);
-    t.same([isFlushed, heard], [false, 0]);
+    t.same([isFlushed, heard], [false, 64]);
     await receiver.transport.recv(0, 0, new Uint8Array(1));
     await flushing;
-    await until(() => heard === 1, 'it');
+    await until(() => heard === 65, 'it');
     // Nor is anybody waited for who is gone: there is no room again.
     out.send(Uint8Array.of(2));
     const last = out.flush(60_000);

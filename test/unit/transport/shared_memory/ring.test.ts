@@ -1,5 +1,6 @@
 import t from 'tap';
 import {
+  MOST_ASIDE_PIECE_BYTES,
   MOST_PIECE_BYTES,
   type Piece,
   RING_BYTES,
@@ -63,6 +64,49 @@ t.test('so many pieces are under way and no more', async (t) => {
   t.equal(reader.peek()!.tag, 1);
   reader.done(reader.take());
   t.ok(writer.hasSlot);
+});
+
+t.test('what fills the ring leaves slots and room for messages that nobody has to ask for', async (t) => {
+  const { bytes, writer, reader } = newRing();
+  while (writer.room(MOST_PIECE_BYTES) !== undefined) writer.publish(heapPiece(1));
+  const staged = STAGING_BYTES / MOST_PIECE_BYTES;
+  while (writer.hasSlot) writer.publish(heapPiece(2));
+  const places: number[] = [];
+  for (let at = writer.room(100, true); at !== undefined; at = writer.room(100, true)) {
+    bytes.fill(places.length + 1, at, at + 100);
+    writer.publish({ tag: 0, messageBytes: 100, place: 'aside', at, bytes: 100 });
+    places.push(at);
+  }
+  t.equal(places.length, 64, 'a slot each');
+  t.ok(
+    places.every((at, i) => at + 100 <= RING_BYTES && bytes[at] === i + 1 && bytes[at + 99] === i + 1),
+    'none over another',
+  );
+  t.equal(writer.room(1), undefined);
+  t.notOk(writer.hasSlot);
+  const taken = Array.from({ length: 128 }, () => ({ place: reader.peek()!.place, number: reader.take() }));
+  t.equal(reader.peek(), undefined);
+  for (const { place, number } of taken) if (place === 'aside') reader.done(number);
+  t.equal(writer.room(1, true), undefined, 'behind what is not consumed');
+  for (const { number } of taken.slice(0, staged)) reader.done(number);
+  t.ok(writer.room(100, true) !== undefined);
+  t.notOk(writer.hasSlot, 'as many as before are under way');
+  for (const { number } of taken.slice(staged, 64)) reader.done(number);
+  t.ok(writer.hasSlot && writer.room(MOST_PIECE_BYTES) !== undefined);
+});
+
+t.test('of a large message that nobody has to ask for some pieces find room in a full ring', async (t) => {
+  const { writer } = newRing();
+  const fill = (bytes: number, isAside: boolean): number => {
+    let count = 0;
+    for (let at = writer.room(bytes, isAside); at !== undefined; at = writer.room(bytes, isAside)) {
+      writer.publish({ tag: 0, messageBytes: bytes, place: isAside ? 'aside' : 'ring', at, bytes });
+      count += 1;
+    }
+    return count;
+  };
+  t.equal(fill(MOST_PIECE_BYTES, false), 4);
+  t.equal(fill(MOST_ASIDE_PIECE_BYTES, true), 4);
 });
 
 t.test('a piece on the heap is consumed when the reader is done with it', async (t) => {

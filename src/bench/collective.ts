@@ -57,6 +57,7 @@ async function bench(args: CollectiveArgs, compression: hvd.Compressor): Promise
   );
   if (isEncrypted()) say('# TLS 1.3; plain: the mean without it, measured by turns; ratio: time / plain');
   for (const head of headLines(names, isEncrypted())) say(head);
+  if (!isBarrier) measurement.warmUp(names, Math.max(...sizes));
   const rows: Row[] = [];
   const show = (found: readonly Row[]): void => {
     rows.push(...found);

@@ -11,7 +11,7 @@ import { bytesPerElem } from '../dtype';
 import { UsageError } from '../errors';
 import { writeLine } from '../log';
 import { version } from '../version';
-import { scheduleOf } from './collective_figures';
+import { scheduleOf, warmUpBytes, warmUpCalls } from './collective_figures';
 import { type CompareArgs, readCompareArgs } from './compare_args';
 import { chartOf, type Library, tableLines } from './comparison';
 import { layoutOf } from './layout';
@@ -60,7 +60,7 @@ async function compare(args: CompareArgs, folder: string): Promise<number> {
   return wrong === 0 ? 0 : 1;
 }
 
-async function prepareAll({ peers: names }: CompareArgs, folder: string) {
+async function prepareAll({ peers: names, measured }: CompareArgs, folder: string) {
   const runners: Runner[] = [];
   const missing: string[] = [];
   for (const name of names) {
@@ -70,7 +70,13 @@ async function prepareAll({ peers: names }: CompareArgs, folder: string) {
       missing.push(`# ${name}: left out, for it is not installed: ${prepared.why}. To install it: ${prepared.install}`);
       continue;
     }
-    runners.push({ title: peer.title, run: async (request) => [{ name, title: peer.title, ...(await prepared(request)) }] });
+    const run = async (request: PeerRequest) => {
+      const bytes = warmUpBytes(Math.max(...request.schedules.map((schedule) => schedule.bytes)));
+      const first = { bytes, warmUps: warmUpCalls(measured.iterations), iterations: 1, isAligned: true };
+      const { version, rows } = await prepared({ ...request, schedules: [first, ...request.schedules] });
+      return [{ name, title: peer.title, version, rows: rows.slice(1) }];
+    };
+    runners.push({ title: peer.title, run });
   }
   return { runners, missing };
 }

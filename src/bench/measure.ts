@@ -8,7 +8,7 @@ import * as hvd from '../index';
 import { currentEngine } from '../job';
 import { bytesHandedOver } from '../values';
 import type { CollectiveArgs } from './collective_args';
-import { type Schedule, samplesOfCalls, scheduleOf } from './collective_figures';
+import { type Schedule, samplesOfCalls, scheduleOf, WARM_UP_MS, warmUpBytes, warmUpCalls } from './collective_figures';
 import { type Form, type FormName, type Measured, makeForm, type Tensors } from './forms';
 import { layoutOf, type Segment } from './layout';
 import { reducedTile, type Tile, tileOfRank, wrongElems } from './pattern';
@@ -31,6 +31,9 @@ export interface Row {
 /** The unit roundoff of what travels; of other compressors no call by itself has a bound that could be verified. */
 export const roundoffs: Readonly<Record<string, number>> = { none: 0, fp16: 2 ** -11, bf16: 2 ** -8 };
 
+/** Of the warm-up, before it is looked how long it has taken. */
+const CALLS_A_LOOK = 10;
+
 export class Measurement {
   private readonly tiles = new Map<number | 'reduced', Tile>();
 
@@ -43,6 +46,25 @@ export class Measurement {
   layout(bytes: number) {
     const { collective, dtype, parts } = this.args;
     return layoutOf(collective, bytes, arrayTypeOf(dtype).BYTES_PER_ELEMENT, parts, { rank: hvd.rank(), ranks: hvd.size() });
+  }
+
+  /** @param largest of the sizes that are measured then, in bytes */
+  warmUp(names: readonly FormName[], largest: number): void {
+    for (const name of names) {
+      const form = makeForm(name, this.args, this.layout(warmUpBytes(largest)), this.compression, this.tensors);
+      form.fill('zeros');
+      let ms = 0;
+      for (let calls = 0; calls < warmUpCalls(this.args.iterations) && ms < WARM_UP_MS; calls += CALLS_A_LOOK) {
+        const startedMs = performance.now();
+        for (let call = 0; call < CALLS_A_LOOK; call += 1) {
+          hvd.barrier();
+          form.drop(form.step());
+        }
+        // The same on all ranks.
+        ms += hvd.allreduce(Float64Array.of(performance.now() - startedMs), { op: 'max', name: 'bench.warm-up' })[0]!;
+      }
+      form.dispose();
+    }
   }
 
   row(name: FormName, size: number): Row {

@@ -32,8 +32,8 @@ const PIECE_BYTES = 16 << 10;
 const VISIT_BYTES = 256 << 10;
 /** So many visits, some milliseconds at most, before the thread serves others. */
 const VISITS_A_TURN = 16;
-/** Below, the exchange of places is what takes the time. */
-const LEAST_BYTES = 64 << 10;
+/** Below, the exchange of places is what takes the time: two ranks have a plan with as few exchanges. Measured, 2 ranks: 128 KiB 75 µs (the plan 50), 256 KiB 85 (85), 512 KiB 120 (180); 4 ranks: 128 KiB 280 µs (385). */
+const leastBytes = (ranks: number): number => (ranks === 2 ? 256 << 10 : 64 << 10);
 const NOWHERE = -1;
 
 /** `heaps`: the transport's. */
@@ -43,7 +43,7 @@ export type SharedOperand = Operand & Required<Pick<Operand, 'reduce'>>;
 
 /** Whether one pass gives the bits of that algorithm, and is worth its exchanges; the same on all members. */
 export const isForOnePass = (algorithm: string, operand: Operand, size: number): operand is SharedOperand =>
-  operand.reduce !== undefined && !operand.wire && operand.bytes.length >= LEAST_BYTES && (algorithm === 'ring' || size === 2);
+  operand.reduce !== undefined && !operand.wire && operand.bytes.length >= leastBytes(size) && (algorithm === 'ring' || size === 2);
 
 /** @returns this rank's share of the elements: what the ring completes in chunk `position` of each block */
 export function shareOf(position: number, size: number, elems: number, chunkElems: number): Range[] {

@@ -1,5 +1,5 @@
 /**
- * Random collectives of up to 64 MiB over shared memory and over sockets, in between ranks that are killed: no wrong element, no hang, nothing left. KHOROVOD_STRESS: how many collectives in all (default 126);
+ * Random collectives of up to 64 MiB over shared memory and over sockets, in between ranks that are killed: no wrong element, no hang, nothing left. KHOROVOD_STRESS: how many collectives in all (default 900);
  * KHOROVOD_SEED: the first seed. `tsrun -np NP --transport T dist/test/workers/stress_collectives.js SEED COUNT` performs one row alone.
  */
 import { readdirSync } from 'node:fs';
@@ -8,7 +8,7 @@ import t from 'tap';
 import { randomOf } from '../helpers/random';
 import { Job, worker } from '../helpers/tsrun';
 
-const total = Number(process.env.KHOROVOD_STRESS ?? 126);
+const total = Number(process.env.KHOROVOD_STRESS ?? 900);
 const firstSeed = Number(process.env.KHOROVOD_SEED ?? 7000);
 const MOST_BYTES = 64 << 20;
 const rows = ['shm', 'unix', 'tcp'].flatMap((transport) => [2, 3, 4].map((np) => ({ transport, np })));

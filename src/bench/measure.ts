@@ -52,18 +52,21 @@ export class Measurement {
   warmUp(names: readonly FormName[], largest: number): void {
     for (const name of names) {
       const form = makeForm(name, this.args, this.layout(warmUpBytes(largest)), this.compression, this.tensors);
-      form.fill('zeros');
-      let ms = 0;
-      for (let calls = 0; calls < warmUpCalls(this.args.iterations) && ms < WARM_UP_MS; calls += CALLS_A_LOOK) {
-        const startedMs = performance.now();
-        for (let call = 0; call < CALLS_A_LOOK; call += 1) {
-          hvd.barrier();
-          form.drop(form.step());
+      try {
+        form.fill('zeros');
+        let ms = 0;
+        for (let calls = 0; calls < warmUpCalls(this.args.iterations) && ms < WARM_UP_MS; calls += CALLS_A_LOOK) {
+          const startedMs = performance.now();
+          for (let call = 0; call < CALLS_A_LOOK; call += 1) {
+            hvd.barrier();
+            form.drop(form.step());
+          }
+          // The same on all ranks.
+          ms += hvd.allreduce(Float64Array.of(performance.now() - startedMs), { op: 'max', name: 'bench.warm-up' })[0]!;
         }
-        // The same on all ranks.
-        ms += hvd.allreduce(Float64Array.of(performance.now() - startedMs), { op: 'max', name: 'bench.warm-up' })[0]!;
+      } finally {
+        form.dispose();
       }
-      form.dispose();
     }
   }
 

@@ -79,7 +79,7 @@ export class OnePass {
   async run(route: SharedRoute, operand: SharedOperand, chunkElems: number, scratchOffset: number): Promise<boolean> {
     if (this.isImpossible) return false;
     const { heaps } = route;
-    if (this.position === 0) heaps.countsOf(this.members[0]!).reset();
+    if (this.position === 0) heaps.countsOf(this.members[0]!).reset(this.members.length);
     const own = [heaps.placeOf(operand.bytes) ?? NOWHERE, this.others.every((rank) => heaps.offsetOf(rank) !== undefined) ? 1 : 0];
     const told = await this.exchange(route, own);
     const all = [own, ...told];

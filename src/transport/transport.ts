@@ -16,8 +16,8 @@ export interface Loan {
 
 /** Counts that ranks of one host share. */
 export interface SharedCounts {
-  /** All are zero. By the rank whose they are, while nobody counts. */
-  reset(): void;
+  /** The first so many are zero. By the rank whose they are, while nobody counts. */
+  reset(counts: number): void;
   /** Inside that rank's heap. @param index below 64 @returns the count before: everybody who asks gets another one */
   next(index: number): number;
 }

@@ -5,15 +5,14 @@
  */
 const WORDS_PER_LINE = 16;
 export const BOARD_BYTES = 4096;
-const MOST_COUNTS = BOARD_BYTES / 4 / WORDS_PER_LINE;
 
 export class Board {
   /** @param words BOARD_BYTES of them */
   constructor(private readonly words: Int32Array) {}
 
-  /** All are zero. By the owner, while nobody counts. */
-  reset(): void {
-    for (let index = 0; index < MOST_COUNTS; index += 1) Atomics.store(this.words, index * WORDS_PER_LINE, 0);
+  /** The first so many are zero. By the owner, while nobody counts. */
+  reset(counts: number): void {
+    for (let index = 0; index < counts; index += 1) Atomics.store(this.words, index * WORDS_PER_LINE, 0);
   }
 
   /** @param index below 64 @returns the count before: everybody who asks gets another one */

@@ -27,7 +27,7 @@ async function worker() {
   const { openSession } = await built('src/engine/session.js');
   const { Operations } = await built('src/engine/operations.js');
   const config = readConfig();
-  const regions = layOutRegions(config.fusionThresholdBytes, ranksThatShare(config, undefined));
+  const regions = layOutRegions(config.fusionThresholdBytes, ranksThatShare(config, undefined), config.localRank);
   const memory = createMemory();
   const until = Math.max(regions.leastBytes, regions.reservedBytes + Math.max(...sizes));
   memory.grow(Math.ceil((until - memory.buffer.byteLength) / 65536));

@@ -37,6 +37,8 @@ export interface Operand {
   reduce?(elem: number, elems: number, scratchByte: number): void;
   /** Post-scales elements that are fully reduced; what reaches a rank as a copy has been post-scaled where it came from. */
   finish?(elem: number, elems: number): void;
+  /** For members that see each other's operands: the elements that begin at these byte offsets of the memory become their combination, in this order, all of them, and are finished. */
+  combine?(byteOffsets: readonly number[], elems: number): void;
   readonly wire?: WireForm;
   /** It lies in the memory that the transport lends from: `reduce` and `decode` then also read what lies elsewhere in it, at so many bytes from the scratch. */
   readonly borrows?: boolean;

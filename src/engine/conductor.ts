@@ -307,6 +307,7 @@ export class Conductor {
 
   /** What was decided with this rank is still carried out, nothing is decided with it afterwards. Resolves at the latest after `timeoutMs`. */
   async part(reason: string, timeoutMs: number): Promise<void> {
+    const deadlineMs = performance.now() + timeoutMs;
     const { control } = this.session;
     this.coordinator?.depart(this.config.rank, reason);
     control.sendAll({ goodbye: { failed: false, reason } });
@@ -316,6 +317,13 @@ export class Conductor {
       () => this.failure !== undefined || (isParted() && this.running.length === 0 && this.decisions.length === 0),
       timeoutMs,
     );
+    // Others may still be about to tell this rank that they are through with its last operation.
+    let isHeard = false;
+    void this.operations.heardAll().then(() => {
+      isHeard = true;
+      this.onChange?.();
+    });
+    await this.until(() => this.failure !== undefined || isHeard, deadlineMs - performance.now());
     const error = recordOf(
       this.failure ?? new ShutdownError(`Rank ${this.config.rank} has left the job (${reason}) while this was pending.`),
     );

@@ -88,7 +88,11 @@ export class Engine {
     generation: number,
   ) {
     const memory = createMemory();
-    const regions = layOutRegions(config.fusionThresholdBytes, ranksThatShare(config, job));
+    const regions = layOutRegions(
+      config.fusionThresholdBytes,
+      ranksThatShare(config, job),
+      job?.localRank ?? config.localRank ?? config.rank,
+    );
     const missingBytes = regions.leastBytes - memory.buffer.byteLength;
     if (missingBytes > 0) memory.grow(Math.ceil(missingBytes / 65536));
     this.arena = new Arena(memory, regions.reservedBytes);

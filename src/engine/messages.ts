@@ -72,8 +72,12 @@ export interface Regions {
 const SCRATCH_BYTES = 8 << 20;
 const FIRST_PAGE_BYTES = 65536; // offset 0 stays unused, so that no kernel is ever given a null pointer
 
-/** @param sharing ranks of this host that share memory, with this one */
-export function layOutRegions(fusionThresholdBytes: number, sharing = 1): Regions {
+/** Of 4,096: addresses that differ by a multiple of that are alike to a processor that looks for what has just been written. */
+const COLOUR_BYTES = 512;
+const COLOURS = 8;
+
+/** @param sharing ranks of this host that share memory, with this one @param index of this rank among them: arrays that lie at the same place on all heaps are read together, and begin at different colours */
+export function layOutRegions(fusionThresholdBytes: number, sharing = 1, index = 0): Regions {
   const scratch = { byteOffset: FIRST_PAGE_BYTES, bytes: SCRATCH_BYTES };
   const star = { byteOffset: scratch.byteOffset + scratch.bytes, bytes: 2 * STAR_MAX_BYTES };
   const codec = { byteOffset: star.byteOffset + star.bytes, bytes: INT8_ROOM_BYTES };
@@ -81,7 +85,7 @@ export function layOutRegions(fusionThresholdBytes: number, sharing = 1): Region
   const windows = sharing < 2 ? undefined : layOutWindows(until, sharing);
   // What is gathered there is reduced by neighbours too: it is the first thing on the heap, after the board.
   const fusion = {
-    byteOffset: windows ? windows.heap.byteOffset + wholePages(BOARD_BYTES) : until,
+    byteOffset: windows ? windows.heap.byteOffset + wholePages(BOARD_BYTES) + (index % COLOURS) * COLOUR_BYTES : until,
     bytes: wholePages(Math.min(fusionThresholdBytes, MOST_FUSED_BYTES)),
   };
   const reservedBytes = fusion.byteOffset + fusion.bytes;

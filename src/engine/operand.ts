@@ -32,6 +32,7 @@ export function operandOf(call: Call, workspace: Workspace, base: number, bytes:
     reduce: (elem, count, scratchByte) =>
       kernels.reduce(call.dtype, kernelOpOf(call.op), base + elem * itemBytes, scratchOffset + scratchByte, count),
     finish: finisher(call, kernels, base, size),
+    combine: combiner(call, kernels, size),
     ...(format && wireFormOf(kernels, format, call, kernelOpOf(call.op), base, scratchOffset)),
   };
 }
@@ -60,6 +61,27 @@ export function finisher(call: Call, kernels: Kernels, base: number, size: numbe
   return (elem, elems) => {
     if (divisor !== 1) kernels.divide(dtype, base + elem * itemBytes, elems, divisor);
     if (postscale !== 1) kernels.scale(dtype, base + elem * itemBytes, elems, postscale);
+  };
+}
+
+/** So much stays in the fastest cache while it is finished and copied. */
+const PIECE_ELEMS = 2048;
+
+function combiner(call: Call, kernels: Kernels, size: number): Operand['combine'] {
+  const { dtype, postscale } = call;
+  const divisor = divisorOf(call, size);
+  if (isFloat(dtype) || (divisor === 1 && postscale === 1))
+    return (byteOffsets, elems) => kernels.combine(dtype, kernelOpOf(call.op), byteOffsets, elems, postscale / divisor);
+  // Whole numbers are finished one by one: on one of the operands, for all.
+  const itemBytes = bytesPerElem(dtype);
+  return (byteOffsets, elems) => {
+    for (let from = 0; from < elems; from += PIECE_ELEMS) {
+      const count = Math.min(PIECE_ELEMS, elems - from);
+      const [first, ...others] = byteOffsets.map((at) => at + from * itemBytes) as [number, ...number[]];
+      for (const other of others) kernels.reduce(dtype, kernelOpOf(call.op), first, other, count);
+      finisher(call, kernels, first, size)!(0, count);
+      for (const other of others) kernels.copy(other, first, count * itemBytes);
+    }
   };
 }
 

@@ -6,7 +6,7 @@
  * gathered in the fusion region); the result of a gather or an alltoall is a buffer of its own that is handed to the main thread without a copy.
  */
 import { execute, type Operand } from '../collective/execute';
-import { isForOnePass, OnePass } from '../collective/one_pass';
+import { isForOnePass, OnePass, Stragglers } from '../collective/one_pass';
 import { MOST_CHUNK_BYTES, type Policy, type Selected, selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
 import { type Topology, topologyOf } from '../collective/topology';
 import { bytesPerElem, elemsOf } from '../dtype';
@@ -63,6 +63,7 @@ interface Group {
 
 export class Operations {
   private readonly groups = new Map<number, Group>();
+  private readonly stragglers = new Stragglers();
   private keptSteps = 0;
   private readonly own: Workspace;
   /** Where zeros are contributed from: it need not be part of the arena, which only the main thread gives out. */
@@ -153,6 +154,11 @@ export class Operations {
     else await this.reduce(operand, group, seat);
   }
 
+  /** Resolves when no other rank is still at an operation that is over here, or none will be heard any more. */
+  heardAll(): Promise<unknown> {
+    return this.stragglers.gone();
+  }
+
   /** Global ranks, ascending. */
   membersOf(processSet: number): readonly number[] {
     return this.groupOf(processSet).members;
@@ -195,9 +201,7 @@ export class Operations {
     const position = members.indexOf(this.transport.rank);
     const isShared =
       position >= 0 && members.length > 1 && members.every((rank, i) => i === position || this.transport.heaps?.ranks.has(rank));
-    const onePass = isShared
-      ? new OnePass(members, position, (target, source, bytes) => this.kernels.copy(target, source, bytes))
-      : undefined;
+    const onePass = isShared ? new OnePass(members, position, this.stragglers) : undefined;
     this.groups.set(id, { members, position, topology, plans: new Map(), onePass });
   }
   private groupOf(processSet: number): Group {
@@ -266,7 +270,7 @@ export class Operations {
       // What all members see they sum where it lies, with the bits of the algorithm.
       const shared = { ...route, heaps: this.transport.heaps! };
       const chunkElems = Math.floor(MOST_CHUNK_BYTES / operand.bytesPerElem);
-      if (await onePass.run(shared, operand, chunkElems, this.regions.scratch.byteOffset)) return;
+      if (await onePass.run(shared, operand, chunkElems)) return;
     }
     await execute(plan, route, operand, scratch);
   }

@@ -28,12 +28,12 @@ export type KernelOp = (typeof kernelOps)[number];
 /** What a dtype's module exports; floats have no `divide`. */
 export type KernelName = KernelOp | 'scale' | 'divide';
 
-const vectorBytes = 16;
-const unrolled = 4;
-const turn = Array.from({ length: unrolled }, (_, index) => index);
+export const vectorBytes = 16;
+export const unrolled = 4;
+export const turn = Array.from({ length: unrolled }, (_, index) => index);
 
 /** How the instructions for one dtype are called. */
-interface Lane {
+export interface Lane {
   readonly bytes: number;
   readonly isFloat: boolean;
   readonly suffix: '' | '_s' | '_u';
@@ -44,7 +44,7 @@ interface Lane {
   readonly store: string;
 }
 
-function laneOf(dtype: Dtype): Lane {
+export function laneOf(dtype: Dtype): Lane {
   const bytes = bytesPerElem(dtype);
   const float = isFloat(dtype);
   const suffix = float ? '' : dtype.startsWith('u') ? '_u' : '_s';
@@ -79,8 +79,16 @@ export const copySource: FunctionSource = {
 
 // ───────────────────────────── reduce ─────────────────────────────
 
+/** Locals in which two values are held that are compared. */
+export interface Pair {
+  readonly left: number;
+  readonly right: number;
+}
+
 /** Parameters and locals of `reduce`. */
-const [target, source, elems, leftVector, rightVector, leftScalar, rightScalar] = [0, 1, 2, 3, 4, 5, 6];
+const [target, source, elems] = [0, 1, 2];
+const vectors: Pair = { left: 3, right: 4 };
+const scalars: Pair = { left: 5, right: 6 };
 
 function reduceSource(dtype: Dtype, kernel: KernelOp): FunctionSource {
   const lane = laneOf(dtype);
@@ -88,12 +96,12 @@ function reduceSource(dtype: Dtype, kernel: KernelOp): FunctionSource {
     const offset = index * vectorBytes;
     return [
       [get(target), get(target), access('v128.load', offset), get(source), access('v128.load', offset)],
-      [combineVectors(lane, kernel), access('v128.store', offset)],
+      [combineVectors(lane, kernel, vectors), access('v128.store', offset)],
     ];
   };
   const scalarStep = [
     [get(target), get(target), access(lane.load), get(source), access(lane.load)],
-    [combineScalars(lane, kernel), access(lane.store)],
+    [combineScalars(lane, kernel, scalars), access(lane.store)],
   ];
   const elemsPerVector = vectorBytes / lane.bytes;
   return {
@@ -109,7 +117,7 @@ function reduceSource(dtype: Dtype, kernel: KernelOp): FunctionSource {
 }
 
 /** While `count` is at least `elemsPerTurn`: the step, then the pointers move on by so many elements. */
-function forEach(lane: Lane, count: number, pointers: number[], elemsPerTurn: number, step: Code): Code {
+export function forEach(lane: Lane, count: number, pointers: number[], elemsPerTurn: number, step: Code): Code {
   return whileLoop(
     [get(count), i32Const(elemsPerTurn), op('i32.ge_u')],
     [step, pointers.map((pointer) => increase(pointer, elemsPerTurn * lane.bytes)), increase(count, -elemsPerTurn)],
@@ -117,14 +125,14 @@ function forEach(lane: Lane, count: number, pointers: number[], elemsPerTurn: nu
 }
 
 /** Two vectors on the stack → one. */
-function combineVectors({ vector, suffix }: Lane, kernel: KernelOp): Code {
+export function combineVectors({ vector, suffix }: Lane, kernel: KernelOp, { left, right }: Pair): Code {
   if (kernel === 'sum') return op(`${vector}.add`);
-  if (kernel === 'product') return vector === 'i8x16' ? multiplyBytes : op(`${vector}.mul`);
+  if (kernel === 'product') return vector === 'i8x16' ? multiplyBytes({ left, right }) : op(`${vector}.mul`);
   if (vector !== 'i64x2') return op(`${vector}.${kernel}${suffix}`);
   // There is no i64x2.min or .max. Flipping the sign bits turns the signed comparison into the unsigned one.
   const flip = suffix === '_u' ? [v128Const(0, 0, 0, 0, 0, 0, 0, 0x80), op('v128.xor')] : [];
   return [
-    [set(rightVector), tee(leftVector), get(rightVector), get(leftVector), flip, get(rightVector), flip],
+    [set(right), tee(left), get(right), get(left), flip, get(right), flip],
     [op(kernel === 'min' ? 'i64x2.lt_s' : 'i64x2.gt_s'), op('v128.bitselect')],
   ];
 }
@@ -133,29 +141,19 @@ function combineVectors({ vector, suffix }: Lane, kernel: KernelOp): Code {
  * There is no i8x16.mul. The low byte of a 16-bit product is the product of the low bytes (the even elements), whatever stands above them; the odd elements are
  * shifted down, multiplied, and shifted up again.
  */
-const multiplyBytes: Code = [
-  [set(rightVector), tee(leftVector), get(rightVector), op('i16x8.mul')],
-  [
-    get(leftVector),
-    i32Const(8),
-    op('i16x8.shr_u'),
-    get(rightVector),
-    i32Const(8),
-    op('i16x8.shr_u'),
-    op('i16x8.mul'),
-    i32Const(8),
-    op('i16x8.shl'),
-  ],
+const multiplyBytes = ({ left, right }: Pair): Code => [
+  [set(right), tee(left), get(right), op('i16x8.mul')],
+  [get(left), i32Const(8), op('i16x8.shr_u'), get(right), i32Const(8), op('i16x8.shr_u'), op('i16x8.mul'), i32Const(8), op('i16x8.shl')],
   [v128Const(0xff, 0x00), op('v128.bitselect')],
 ];
 
 /** Two elements on the stack → one. Narrow integers are 32 bits wide here; storing them drops what wrapped. */
-function combineScalars({ scalar, suffix, isFloat: float }: Lane, kernel: KernelOp): Code {
+export function combineScalars({ scalar, suffix, isFloat: float }: Lane, kernel: KernelOp, { left, right }: Pair): Code {
   if (kernel === 'sum') return op(`${scalar}.add`);
   if (kernel === 'product') return op(`${scalar}.mul`);
   if (float) return op(`${scalar}.${kernel}`);
   const compare = op(`${scalar}.${kernel === 'min' ? 'lt' : 'gt'}${suffix}`);
-  return [set(rightScalar), tee(leftScalar), get(rightScalar), get(leftScalar), get(rightScalar), compare, op('select')];
+  return [set(right), tee(left), get(right), get(left), get(right), compare, op('select')];
 }
 
 // ───────────────────────────── scale, divide ─────────────────────────────

@@ -7,6 +7,7 @@
 import { bytesPerElem, type Dtype, type HalfFormat, isFloat } from '../dtype';
 import { BugError } from '../errors';
 import { rangeCheck } from './arena';
+import { combineSource } from './combine_source';
 import { emitModule, type FunctionSource } from './emitter';
 import { HALF_BYTES, type HalfKernelName, halfKernelSources } from './half_source';
 import { BLOCK_ELEMS, type Int8KernelName, int8KernelSources } from './int8_source';
@@ -18,6 +19,11 @@ export type { KernelOp };
 export interface Kernels {
   /** target = target ⊕ source. The ranges are the same or disjoint. */
   reduce(dtype: Dtype, op: KernelOp, target: number, source: number, elems: number): void;
+  /**
+   * All of the targets become target ⊕ target ⊕ …, in that order, floats then times `factor` in their own type. The ranges are disjoint.
+   * @param targets at least 2 @param factor for integers it means nothing
+   */
+  combine(dtype: Dtype, op: KernelOp, targets: readonly number[], elems: number, factor?: number): void;
   /** Floats times `factor` in their own type; integers in float64, truncated towards zero, saturating. A factor of 1 changes nothing. */
   scale(dtype: Dtype, at: number, elems: number, factor: number): void;
   /** Integers: exact division, truncated towards zero; floats: times 1/divisor. The divisor is an integer from 1 to 2^31 − 1. */
@@ -77,8 +83,11 @@ export function makeKernels(memory: WebAssembly.Memory): Kernels {
     instances.set(key, exports);
     return exports;
   };
-  const kernelsOf = (dtype: Dtype): Exports<KernelName> => {
+  const checkArithmetic = (dtype: Dtype): void => {
     if (dtype === 'bool') throw new BugError('no arithmetic is done on dtype bool. Please report it.');
+  };
+  const kernelsOf = (dtype: Dtype): Exports<KernelName> => {
+    checkArithmetic(dtype);
     return instanceOf(dtype, () => kernelSources(dtype));
   };
 
@@ -139,6 +148,13 @@ export function makeKernels(memory: WebAssembly.Memory): Kernels {
       check(target, bytes);
       check(source, bytes);
       kernels[op](target, source, elems);
+    },
+    combine(dtype, op, targets, elems, factor = 1) {
+      checkArithmetic(dtype);
+      const { length } = targets;
+      const { combine } = instanceOf<'combine'>(`${op} of ${length} ${dtype}`, () => [combineSource(dtype, op, length)]);
+      for (const target of targets) check(target, elems * bytesPerElem(dtype));
+      combine(...targets, elems, factor);
     },
     divide(dtype, at, elems, divisor) {
       if (!Number.isInteger(divisor) || divisor < 1 || divisor > 0x7fffffff)

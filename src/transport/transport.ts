@@ -16,10 +16,12 @@ export interface Loan {
 
 /** Counts that ranks of one host share. */
 export interface SharedCounts {
-  /** The first so many are zero. By the rank whose they are, while nobody counts. */
-  reset(counts: number): void;
+  /** So many from `first` on are zero. By the rank whose they are, while nobody counts there. */
+  reset(first: number, counts: number): void;
   /** Inside that rank's heap. @param index below 64 @returns the count before: everybody who asks gets another one */
   next(index: number): number;
+  /** @param index below 64 @returns the count. From anywhere: it may be that of a rank that is gone */
+  at(index: number): number;
 }
 
 /** What ranks of one host see of each other's arrays. Byte offsets are of this process's linear memory. */

@@ -10,13 +10,18 @@ export class Board {
   /** @param words BOARD_BYTES of them */
   constructor(private readonly words: Int32Array) {}
 
-  /** The first so many are zero. By the owner, while nobody counts. */
-  reset(counts: number): void {
-    for (let index = 0; index < counts; index += 1) Atomics.store(this.words, index * WORDS_PER_LINE, 0);
+  /** So many from `first` on are zero. By the owner, while nobody counts there. */
+  reset(first: number, counts: number): void {
+    for (let index = first; index < first + counts; index += 1) Atomics.store(this.words, index * WORDS_PER_LINE, 0);
   }
 
   /** @param index below 64 @returns the count before: everybody who asks gets another one */
   next(index: number): number {
     return Atomics.add(this.words, index * WORDS_PER_LINE, 1);
+  }
+
+  /** @param index below 64 */
+  at(index: number): number {
+    return Atomics.load(this.words, index * WORDS_PER_LINE);
   }
 }

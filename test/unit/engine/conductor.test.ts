@@ -9,6 +9,7 @@ import { ControlPlane } from '../../../src/engine/control_plane';
 import type { FromThread } from '../../../src/engine/messages';
 import type { Operations } from '../../../src/engine/operations';
 import type { Session } from '../../../src/engine/session';
+import { HvdError } from '../../../src/errors';
 import { configureLog } from '../../../src/log';
 import type { ControlLink } from '../../../src/transport/control';
 import { khorovod } from '../../../src/wire/generated/messages';
@@ -45,6 +46,8 @@ class Rank {
   readonly told: FromThread[] = [];
   /** What the main thread knew when the transport was aborted. */
   knewAtAbort?: { isPoisoned: boolean; isTold: boolean };
+  /** Resolves when the others are through with what is over here. */
+  heard: Promise<unknown> = Promise.resolve();
   /** Ends the operation under way. */
   finish?: () => void;
   sent = { full: 0, cached: 0 };
@@ -99,7 +102,8 @@ class Rank {
       combine: (_, operands) => operands[0]!.map((_, i) => operands.reduce((sum, operand) => sum + operand[i]!, 0)),
       place: ({ slot }, result) => this.data.get(slot)!.set(result),
     };
-    this.conductor.begin(session as unknown as Session, { run, contributeZeros, ...star } as Operations);
+    const heardAll: Operations['heardAll'] = () => this.heard;
+    this.conductor.begin(session as unknown as Session, { run, contributeZeros, heardAll, ...star } as Operations);
   }
 
   /** @returns whether it is complete yet */
@@ -472,6 +476,29 @@ t.test('when a rank leaves, what was decided with it is still run, and the rest 
     );
     for (const [r, { errors }] of ranks.entries())
       t.same(errors, r === leaver ? [] : ['ERR_HVD_SHUTDOWN', 'ERR_HVD_SHUTDOWN'], `rank ${r}`);
+  }
+});
+
+t.test('who leaves stays until the others are through with what is over for it, or something fails', async (t) => {
+  for (const fails of [false, true]) {
+    const ranks = makeRanks(2);
+    const [leaver] = ranks as [Rank, Rank];
+    let tell = (): void => {};
+    leaver.heard = new Promise<void>((resolve) => {
+      tell = resolve;
+    });
+    for (const rank of ranks) rank.submit(call('done'), true);
+    await settle(ranks);
+    let hasParted = false;
+    const parted = leaver.conductor.part('shutdown()', 5000).then(() => {
+      hasParted = true;
+    });
+    await settle(ranks);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    t.equal(hasParted, false);
+    if (fails) leaver.conductor.fail(new HvdError('the other is gone'));
+    else tell();
+    await parted;
   }
 });
 

@@ -105,6 +105,45 @@ for (const dtype of reducible) {
   }
 }
 
+for (const dtype of reducible) {
+  t.test(`operands of ${dtype} become their combination, all of them, and nothing beside them`, async (t) => {
+    for (const kernel of kernelOps) {
+      for (const [operands, elems] of [
+        [2, 100],
+        [2, 0],
+        [3, 1],
+        [3, 33],
+        [4, 1000],
+        [8, 67],
+      ] as const) {
+        const width = bytesPerElem(dtype);
+        const targets = Array.from({ length: operands }, (_, operand) => targetAt + operand * 12_000 + 3 * operand);
+        const inputs = targets.map((_, operand) => values(dtype, elems, 10 * operands + operand));
+        everything.fill(0xa5);
+        for (const [operand, target] of targets.entries()) write(dtype, target, inputs[operand]!);
+        const before = everything.slice();
+        const factor = 0.3;
+        kernels.combine(dtype, kernel, targets, elems, factor);
+        const sums = inputs.reduce((left, right) => left.map((value, at) => combined(dtype, kernel, value, right[at]!)));
+        const own = dtype === 'float32' ? Math.fround(factor) : factor;
+        const expected = isFloat(dtype)
+          ? [
+              ...arrayOf(
+                dtype,
+                sums.map((value) => (value as number) * own),
+              ),
+            ]
+          : sums;
+        for (const [operand, target] of targets.entries()) {
+          t.ok(same(read(dtype, target, elems), expected), `${kernel}, ${operands} operands of ${elems} elements: operand ${operand}`);
+          everything.set(before.subarray(target, target + elems * width), target);
+        }
+        t.equal(Buffer.compare(everything, before), 0, `${kernel}, ${operands} operands: bytes around them are untouched`);
+      }
+    }
+  });
+}
+
 t.test('addresses need not be multiples of the element size', async (t) => {
   for (const dtype of reducible) {
     const [left, right] = [values(dtype, 33, 5), values(dtype, 33, 6)];

@@ -4,6 +4,8 @@ import type { Collective } from './collective_args';
 /** Up to here a call takes so little time that compiled code is all of it (V8 has compiled what is called some thousand times), and that a barrier would be most of it. */
 const SMALL_BYTES = 64 << 10;
 const MIDDLE_BYTES = 1 << 20;
+/** Of larger sizes as many calls as reduce so much, within limits: where ranks outnumber cores calls differ so much that the median of few says little. */
+const BYTES_A_SIZE = 1 << 30;
 
 /** How one size is measured; the same for khorovod and for those that it is compared with. */
 export interface Schedule {
@@ -15,7 +17,7 @@ export interface Schedule {
 }
 
 export function scheduleOf(bytes: number, given?: number): Schedule {
-  const iterations = given ?? (bytes <= SMALL_BYTES ? 2000 : bytes <= MIDDLE_BYTES ? 100 : 15);
+  const iterations = given ?? (bytes <= SMALL_BYTES ? 2000 : bytes <= MIDDLE_BYTES ? 100 : Math.min(100, Math.max(15, BYTES_A_SIZE / bytes)));
   const warmUps = bytes <= SMALL_BYTES ? 2 * iterations : Math.max(2, Math.ceil(iterations / 2));
   return { bytes, warmUps, iterations, isAligned: bytes > SMALL_BYTES };
 }

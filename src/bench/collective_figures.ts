@@ -17,7 +17,8 @@ export interface Schedule {
 }
 
 export function scheduleOf(bytes: number, given?: number): Schedule {
-  const iterations = given ?? (bytes <= SMALL_BYTES ? 2000 : bytes <= MIDDLE_BYTES ? 100 : Math.min(100, Math.max(15, BYTES_A_SIZE / bytes)));
+  const iterations =
+    given ?? (bytes <= SMALL_BYTES ? 2000 : bytes <= MIDDLE_BYTES ? 100 : Math.min(100, Math.max(15, Math.floor(BYTES_A_SIZE / bytes))));
   const warmUps = bytes <= SMALL_BYTES ? 2 * iterations : Math.max(2, Math.ceil(iterations / 2));
   return { bytes, warmUps, iterations, isAligned: bytes > SMALL_BYTES };
 }

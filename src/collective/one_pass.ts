@@ -9,16 +9,16 @@
  *        rank 1        b1 + b2 + b0 = B, B into rank 2's and rank 0's
  *        rank 2        c2 + c0 + c1 = C, C into rank 0's and rank 1's
  *
- * Cost: each element is read once and written once, where the ring reads N − 1 received chunks, writes as many sums, and copies N − 1 chunks; and an exchange of a few bytes with every member before.
+ * Cost: each element is read once and written once, where the ring reads N − 1 received chunks, writes as many sums, and copies N − 1 chunks; and, where the places of operands do not come with the decision, an exchange of a few bytes with every member.
  *
  * Same bits as the ring's: chunk c is summed in the order of ranks c, c+1, …, c−1. For two ranks any algorithm gives these bits, as an operation does not mind which of two operands comes first.
  *
  * A rank that is through with its share goes on with what others have not come to, piece by piece: where ranks outnumber cores, or one is late, nobody waits for a rank to get its turn. Who sums a piece
  * makes no difference to its bits.
  *
- * Order: nobody touches another's operand before all have told where theirs lie; then each piece is written by the one rank that has counted it, which counts again when it is done; a call is over when all
- * pieces are done. A rank that comes late then finds nothing left to sum, touches nothing, and only tells the others that it is through; they need not wait for that, but for its counts, which a later call
- * begins at zero: calls count on two sheets by turns, and where it is not free yet the first member waits before it tells where its operand lies.
+ * Order: nobody touches another's operand before all have told where theirs lie, when they submit the call or else in an exchange; then each piece is written by the one rank that has counted it, which counts again when it is done; a call is over when all
+ * pieces are done. A rank that comes late then finds nothing left to sum, touches nothing, and only tells the others that it is through; they need not wait for that. What has
+ * been counted when all are through is known to all, and the next call counts on from there: calls count on two sheets by turns, and wait until all are through with the call before the last.
  * A rank whose operand lies elsewhere says so, and all take the plan instead.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -31,18 +31,12 @@ const PIECE_BYTES = 256 << 10;
 /** So many pieces, some milliseconds at most, before the thread serves others. */
 const PIECES_A_TURN = 16;
 /** Below, the exchange of places is what takes the time: two ranks have a plan with as few exchanges. Measured, 2 ranks: 128 KiB 75 µs (the plan 50), 256 KiB 85 (85), 512 KiB 120 (180); 4 ranks: 128 KiB 280 µs (385). */
-const leastBytes = (ranks: number): number => (ranks === 2 ? 256 << 10 : 64 << 10);
+export const leastBytes = (ranks: number): number => (ranks === 2 ? 256 << 10 : 64 << 10);
 const NOWHERE = -1;
-/** A board has two, for fewer than 32 members each. */
+/** On a board: two sheets for each group. */
+const GROUPS = 32;
 const SHEETS = 2;
-const COUNTS_A_SHEET = 32;
-
-/** Where the pieces of a call are counted: from `begun` on those of each member's share that somebody has begun, at `done` all that are summed. */
-interface PieceCounts {
-  readonly board: SharedCounts;
-  readonly begun: number;
-  readonly done: number;
-}
+const COUNTS_A_SHEET = 16;
 
 /** `heaps`: the transport's. */
 export type SharedRoute = Pick<Route, 'transport' | 'tag'> & { readonly heaps: Heaps };
@@ -58,106 +52,138 @@ export function shareOf(position: number, size: number, elems: number, chunkElem
   return blocks.map((block) => partOf(block, position, size)).filter(({ from, until }) => until > from);
 }
 
-/** Calls of this rank, of all groups, that are over while others are not through with them: these are still to be heard, and the sheet on which they count may not be used. */
-export class Stragglers {
-  private readonly free: Array<Promise<unknown>> = Array.from({ length: SHEETS }, () => Promise.resolve());
-  private next = 0;
-  private last: Promise<unknown> = Promise.resolve();
+/** Where calls count by turns. */
+class Sheet {
+  /** What was counted before the call, the same on all members when they are through: of each member's share, and of what is done. */
+  private readonly before: Int32Array;
+  /** Resolves when all members are through with the last call that counted here. */
+  through: Promise<unknown> = Promise.resolve();
 
-  /** @returns a sheet of this rank's own board on which nobody counts @throws whatever the transport fails with */
-  async freeSheet(): Promise<number> {
-    await this.free[this.next];
-    return this.next;
+  constructor(
+    private readonly first: number,
+    private readonly members: number,
+  ) {
+    this.before = new Int32Array(members + 1);
   }
-  /** @param through resolves when all members are @param sheet of this rank's own board, on which they count */
-  await(through: Promise<unknown>, sheet?: number): void {
-    this.last = Promise.allSettled([this.last, through]);
-    if (sheet === undefined) return;
-    this.free[sheet] = through;
-    this.next = (sheet + 1) % SHEETS;
+
+  /** @returns which piece of that share nobody else takes */
+  begin(board: SharedCounts, owner: number): number {
+    return (board.next(this.first + owner) - this.before[owner]!) | 0;
   }
-  /** Resolves when all are through with every call of this rank, or never will be. */
-  gone(): Promise<unknown> {
-    return this.last;
+  finish(board: SharedCounts): void {
+    board.next(this.first + this.members);
+  }
+  finished(board: SharedCounts): number {
+    return (board.at(this.first + this.members) - this.before[this.members]!) | 0;
+  }
+  /** @param pieces of each share: every member has asked for each of them, and once for one that was not there */
+  conclude(pieces: readonly number[]): void {
+    for (const [owner, count] of pieces.entries()) {
+      if (count > 0) this.before[owner]! += count + this.members;
+      this.before[this.members]! += count;
+    }
   }
 }
 
 /** Of one group, from call to call. */
 export class OnePass {
   private readonly others: readonly number[];
-  /** Calls so far, the same on all members. */
+  private readonly sheets: readonly Sheet[];
+  /** Calls that counted, and all calls: the same on all members. */
+  private counted = 0;
   private calls = 0;
+  private doAllSee = false;
   private isImpossible = false;
 
-  /** @param members global ranks @param stragglers of this rank, in all groups */
+  /** Whether there is room on the boards for a group of that number (from 0 on, none twice) and size. */
+  static isPossible(id: number, size: number): boolean {
+    return id < GROUPS && size < COUNTS_A_SHEET;
+  }
+
+  /** @param members global ranks @param onEnd a call is over, and others are through with it when that resolves */
   constructor(
+    id: number,
     private readonly members: readonly number[],
     private readonly position: number,
-    private readonly stragglers: Stragglers,
+    private readonly onEnd: (through: Promise<unknown>) => void,
   ) {
     const { length } = members;
     this.others = Array.from({ length: length - 1 }, (_, i) => members[(position + 1 + i) % length]!);
+    this.sheets = Array.from({ length: SHEETS }, (_, turn) => new Sheet((id * SHEETS + turn) * COUNTS_A_SHEET, length));
   }
 
   /**
    * The members' first call finds out whether all see all.
    *
    * @param chunkElems of the ring that it stands for
+   * @param places of all operands, in the order of members, each plus 1, if they were told before; then all operands are as they are to be reduced, and stay so
    * @returns whether it is done; if not, nothing was touched on any member
    * @throws whatever the transport fails with (the first cause): operands are then partly summed
    */
-  async run(route: SharedRoute, operand: SharedOperand, chunkElems: number): Promise<boolean> {
+  async run(route: SharedRoute, operand: SharedOperand, chunkElems: number, places?: readonly number[]): Promise<boolean> {
     if (this.isImpossible) return false;
     const { heaps } = route;
-    const isFirst = this.position === 0;
-    const free = isFirst ? await this.stragglers.freeSheet() : 0;
-    if (isFirst) heaps.countsOf(this.members[0]!).reset(free * COUNTS_A_SHEET, this.members.length + 1);
-    const own = [heaps.placeOf(operand.bytes) ?? NOWHERE, this.others.every((rank) => heaps.offsetOf(rank) !== undefined) ? 1 : 0, free];
-    const told = await this.exchange(route, own);
-    const all = [own, ...told];
-    this.calls += 1;
-    const doAllSee = all.every(([, sees]) => sees === 1);
-    // Their first messages have brought the links about.
-    if (!doAllSee && this.calls > 1) this.isImpossible = true;
-    if (!doAllSee || all.some(([place]) => place === NOWHERE)) return false;
+    const told = places && this.doAllSee ? this.fromOwnOn(places).map((place) => place - 1) : await this.tellPlaces(route, operand);
+    if (told.includes(NOWHERE)) return false;
 
-    const addresses = [operand.bytes.byteOffset, ...told.map(([place], i) => heaps.offsetOf(this.others[i]!)! + place!)];
-    const [, , sheet] = all[(this.members.length - this.position) % this.members.length]!;
-    const begun = sheet! * COUNTS_A_SHEET;
-    const counts = { board: heaps.countsOf(this.members[0]!), begun, done: begun + this.members.length };
-    const pieces = await this.sum(route, operand, addresses, chunkElems, counts);
-    await this.end(route, isFirst ? sheet : undefined, () => counts.board.at(counts.done) === pieces);
+    const addresses = told.map((place, i) => (i === 0 ? operand.bytes.byteOffset : heaps.offsetOf(this.others[i - 1]!)! + place));
+    const sheet = this.sheets[this.counted % SHEETS]!;
+    this.counted += 1;
+    await sheet.through;
+    const board = heaps.countsOf(this.members[0]!);
+    const pieces = await this.sum(route, operand, addresses, chunkElems, sheet, board);
+    const all = pieces.reduce((sum, count) => sum + count, 0);
+    await this.end(route, sheet, () => sheet.finished(board) === all);
+    sheet.conclude(pieces);
     return true;
   }
 
-  /** @param addresses of all operands, from the own on in the order of members @returns how many pieces there are: of all ranks */
+  /** @returns places in the order of members, from this one on; NOWHERE alone: not all see all */
+  private async tellPlaces(route: SharedRoute, operand: SharedOperand): Promise<number[]> {
+    const { heaps } = route;
+    const seesAll = this.others.every((rank) => heaps.offsetOf(rank) !== undefined);
+    const own = [heaps.placeOf(operand.bytes) ?? NOWHERE, seesAll ? 1 : 0];
+    const all = [own, ...(await this.exchange(route, own))];
+    this.calls += 1;
+    this.doAllSee = all.every(([, sees]) => sees === 1);
+    // Their first messages have brought the links about.
+    if (!this.doAllSee && this.calls > 1) this.isImpossible = true;
+    return this.doAllSee ? all.map(([place]) => place!) : [NOWHERE];
+  }
+
+  private fromOwnOn(ofMembers: readonly number[]): number[] {
+    return [...ofMembers.slice(this.position), ...ofMembers.slice(0, this.position)];
+  }
+
+  /** @param addresses of all operands, from the own on in the order of members @returns how many pieces each member's share has */
   private async sum(
     { transport, heaps, tag }: SharedRoute,
     operand: SharedOperand,
     addresses: readonly number[],
     chunkElems: number,
-    { board, begun, done }: PieceCounts,
-  ): Promise<number> {
+    sheet: Sheet,
+    board: SharedCounts,
+  ): Promise<number[]> {
     const size = addresses.length;
     const { bytes, bytesPerElem } = operand;
     const pieceElems = Math.max(1, Math.floor(PIECE_BYTES / bytesPerElem));
     let summed = 0;
-    let pieces = 0;
+    const pieces = new Array<number>(size).fill(0);
     for (let step = 0; step < size; step += 1) {
       const owner = (this.position + step) % size;
       const own = shareOf(owner, size, bytes.length / bytesPerElem, chunkElems).flatMap((range) => segmentsOf(range, pieceElems));
-      pieces += own.length;
+      pieces[owner] = own.length;
       const inOrder = [...addresses.slice(step), ...addresses.slice(0, step)];
       const sumPiece = ({ from, until }: Range): void => {
         operand.combine(
           inOrder.map((address) => address + from * bytesPerElem),
           until - from,
         );
-        board.next(done);
+        sheet.finish(board);
       };
       for (let isLeft = own.length > 0; isLeft; ) {
         const gone = heaps.inside(this.others, () => {
-          const next = own[board.next(begun + owner)];
+          const next = own[sheet.begin(board, owner)];
           if (next) sumPiece(next);
           else isLeft = false;
         });
@@ -169,16 +195,16 @@ export class OnePass {
     return pieces;
   }
 
-  /** Tells the others that this rank is through, and waits until all is done. Whoever does the last piece tells so afterwards. @param sheet of this rank's own board, on which they count */
-  private async end({ transport, tag }: SharedRoute, sheet: number | undefined, isDone: () => boolean): Promise<void> {
+  /** Tells the others that this rank is through, and waits until all is done: whoever does the last piece tells so afterwards. */
+  private async end({ transport, tag }: SharedRoute, sheet: Sheet, isDone: () => boolean): Promise<void> {
     const nothing = new Uint8Array(0);
     const sent = this.others.map((rank) => transport.send(rank, tag, nothing));
     const heard = this.others.map((rank) => transport.recv(rank, tag, nothing));
-    const all = Promise.all([...sent, ...heard]);
-    this.stragglers.await(all, sheet);
+    sheet.through = Promise.all([...sent, ...heard]);
+    this.onEnd(sheet.through);
     if (isDone()) return;
     await new Promise<unknown>((resolve, reject) => {
-      all.then(resolve, reject);
+      sheet.through.then(resolve, reject);
       for (const one of heard) one.then(() => isDone() && resolve(undefined), reject);
     });
   }

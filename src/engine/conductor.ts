@@ -123,8 +123,16 @@ export class Conductor {
     }
     const [first] = submissions;
     const operand = submissions.length === 1 && this.isStar(first!) ? this.operations.operandOf(first!) : undefined;
-    if (this.coordinator) this.coordinator.hear(this.config.rank, { full, cached, operand });
-    else this.session.control.send(0, { requests: { full: full.map(callToRequest), cached, operand, resent: isResent } });
+    const place = submissions.length === 1 && this.isAlone(first!) ? this.operations.placeOf(first!) : undefined;
+    if (this.coordinator) this.coordinator.hear(this.config.rank, { full, cached, operand, place });
+    else this.session.control.send(0, { requests: { full: full.map(callToRequest), cached, operand, place, resent: isResent } });
+  }
+
+  /** No other call under way works on that memory: neighbours may reduce it before this rank has carried out what it submitted earlier. */
+  private isAlone({ id, byteOffset, bytes }: Submission): boolean {
+    for (const other of this.pending.values())
+      if (other.id !== id && other.byteOffset < byteOffset + bytes && byteOffset < other.byteOffset + other.bytes) return false;
+    return true;
   }
 
   /** A lone call leaves in this turn; calls that follow within the cycle time leave together. */
@@ -140,11 +148,12 @@ export class Conductor {
   hear(from: number, message: khorovod.IControl): void {
     if (this.awaited) this.spinner.begin();
     if (message.requests && this.coordinator) {
-      const { full, cached, operand, resent } = message.requests;
+      const { full, cached, operand, place, resent } = message.requests;
       this.coordinator.hear(from, {
         full: (full ?? []).map(callFromRequest),
         cached: cached ?? [],
         operand: operand?.length ? operand : undefined,
+        place: place || undefined,
         isResent: resent ?? false,
       });
     } else if (message.responses) {
@@ -210,6 +219,7 @@ export class Conductor {
         error: (response.error as ErrorRecord | null | undefined) ?? undefined,
         sizes,
         result: response.result?.length ? response.result : undefined,
+        places: response.places?.length ? response.places : undefined,
       });
     }
     this.cache.evict(evicted);

@@ -117,7 +117,7 @@ export class Coordinator {
     this.own.takeResponses(listOf(ownRank), evicted);
   }
 
-  private responseOf({ names, kind, processSet, error, cached, cacheAs, sizes, star, zeros }: Decision): khorovod.IResponse {
+  private responseOf({ names, kind, processSet, error, cached, cacheAs, sizes, star, zeros, places }: Decision): khorovod.IResponse {
     this.lastTag = (this.lastTag + 1) >>> 0;
     return {
       processSet,
@@ -129,6 +129,7 @@ export class Coordinator {
       cached: [...cached],
       cacheAs: cacheAs.some((id) => id > 0) ? [...cacheAs] : [],
       sizes: sizes.map((rows) => ({ rows: [...rows] })),
+      places: [...places],
       result: star && this.operations.combine(star.call, star.operands),
     };
   }

@@ -46,15 +46,19 @@ export interface Decision {
   readonly star?: { readonly call: Call; readonly operands: readonly Uint8Array[] };
   /** Some have joined: what they contribute zeros to, if it takes data. */
   readonly zeros?: Call;
+  /** Of one call: where every member's operand lies, in the order of members; none: not all have said so. */
+  readonly places: readonly number[];
   /** A sentence for the log. */
   readonly why: () => string;
 }
 
-/** What a rank has submitted; `operand`: of the only call. `isResent`: the answer to what was asked for in full. */
+/** What a rank has submitted; `operand` and `place`: of the only call. `isResent`: the answer to what was asked for in full. */
 export interface Requests {
   readonly full: readonly Call[];
   readonly cached: readonly number[];
   readonly operand?: Uint8Array;
+  /** Where it lies, for members that see each other's. Above 0. */
+  readonly place?: number;
   readonly isResent?: boolean;
 }
 
@@ -73,6 +77,7 @@ interface Waiting {
   readonly sinceMs: number;
   /** By rank: what came with the request. */
   readonly operands: Map<number, Uint8Array>;
+  readonly places: Map<number, number>;
   /** Members that named the remembered call. */
   hits: number;
   /** A barrier with a time-out: the earliest. */
@@ -88,6 +93,7 @@ interface Complete extends Ready {
   readonly id: number;
   readonly cacheAs: number;
   readonly sizes: readonly (readonly number[])[];
+  readonly places?: readonly number[];
 }
 
 export interface NegotiatorOptions {
@@ -137,16 +143,16 @@ export class Negotiator {
   }
 
   /** @returns ids that were forgotten: then `full` is not taken yet */
-  private submit(rank: number, { full, cached, operand }: Requests, nowMs: number): number[] {
-    if (operand && full.length + cached.length !== 1)
+  private submit(rank: number, { full, cached, operand, place }: Requests, nowMs: number): number[] {
+    if ((operand || place) && full.length + cached.length !== 1)
       throw new WireError(`Rank ${rank} sent one operand for ${full.length + cached.length} calls. Please report it.`);
     const resend: number[] = [];
     for (const id of cached) {
       const found = this.cache.hit(id, (known) => this.setOf(rank, known).positions.get(rank)!);
-      if (found) this.put(rank, found.key, found.call, true, operand, nowMs);
+      if (found) this.put(rank, found.key, found.call, true, { operand, place }, nowMs);
       else resend.push(id);
     }
-    if (resend.length === 0) for (const call of full) this.put(rank, callKey(call), call, false, operand, nowMs);
+    if (resend.length === 0) for (const call of full) this.put(rank, callKey(call), call, false, { operand, place }, nowMs);
     return resend;
   }
 
@@ -217,7 +223,14 @@ export class Negotiator {
     return set;
   }
 
-  private put(rank: number, key: string, call: Call, isHit: boolean, operand: Uint8Array | undefined, nowMs: number): void {
+  private put(
+    rank: number,
+    key: string,
+    call: Call,
+    isHit: boolean,
+    { operand, place }: Pick<Requests, 'operand' | 'place'>,
+    nowMs: number,
+  ): void {
     const set = this.setOf(rank, call);
     if (set.departed) {
       this.refuse(set, key, call, set.departed);
@@ -225,7 +238,15 @@ export class Negotiator {
     }
     let waiting = this.table.get(key);
     if (!waiting) {
-      waiting = { set, calls: new Map(), operands: new Map(), sinceMs: nowMs, hits: 0, deadlineMs: Number.POSITIVE_INFINITY };
+      waiting = {
+        set,
+        calls: new Map(),
+        operands: new Map(),
+        places: new Map(),
+        sinceMs: nowMs,
+        hits: 0,
+        deadlineMs: Number.POSITIVE_INFINITY,
+      };
       this.table.set(key, waiting);
     }
     if (waiting.calls.has(rank)) {
@@ -243,6 +264,7 @@ export class Negotiator {
     waiting.calls.set(rank, call);
     this.onSubmitted?.(rank, call);
     if (operand) waiting.operands.set(rank, operand);
+    if (place) waiting.places.set(rank, place);
     if (isHit) waiting.hits += 1;
     if (call.timeoutMs > 0) waiting.deadlineMs = Math.min(waiting.deadlineMs, nowMs + call.timeoutMs);
     if (waiting.expired) {
@@ -274,13 +296,14 @@ export class Negotiator {
     this.complete.push(this.decide(key, waiting));
   }
 
-  private decide(key: string, { set, calls, operands: given, hits }: Waiting): Complete {
+  private decide(key: string, { set, calls, operands: given, places: told, hits }: Waiting): Complete {
     const { hostOf } = this.options;
+    const places = told.size === set.members.length ? set.members.map((rank) => told.get(rank)!) : undefined;
     if (hits === set.members.length && given.size === 0) {
       // What a step does again and again: of most kinds nothing is looked at but the id.
       const [call] = calls.values() as unknown as [Call];
       const sizes = isRagged(call.kind) ? sizesOf(set.members.map((rank) => calls.get(rank)!)) : [];
-      return { set, call, id: this.cache.use(key), cacheAs: 0, sizes };
+      return { set, call, id: this.cache.use(key), cacheAs: 0, sizes, places };
     }
     const present = set.members.filter((rank) => calls.has(rank));
     const all = present.map((rank) => calls.get(rank)!);
@@ -294,7 +317,7 @@ export class Negotiator {
     }
     const sizes = sizesOf(all);
     const operands = given.size === set.members.length ? present.map((rank) => given.get(rank)!) : undefined;
-    if (hits === present.length) return { ...settled, operands, id: this.cache.use(key), sizes };
+    if (hits === present.length) return { ...settled, operands, id: this.cache.use(key), sizes, places };
     const mismatch = mismatchOf(all, present, hostOf, ofSet(set));
     if (mismatch) {
       this.cache.release(key);
@@ -313,7 +336,7 @@ export class Negotiator {
         return settled;
       default:
         // With some of the calls only, there is nothing to remember for all.
-        return { ...settled, operands, cacheAs: isPart ? 0 : this.cache.remember(all), sizes };
+        return { ...settled, operands, cacheAs: isPart ? 0 : this.cache.remember(all), sizes, places };
     }
   }
 
@@ -367,7 +390,7 @@ function sizesOf(calls: readonly Call[]): readonly (readonly number[])[] {
 }
 
 function decisionOf({ items, why }: Batch<Complete>): Decision {
-  const [{ call, set, error, operands, sizes, zeros }] = items as [Complete];
+  const [{ call, set, error, operands, sizes, zeros, places }] = items as [Complete];
   return {
     names: items.map((item) => item.call.name),
     kind: call.kind,
@@ -380,6 +403,7 @@ function decisionOf({ items, why }: Batch<Complete>): Decision {
     sizes,
     star: operands && { call, operands },
     zeros,
+    places: (items.length === 1 && places) || [],
     why,
   };
 }

@@ -6,7 +6,7 @@
  * gathered in the fusion region); the result of a gather or an alltoall is a buffer of its own that is handed to the main thread without a copy.
  */
 import { execute, type Operand } from '../collective/execute';
-import { isForOnePass, OnePass, Stragglers } from '../collective/one_pass';
+import { isForOnePass, leastBytes, OnePass } from '../collective/one_pass';
 import { MOST_CHUNK_BYTES, type Policy, type Selected, selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
 import { type Topology, topologyOf } from '../collective/topology';
 import { bytesPerElem, elemsOf } from '../dtype';
@@ -15,7 +15,7 @@ import { log } from '../log';
 import { bytesOf, createMemory } from '../memory/arena';
 import { type Kernels, makeKernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
-import { bytesOfCall, type Call } from './call';
+import { bytesOfCall, type Call, isByElement } from './call';
 import { formatOf } from './compression';
 import { keepsResidual } from './compressor';
 import { adasum, alltoall, reducescatter, type Seat } from './exchange';
@@ -37,6 +37,8 @@ export interface Decided {
   readonly sizes: readonly (readonly number[])[];
   /** There is nothing to carry out: this is what comes out. */
   readonly result?: Uint8Array;
+  /** Of one call: what `placeOf` gave on each member. */
+  readonly places?: readonly number[];
 }
 
 export interface OperationResult {
@@ -63,7 +65,7 @@ interface Group {
 
 export class Operations {
   private readonly groups = new Map<number, Group>();
-  private readonly stragglers = new Stragglers();
+  private heard: Promise<unknown> = Promise.resolve();
   private keptSteps = 0;
   private readonly own: Workspace;
   /** Where zeros are contributed from: it need not be part of the arena, which only the main thread gives out. */
@@ -104,7 +106,7 @@ export class Operations {
           await adasum(seat, call, this.operandFor(call, this.own, submission.byteOffset, submission.bytes, group));
         } else if (this.isWithFeedback(call, group)) {
           await this.allreduceWithFeedback(call, this.own, submission.byteOffset, submission.bytes, group, seat);
-        } else await this.allreduce(call, submissions, group, seat);
+        } else await this.allreduce(call, submissions, group, seat, decided.places);
         return submissions.map(() => ({}));
       case 'reducescatter':
         this.onActivity?.(activityOf('ring', call.kind));
@@ -156,7 +158,7 @@ export class Operations {
 
   /** Resolves when no other rank is still at an operation that is over here, or none will be heard any more. */
   heardAll(): Promise<unknown> {
-    return this.stragglers.gone();
+    return this.heard;
   }
 
   /** Global ranks, ascending. */
@@ -167,6 +169,19 @@ export class Operations {
   /** Where the data of a call lies: its operand until it is carried out, then its result. */
   operandOf({ byteOffset, bytes }: Submission): Uint8Array {
     return this.view(byteOffset, bytes);
+  }
+
+  /**
+   * Where the operand of a call lies for members that see it: they may reduce it as soon as all have submitted theirs, before they are asked.
+   * @returns above 0; undefined: they are not to, or cannot
+   */
+  placeOf(submission: Submission): number | undefined {
+    const { call, bytes } = submission;
+    const { onePass, members } = this.groupOf(call.processSet);
+    const isReady = isByElement(call) && call.kind === 'allreduce' && call.prescale === 1 && call.compression === 'none';
+    if (!onePass || !isReady || bytes < leastBytes(members.length)) return undefined;
+    const place = this.transport.heaps!.placeOf(this.operandOf(submission));
+    return place === undefined ? undefined : place + 1;
   }
 
   /** @throws BugError the result is of another call */
@@ -201,7 +216,12 @@ export class Operations {
     const position = members.indexOf(this.transport.rank);
     const isShared =
       position >= 0 && members.length > 1 && members.every((rank, i) => i === position || this.transport.heaps?.ranks.has(rank));
-    const onePass = isShared ? new OnePass(members, position, this.stragglers) : undefined;
+    const onePass =
+      isShared && OnePass.isPossible(id, members.length)
+        ? new OnePass(id, members, position, (through) => {
+            this.heard = Promise.allSettled([this.heard, through]);
+          })
+        : undefined;
     this.groups.set(id, { members, position, topology, plans: new Map(), onePass });
   }
   private groupOf(processSet: number): Group {
@@ -217,7 +237,13 @@ export class Operations {
     return { route: { transport: this.transport, members, tag }, position, scratch };
   }
 
-  private async allreduce(call: Call, submissions: readonly Submission[], group: Group, seat: Seat): Promise<void> {
+  private async allreduce(
+    call: Call,
+    submissions: readonly Submission[],
+    group: Group,
+    seat: Seat,
+    places?: readonly number[],
+  ): Promise<void> {
     const totalBytes = submissions.reduce((sum, { bytes }) => sum + bytes, 0);
     const isScattered = submissions.some(
       ({ byteOffset }, i) => i > 0 && byteOffset !== submissions[i - 1]!.byteOffset + submissions[i - 1]!.bytes,
@@ -229,7 +255,7 @@ export class Operations {
       this.onActivity?.('MEMCPY_IN_FUSION_BUFFER');
       this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(at, slot, bytes));
     }
-    await this.reduce(this.operandFor(call, this.own, base, totalBytes, group), group, seat);
+    await this.reduce(this.operandFor(call, this.own, base, totalBytes, group), group, seat, places);
     if (!isScattered) return;
     this.onActivity?.('MEMCPY_OUT_FUSION_BUFFER');
     this.pack(submissions, base, (slot, at, bytes) => this.kernels.copy(slot, at, bytes));
@@ -262,7 +288,7 @@ export class Operations {
     return operandOf(call, workspace, base, bytes, members.length, this.regions.scratch.byteOffset);
   }
 
-  private async reduce(operand: Operand, group: Group, { route, scratch }: Seat): Promise<void> {
+  private async reduce(operand: Operand, group: Group, { route, scratch }: Seat, places?: readonly number[]): Promise<void> {
     const { plan, algorithm } = this.selectedAllreduce(operand.bytes.length / operand.bytesPerElem, operand.bytesPerElem, group);
     this.onActivity?.(activityOf(algorithm, 'allreduce'));
     const { onePass, members } = group;
@@ -270,7 +296,7 @@ export class Operations {
       // What all members see they sum where it lies, with the bits of the algorithm.
       const shared = { ...route, heaps: this.transport.heaps! };
       const chunkElems = Math.floor(MOST_CHUNK_BYTES / operand.bytesPerElem);
-      if (await onePass.run(shared, operand, chunkElems)) return;
+      if (await onePass.run(shared, operand, chunkElems, places)) return;
     }
     await execute(plan, route, operand, scratch);
   }

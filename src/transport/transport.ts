@@ -14,13 +14,11 @@ export interface Loan {
   release(): void;
 }
 
-/** Counts that ranks of one host share. */
+/** Counts that ranks of one host share: int32 that go around, from 0 on. */
 export interface SharedCounts {
-  /** So many from `first` on are zero. By the rank whose they are, while nobody counts there. */
-  reset(first: number, counts: number): void;
-  /** Inside that rank's heap. @param index below 64 @returns the count before: everybody who asks gets another one */
+  /** Inside that rank's heap. @param index below 1,024 @returns the count before: everybody who asks gets another one */
   next(index: number): number;
-  /** @param index below 64 @returns the count. From anywhere: it may be that of a rank that is gone */
+  /** @param index below 1,024 @returns the count. From anywhere: it may be that of a rank that is gone */
   at(index: number): number;
 }
 

@@ -66,6 +66,11 @@ t.test('a sample is of the slowest rank where ranks begin together, else of all'
   t.notOk(scheduleOf(64 << 10).isAligned);
   t.ok(scheduleOf((64 << 10) + 1).isAligned);
   t.equal(scheduleOf(1 << 30, 7).iterations, 7);
+  t.same(
+    [2 << 20, 24e6, 1 << 30].map((bytes) => scheduleOf(bytes).iterations),
+    [100, 44, 15],
+    'as many as reduce 1 GiB',
+  );
 });
 
 t.test('what ranks give and get', async (t) => {

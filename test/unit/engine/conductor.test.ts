@@ -46,6 +46,10 @@ class Rank {
   readonly told: FromThread[] = [];
   /** What the main thread knew when the transport was aborted. */
   knewAtAbort?: { isPoisoned: boolean; isTold: boolean };
+  /** By name: what this rank tells of where operands lie. */
+  readonly places = new Map<string, number>();
+  /** What came with decisions. */
+  readonly toldPlaces: Array<readonly number[] | undefined> = [];
   /** Resolves when the others are through with what is over here. */
   heard: Promise<unknown> = Promise.resolve();
   /** Ends the operation under way. */
@@ -88,7 +92,8 @@ class Rank {
         };
       });
     };
-    const run: Operations['run'] = async ({ keys }, submissions) => {
+    const run: Operations['run'] = async ({ keys, places }, submissions) => {
+      this.toldPlaces.push(places);
       await operate(keys);
       return submissions.map(() => ({}));
     };
@@ -96,8 +101,9 @@ class Rank {
       this.zeros += 1;
       return operate(keys);
     };
-    const star: Pick<Operations, 'operandOf' | 'combine' | 'place' | 'membersOf'> = {
+    const star: Pick<Operations, 'operandOf' | 'combine' | 'place' | 'placeOf' | 'membersOf'> = {
       membersOf: () => Array.from({ length: this.size }, (_, rank) => rank),
+      placeOf: ({ call: { name } }) => this.places.get(name),
       operandOf: ({ slot }) => this.data.get(slot)!,
       combine: (_, operands) => operands[0]!.map((_, i) => operands.reduce((sum, operand) => sum + operand[i]!, 0)),
       place: ({ slot }, result) => this.data.get(slot)!.set(result),
@@ -477,6 +483,34 @@ t.test('when a rank leaves, what was decided with it is still run, and the rest 
     for (const [r, { errors }] of ranks.entries())
       t.same(errors, r === leaver ? [] : ['ERR_HVD_SHUTDOWN', 'ERR_HVD_SHUTDOWN'], `rank ${r}`);
   }
+});
+
+t.test('where operands lie comes with the decision on a call that is decided alone, if every rank has said so', async (t) => {
+  const ranks = makeRanks(3);
+  for (const [r, rank] of ranks.entries())
+    for (const name of ['x', 'y', 'z']) if (name !== 'y' || r > 0) rank.places.set(name, 100 * r + 1);
+  for (let step = 0; step < 2; step += 1) {
+    for (const name of ['x', 'y']) {
+      for (const rank of ranks) rank.submit(call(name), true);
+      await settle(ranks);
+    }
+    // Two in a message.
+    for (const rank of ranks) for (const name of ['x', 'z']) rank.submit(call(name), false);
+    await settle(ranks);
+  }
+  for (const { toldPlaces } of ranks)
+    t.same(toldPlaces, [[1, 101, 201], undefined, undefined, [1, 101, 201], undefined, undefined], 'named in full, then by its id');
+});
+
+t.test('neighbours do not reduce what another call under way works on', async (t) => {
+  const ranks = makeRanks(2);
+  for (const rank of ranks) {
+    rank.places.set('x', 7);
+    rank.submit(call('earlier', { parts: [[1 << 16]] }), true, new Uint8Array(4 << 16));
+  }
+  for (const rank of ranks) rank.submit(call('x', { parts: [[1 << 16]] }), true, new Uint8Array(4 << 16));
+  await settle(ranks);
+  for (const { toldPlaces } of ranks) t.same(toldPlaces, [undefined, undefined]);
 });
 
 t.test('who leaves stays until the others are through with what is over for it, or something fails', async (t) => {

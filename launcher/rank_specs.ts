@@ -10,6 +10,11 @@ import { ownRuntime, rankArgv } from './script';
 
 /** Where a shell looks that is told nothing. */
 export const DEFAULT_PATH = '/usr/local/bin:/usr/bin:/bin';
+/**
+ * glibc asks for huge pages for what is allocated in pieces of 2 MiB and more, where the system leaves that to programs: most of the time of a large result in new memory is the first touch of its pages.
+ * Who has set any of glibc's knobs keeps his own.
+ */
+const HUGE_PAGES = { GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' };
 const packageFolder = path.join(__dirname, '..');
 
 export interface HostFacts {
@@ -23,7 +28,7 @@ export interface HostFacts {
 export function specsOf(job: khorovod.StartJob.$Properties, { keyFile, rendezvous, taskset }: HostFacts): RankSpec[] {
   const jobId = job.jobId ?? '';
   const part = job.part ?? '';
-  const common = withoutOurs({ ...(job.adds ? environment() : {}), ...environmentOf(job.env) });
+  const common = withoutOurs({ ...(job.script ? HUGE_PAGES : {}), ...(job.adds ? environment() : {}), ...environmentOf(job.env) });
   const cwd = job.wdir || process.cwd();
   const argv = rankArgv(commandOf(job, cwd), job.script ?? false, ownRuntime);
   return (job.ranks ?? []).map(({ label = '', env, cpus, stdin }) => {

@@ -200,3 +200,13 @@ console.log('same', late.allreduce === hvd.allreduce, hvd.allreduce(new Float32A
     t.equal(plain.out.match(/same true 2/g)?.length, 2, `${kind} plain.ts: ${plain.err}`);
   }
 });
+
+t.test("scripts have glibc ask for huge pages, unless its knobs are somebody's already; other commands are left alone", async (t) => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'khorovod-scripts-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  writeFileSync(path.join(folder, 'knobs.js'), 'console.log(process.env.GLIBC_TUNABLES)');
+  const knobs = async (...words: string[]): Promise<string> => (await runJob(['-np', '1', '--no-prefix', ...words], { cwd: folder })).out;
+  t.equal(await knobs('knobs.js'), 'glibc.malloc.hugetlb=1\n');
+  t.equal(await knobs('-x', 'GLIBC_TUNABLES=glibc.malloc.check=0', 'knobs.js'), 'glibc.malloc.check=0\n');
+  t.equal(await knobs('--', 'node', 'knobs.js'), 'undefined\n');
+});

@@ -187,7 +187,7 @@ export class OnePass {
           if (next) sumPiece(next);
           else isLeft = false;
         });
-        // Nothing comes from there any more: this fails with the cause.
+        // Nothing new comes from there any more: this fails with the cause, if not the first time.
         if (gone !== undefined) await transport.recv(gone, tag, new Uint8Array(0));
         if (isLeft && ++summed % PIECES_A_TURN === 0) await nextTurn();
       }

@@ -20,6 +20,8 @@ import { openSession, type Session } from './session';
 
 /** Leaving: what peers still need is sent for at most so long. */
 const LEAVE_MS = 5_000;
+/** Who has to itself what all have summed stays for those that have not come to it yet, while they live. */
+const NEEDED_MS = 60_000;
 /** After a failure only the news of it is still sent. */
 const LEAVE_FAILED_MS = 500;
 
@@ -116,14 +118,15 @@ function beat(): void {
 
 async function leave(failed: boolean, reason: string): Promise<void> {
   isLeaving = true;
-  const deadlineMs = performance.now() + LEAVE_MS;
+  let deadlineMs = performance.now() + LEAVE_MS;
   if (session) {
     session.servers.part(failed, reason);
     if (failed) session.control.sendAll({ goodbye: { failed: true, reason } });
     else if (!conductor.failure) await conductor.part(reason, LEAVE_MS);
-    if (!failed && training?.isServing) {
+    if (!failed && (training?.isServing || conductor.isNeeded)) {
       boundary.setThread('serving');
-      await training.served();
+      await Promise.all([training?.served(), conductor.release(NEEDED_MS)]);
+      deadlineMs = performance.now() + LEAVE_MS;
     }
     const closeMs = failed || conductor.failure ? LEAVE_FAILED_MS : Math.max(1, deadlineMs - performance.now());
     await Promise.all([session.close(closeMs), recordings.stop()]);

@@ -20,6 +20,8 @@ import type { Session } from './session';
 import { Spinner } from './spin';
 import type { TimelineRecorder } from './timeline_recorder';
 
+const overlap = (a: Submission, b: Submission): boolean => a.byteOffset < b.byteOffset + b.bytes && b.byteOffset < a.byteOffset + a.bytes;
+
 export class Conductor {
   failure?: HvdError;
   private session!: Session;
@@ -28,6 +30,8 @@ export class Conductor {
   private coordinator?: Coordinator;
   private readonly cache = new RequestCache();
   private readonly pending = new Map<string, Submission>();
+  /** Pending ones whose place the coordinator has been told. */
+  private readonly told = new Set<Submission>();
   private outgoing: Submission[] = [];
   private readonly decisions: Decided[] = [];
   private running: readonly string[] = [];
@@ -54,6 +58,7 @@ export class Conductor {
   begin(session: Session, operations: Operations): void {
     this.session = session;
     this.operations = operations;
+    operations.onAllThrough = () => this.onChange?.();
     if (!session.control.isCoordinator) return;
     this.coordinator = new Coordinator(this.config, session, operations, {
       takeResponses: (list, evicted) => this.takeResponses(list, evicted),
@@ -123,16 +128,24 @@ export class Conductor {
     }
     const [first] = submissions;
     const operand = submissions.length === 1 && this.isStar(first!) ? this.operations.operandOf(first!) : undefined;
+    const untold = this.untellOverlapped(submissions);
     const place = submissions.length === 1 && this.isAlone(first!) ? this.operations.placeOf(first!) : undefined;
-    if (this.coordinator) this.coordinator.hear(this.config.rank, { full, cached, operand, place });
-    else this.session.control.send(0, { requests: { full: full.map(callToRequest), cached, operand, place, resent: isResent } });
+    if (place !== undefined) this.told.add(first!);
+    if (this.coordinator) this.coordinator.hear(this.config.rank, { full, cached, operand, place, untold });
+    else this.session.control.send(0, { requests: { full: full.map(callToRequest), cached, operand, place, untold, resent: isResent } });
   }
 
-  /** No other call under way works on that memory: neighbours may reduce it before this rank has carried out what it submitted earlier. */
-  private isAlone({ id, byteOffset, bytes }: Submission): boolean {
-    for (const other of this.pending.values())
-      if (other.id !== id && other.byteOffset < byteOffset + bytes && byteOffset < other.byteOffset + other.bytes) return false;
+  /** Neighbours may reduce what lies at a told place before this rank comes to that call: then no other call may be at work there. */
+  private isAlone(submission: Submission): boolean {
+    for (const other of this.pending.values()) if (other !== submission && overlap(other, submission)) return false;
     return true;
+  }
+  /** Nor may one that comes later be decided earlier. @returns the keys of calls that share memory with these, and are no longer told to be anywhere */
+  private untellOverlapped(submissions: readonly Submission[]): string[] {
+    if (this.told.size === 0) return [];
+    const found = [...this.told].filter((earlier) => submissions.some((one) => one !== earlier && overlap(earlier, one)));
+    for (const earlier of found) this.told.delete(earlier);
+    return found.map(({ call }) => callKey(call));
   }
 
   /** A lone call leaves in this turn; calls that follow within the cycle time leave together. */
@@ -148,12 +161,13 @@ export class Conductor {
   hear(from: number, message: khorovod.IControl): void {
     if (this.awaited) this.spinner.begin();
     if (message.requests && this.coordinator) {
-      const { full, cached, operand, place, resent } = message.requests;
+      const { full, cached, operand, place, untold, resent } = message.requests;
       this.coordinator.hear(from, {
         full: (full ?? []).map(callFromRequest),
         cached: cached ?? [],
         operand: operand?.length ? operand : undefined,
         place: place || undefined,
+        untold: untold ?? [],
         isResent: resent ?? false,
       });
     } else if (message.responses) {
@@ -278,6 +292,7 @@ export class Conductor {
   private complete(submission: Submission, result: OperationResult | { error: ErrorRecord }): void {
     const { id, slot, call, isAwaited } = submission;
     if (this.pending.get(callKey(call)) === submission) this.pending.delete(callKey(call));
+    this.told.delete(submission);
     this.cache.answered(call);
     this.timeline?.ended(callKey(call), 'error' in result ? result.error : undefined);
     const isTold = 'error' in result || result.rows !== undefined;
@@ -317,7 +332,6 @@ export class Conductor {
 
   /** What was decided with this rank is still carried out, nothing is decided with it afterwards. Resolves at the latest after `timeoutMs`. */
   async part(reason: string, timeoutMs: number): Promise<void> {
-    const deadlineMs = performance.now() + timeoutMs;
     const { control } = this.session;
     this.coordinator?.depart(this.config.rank, reason);
     control.sendAll({ goodbye: { failed: false, reason } });
@@ -327,17 +341,19 @@ export class Conductor {
       () => this.failure !== undefined || (isParted() && this.running.length === 0 && this.decisions.length === 0),
       timeoutMs,
     );
-    // Others may still be about to tell this rank that they are through with its last operation.
-    let isHeard = false;
-    void this.operations.heardAll().then(() => {
-      isHeard = true;
-      this.onChange?.();
-    });
-    await this.until(() => this.failure !== undefined || isHeard, deadlineMs - performance.now());
     const error = recordOf(
       this.failure ?? new ShutdownError(`Rank ${this.config.rank} has left the job (${reason}) while this was pending.`),
     );
     for (const submission of [...this.pending.values()]) this.complete(submission, { error });
+  }
+
+  /** Others are still at operations that are over here, and work on this rank's memory. */
+  get isNeeded(): boolean {
+    return this.failure === undefined && this.operations.isAwaited;
+  }
+  /** Resolves when no longer, at the latest after `timeoutMs`. */
+  release(timeoutMs: number): Promise<void> {
+    return this.until(() => !this.isNeeded, timeoutMs);
   }
 
   private until(holds: () => boolean, timeoutMs: number): Promise<void> {

@@ -59,6 +59,8 @@ export interface Requests {
   readonly operand?: Uint8Array;
   /** Where it lies, for members that see each other's. Above 0. */
   readonly place?: number;
+  /** Keys of earlier calls that are to be carried out as if no place had been told. */
+  readonly untold?: readonly string[];
   readonly isResent?: boolean;
 }
 
@@ -125,6 +127,7 @@ export class Negotiator {
 
   /** @returns ids to be asked for in full. @throws WireError the rank is no member, has submitted that before, or sent an operand that fits no call */
   add(rank: number, requests: Requests, nowMs: number): { resend: number[] } {
+    for (const key of requests.untold ?? []) this.table.get(key)?.places.delete(rank);
     const held = this.held.get(rank) ?? [];
     if (this.held.has(rank) && !requests.isResent) {
       held.push(requests);

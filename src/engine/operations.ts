@@ -65,7 +65,10 @@ interface Group {
 
 export class Operations {
   private readonly groups = new Map<number, Group>();
-  private heard: Promise<unknown> = Promise.resolve();
+  /** Operations that are over here, but at which others still are. */
+  private late = 0;
+  /** Told when there are none any more. */
+  onAllThrough?: () => void;
   private keptSteps = 0;
   private readonly own: Workspace;
   /** Where zeros are contributed from: it need not be part of the arena, which only the main thread gives out. */
@@ -156,9 +159,9 @@ export class Operations {
     else await this.reduce(operand, group, seat);
   }
 
-  /** Resolves when no other rank is still at an operation that is over here, or none will be heard any more. */
-  heardAll(): Promise<unknown> {
-    return this.heard;
+  /** Others are still at operations that are over here. */
+  get isAwaited(): boolean {
+    return this.late > 0;
   }
 
   /** Global ranks, ascending. */
@@ -218,11 +221,17 @@ export class Operations {
       position >= 0 && members.length > 1 && members.every((rank, i) => i === position || this.transport.heaps?.ranks.has(rank));
     const onePass =
       isShared && OnePass.isPossible(id, members.length)
-        ? new OnePass(id, members, position, (through) => {
-            this.heard = Promise.allSettled([this.heard, through]);
-          })
+        ? new OnePass(id, members, position, (through) => this.awaitLate(through))
         : undefined;
     this.groups.set(id, { members, position, topology, plans: new Map(), onePass });
+  }
+  private awaitLate(through: Promise<unknown>): void {
+    this.late += 1;
+    const settle = (): void => {
+      this.late -= 1;
+      if (this.late === 0) this.onAllThrough?.();
+    };
+    through.then(settle, settle);
   }
   private groupOf(processSet: number): Group {
     const group = this.groups.get(processSet);

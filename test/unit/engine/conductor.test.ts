@@ -46,12 +46,11 @@ class Rank {
   readonly told: FromThread[] = [];
   /** What the main thread knew when the transport was aborted. */
   knewAtAbort?: { isPoisoned: boolean; isTold: boolean };
+  operations!: { isAwaited: boolean; onAllThrough?: () => void };
   /** By name: what this rank tells of where operands lie. */
   readonly places = new Map<string, number>();
   /** What came with decisions. */
   readonly toldPlaces: Array<readonly number[] | undefined> = [];
-  /** Resolves when the others are through with what is over here. */
-  heard: Promise<unknown> = Promise.resolve();
   /** Ends the operation under way. */
   finish?: () => void;
   sent = { full: 0, cached: 0 };
@@ -108,8 +107,9 @@ class Rank {
       combine: (_, operands) => operands[0]!.map((_, i) => operands.reduce((sum, operand) => sum + operand[i]!, 0)),
       place: ({ slot }, result) => this.data.get(slot)!.set(result),
     };
-    const heardAll: Operations['heardAll'] = () => this.heard;
-    this.conductor.begin(session as unknown as Session, { run, contributeZeros, heardAll, ...star } as Operations);
+    const operations = { run, contributeZeros, isAwaited: false, ...star };
+    this.operations = operations;
+    this.conductor.begin(session as unknown as Session, operations as unknown as Operations);
   }
 
   /** @returns whether it is complete yet */
@@ -513,26 +513,40 @@ t.test('neighbours do not reduce what another call under way works on', async (t
   for (const { toldPlaces } of ranks) t.same(toldPlaces, [undefined, undefined]);
 });
 
-t.test('who leaves stays until the others are through with what is over for it, or something fails', async (t) => {
+t.test('a place that was told is withdrawn when a later call works on the same memory', async (t) => {
+  const ranks = makeRanks(2);
+  const parts = [[1 << 16]];
+  const data = () => new Uint8Array(4 << 16);
+  for (const rank of ranks) rank.places.set('x', 7);
+  const [first, second] = ranks as [Rank, Rank];
+  first.submit(call('x', { parts }), true, data());
+  await settle(ranks);
+  first.submit(call('later', { parts }), false, data());
+  await settle(ranks);
+  second.submit(call('x', { parts }), true, data());
+  await settle(ranks);
+  for (const { toldPlaces } of ranks) t.same(toldPlaces, [undefined]);
+});
+
+t.test('a rank is needed while others are at what is over for it, until something fails', async (t) => {
   for (const fails of [false, true]) {
-    const ranks = makeRanks(2);
-    const [leaver] = ranks as [Rank, Rank];
-    let tell = (): void => {};
-    leaver.heard = new Promise<void>((resolve) => {
-      tell = resolve;
+    const [rank] = makeRanks(1) as [Rank];
+    t.equal(rank.conductor.isNeeded, false);
+    rank.operations.isAwaited = true;
+    t.equal(rank.conductor.isNeeded, true);
+    let isReleased = false;
+    const released = rank.conductor.release(60_000).then(() => {
+      isReleased = true;
     });
-    for (const rank of ranks) rank.submit(call('done'), true);
-    await settle(ranks);
-    let hasParted = false;
-    const parted = leaver.conductor.part('shutdown()', 5000).then(() => {
-      hasParted = true;
-    });
-    await settle(ranks);
     await new Promise((resolve) => setTimeout(resolve, 20));
-    t.equal(hasParted, false);
-    if (fails) leaver.conductor.fail(new HvdError('the other is gone'));
-    else tell();
-    await parted;
+    t.equal(isReleased, false);
+    if (fails) rank.conductor.fail(new HvdError('another is gone'));
+    else {
+      rank.operations.isAwaited = false;
+      rank.operations.onAllThrough!();
+    }
+    await released;
+    t.equal(rank.conductor.isNeeded, false);
   }
 });
 

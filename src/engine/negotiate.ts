@@ -20,37 +20,14 @@
  * nothing of that set is complete any more: what is undecided and what comes later fails, what was complete before is still taken.
  */
 import { isStarAllreduce } from '../collective/select';
-import { type ErrorRecord, MismatchError, ProcessSetError, recordOf, ShutdownError, StallError, WireError } from '../errors';
+import { type ErrorRecord, ProcessSetError, recordOf, ShutdownError, StallError, WireError } from '../errors';
 import { ResponseCache } from './cache';
 import { bytesOfCall, type Call, callKey, isByElement, isRagged, type Kind } from './call';
-import { type Batch, fuse, type Ready } from './fuse';
+import { type Complete, type Decision, decisionOf, forbidden, sizesOf } from './decision';
+import { fuse } from './fuse';
 import { type MemberSet, MemberSets, ofSet } from './member_sets';
 import { mismatchOf } from './mismatch';
 import { ranksAndHosts } from './ranks';
-
-export interface Decision {
-  /** Several: fused. */
-  readonly names: readonly string[];
-  readonly kind: Kind;
-  readonly processSet: number;
-  /** Who is told. */
-  readonly members: readonly number[];
-  readonly error?: ErrorRecord;
-  /** The ids of all the names, if all were named by their ids; else empty. */
-  readonly cached: readonly number[];
-  /** For each name the id under which it is remembered from now on; 0: no news. */
-  readonly cacheAs: readonly number[];
-  /** Of a gather, for each part: rows of each member; of an alltoall, for each member: its splits. Of a join: the last rank; of an added set: its id. */
-  readonly sizes: readonly (readonly number[])[];
-  /** Set if every member sent its operand along: these, in the order of members, and the call they are of. */
-  readonly star?: { readonly call: Call; readonly operands: readonly Uint8Array[] };
-  /** Some have joined: what they contribute zeros to, if it takes data. */
-  readonly zeros?: Call;
-  /** Of one call: where every member's operand lies, in the order of members; none: not all have said so. */
-  readonly places: readonly number[];
-  /** A sentence for the log. */
-  readonly why: () => string;
-}
 
 /** What a rank has submitted; `operand` and `place`: of the only call. `isResent`: the answer to what was asked for in full. */
 export interface Requests {
@@ -86,16 +63,6 @@ interface Waiting {
   deadlineMs: number;
   /** It has passed: whoever comes now gets this. */
   expired?: ErrorRecord;
-}
-
-interface Complete extends Ready {
-  readonly set: MemberSet;
-  readonly error?: ErrorRecord;
-  /** What all named; 0: some submitted it in full. */
-  readonly id: number;
-  readonly cacheAs: number;
-  readonly sizes: readonly (readonly number[])[];
-  readonly places?: readonly number[];
 }
 
 export interface NegotiatorOptions {
@@ -374,39 +341,4 @@ export class Negotiator {
   private answer(set: MemberSet, call: Call, error: ErrorRecord): void {
     this.complete.push({ set, call, error, id: 0, cacheAs: 0, sizes: [] });
   }
-}
-
-function forbidden({ kind, name }: Call, set: MemberSet, hostOf: (rank: number) => string): MismatchError {
-  const joined = [...set.joined].sort((a, b) => a - b);
-  return new MismatchError(
-    `${kind.toUpperCase()} '${name}'${ofSet(set)} cannot be carried out: ${ranksAndHosts(joined, hostOf)} has joined, and only allreduce, barrier and join go on ` +
-      'until all have. Call join() on every rank before anything else.',
-    { peer: joined[0], tensor: name },
-  );
-}
-
-/** What every member must know of the others' calls before it can carry out its own. */
-function sizesOf(calls: readonly Call[]): readonly (readonly number[])[] {
-  const [{ kind, parts }] = calls as [Call];
-  if (kind === 'alltoall') return calls.map(({ splits }) => splits);
-  return kind === 'allgather' ? parts.map((_, part) => calls.map((call) => call.parts[part]?.[0] ?? 0)) : [];
-}
-
-function decisionOf({ items, why }: Batch<Complete>): Decision {
-  const [{ call, set, error, operands, sizes, zeros, places }] = items as [Complete];
-  return {
-    names: items.map((item) => item.call.name),
-    kind: call.kind,
-    processSet: set.id,
-    members: set.members,
-    error,
-    // Those that have joined may not hold what the others have named.
-    cached: !zeros && items.every(({ id }) => id > 0) ? items.map(({ id }) => id) : [],
-    cacheAs: items.map(({ cacheAs }) => cacheAs),
-    sizes,
-    star: operands && { call, operands },
-    zeros,
-    places: (items.length === 1 && places) || [],
-    why,
-  };
 }

@@ -6,12 +6,10 @@
  * gathered in the fusion region); the result of a gather or an alltoall is a buffer of its own that is handed to the main thread without a copy.
  */
 import { execute, type Operand } from '../collective/execute';
-import { isForOnePass, leastBytes, OnePass } from '../collective/one_pass';
-import { MOST_CHUNK_BYTES, type Policy, type Selected, selectAllgather, selectAllreduce, selectBroadcast } from '../collective/select';
-import { type Topology, topologyOf } from '../collective/topology';
+import { isForOnePass, leastBytes } from '../collective/one_pass';
+import { MOST_CHUNK_BYTES, type Policy, selectAllgather, selectBroadcast } from '../collective/select';
 import { bytesPerElem, elemsOf } from '../dtype';
 import { BugError, type ErrorRecord } from '../errors';
-import { log } from '../log';
 import { bytesOf, createMemory } from '../memory/arena';
 import { type Kernels, makeKernels } from '../memory/kernels';
 import type { Transport } from '../transport/transport';
@@ -20,6 +18,7 @@ import { formatOf } from './compression';
 import { keepsResidual } from './compressor';
 import { adasum, alltoall, reducescatter, type Seat } from './exchange';
 import { FeedbackAllreduce } from './feedback';
+import { type Group, Groups } from './groups';
 import type { Regions, Submission } from './messages';
 import { finisher, kernelOpOf, operandOf, prescale, type Workspace } from './operand';
 import { activityOf } from './timeline';
@@ -46,30 +45,10 @@ export interface OperationResult {
   readonly rows?: number[][];
 }
 
-/** Plans are kept for sizes that come again, until they have so many steps together (about 100 bytes each): those of 1 GiB on 2 ranks have 4,096. */
-const MOST_KEPT_STEPS = 1 << 16;
-const MOST_ITEM_BYTES = 16;
 const PAGE_BYTES = 1 << 16;
 
-/** The members of a process set, as one of them sees it. */
-interface Group {
-  /** Global ranks, ascending. */
-  readonly members: readonly number[];
-  readonly position: number;
-  readonly topology: Topology;
-  /** Allreduce plans by size. */
-  readonly plans: Map<number, Selected>;
-  /** Undefined: the members share no memory. */
-  readonly onePass?: OnePass;
-}
-
 export class Operations {
-  private readonly groups = new Map<number, Group>();
-  /** Operations that are over here, but at which others still are. */
-  private late = 0;
-  /** Told when there are none any more. */
-  onAllThrough?: () => void;
-  private keptSteps = 0;
+  private readonly groups: Groups;
   private readonly own: Workspace;
   /** Where zeros are contributed from: it need not be part of the arena, which only the main thread gives out. */
   private spare?: Workspace;
@@ -85,12 +64,13 @@ export class Operations {
     private readonly regions: Regions,
     private readonly transport: Transport,
     size: number,
-    private readonly hostOf: (rank: number) => string,
-    private readonly policy: Policy,
+    hostOf: (rank: number) => string,
+    policy: Policy,
   ) {
     this.own = { memory, kernels, isShared: true };
     this.feedback = new FeedbackAllreduce(memory, kernels, regions.codec.byteOffset);
-    this.addGroup(
+    this.groups = new Groups(transport, hostOf, policy);
+    this.groups.add(
       0,
       Array.from({ length: size }, (_, rank) => rank),
     );
@@ -100,7 +80,7 @@ export class Operations {
   async run(decided: Decided, submissions: readonly Submission[]): Promise<OperationResult[]> {
     const [submission] = submissions as [Submission];
     const { call } = submission;
-    const group = this.groupOf(decided.processSet);
+    const group = this.groups.of(decided.processSet);
     const seat = this.seat(this.own, group, decided.tag);
     switch (decided.kind) {
       case 'allreduce':
@@ -129,10 +109,10 @@ export class Operations {
       case 'join':
         return [{ rows: decided.sizes.map((rows) => [...rows]) }];
       case 'add-set':
-        this.addGroup(decided.sizes[0]![0]!, call.parts[0]!);
+        this.groups.add(decided.sizes[0]![0]!, call.parts[0]!);
         return [{ rows: decided.sizes.map((rows) => [...rows]) }];
       case 'remove-set':
-        this.groups.delete(call.parts[0]![0]!);
+        this.groups.remove(call.parts[0]![0]!);
         this.feedback.forget(call.parts[0]![0]!);
         return [{}];
       default:
@@ -151,7 +131,7 @@ export class Operations {
     const missingBytes = base + bytes - memory.buffer.byteLength;
     if (missingBytes > 0) memory.grow(Math.ceil(missingBytes / PAGE_BYTES));
     bytesOf(memory, base, bytes).fill(0);
-    const group = this.groupOf(processSet);
+    const group = this.groups.of(processSet);
     const seat = this.seat(this.spare, group, tag);
     if (this.isWithFeedback(call, group)) return this.allreduceWithFeedback(call, this.spare, base, bytes, group, seat);
     const operand = this.operandFor(call, this.spare, base, bytes, group);
@@ -161,12 +141,16 @@ export class Operations {
 
   /** Others are still at operations that are over here. */
   get isAwaited(): boolean {
-    return this.late > 0;
+    return this.groups.isAwaited;
+  }
+  /** Told when there are none any more. */
+  set onAllThrough(tell: () => void) {
+    this.groups.onAllThrough = tell;
   }
 
   /** Global ranks, ascending. */
   membersOf(processSet: number): readonly number[] {
-    return this.groupOf(processSet).members;
+    return this.groups.of(processSet).members;
   }
 
   /** Where the data of a call lies: its operand until it is carried out, then its result. */
@@ -180,7 +164,7 @@ export class Operations {
    */
   placeOf(submission: Submission): number | undefined {
     const { call, bytes } = submission;
-    const { onePass, members } = this.groupOf(call.processSet);
+    const { onePass, members } = this.groups.of(call.processSet);
     const isReady = isByElement(call) && call.kind === 'allreduce' && call.prescale === 1 && call.compression === 'none';
     if (!onePass || !isReady || bytes < leastBytes(members.length)) return undefined;
     const place = this.transport.heaps!.placeOf(this.operandOf(submission));
@@ -214,30 +198,6 @@ export class Operations {
     return this.view(sum, bytes).slice();
   }
 
-  private addGroup(id: number, members: readonly number[]): void {
-    const topology = topologyOf(members.map(this.hostOf));
-    const position = members.indexOf(this.transport.rank);
-    const isShared =
-      position >= 0 && members.length > 1 && members.every((rank, i) => i === position || this.transport.heaps?.ranks.has(rank));
-    const onePass =
-      isShared && OnePass.isPossible(id, members.length)
-        ? new OnePass(id, members, position, (through) => this.awaitLate(through))
-        : undefined;
-    this.groups.set(id, { members, position, topology, plans: new Map(), onePass });
-  }
-  private awaitLate(through: Promise<unknown>): void {
-    this.late += 1;
-    const settle = (): void => {
-      this.late -= 1;
-      if (this.late === 0) this.onAllThrough?.();
-    };
-    through.then(settle, settle);
-  }
-  private groupOf(processSet: number): Group {
-    const group = this.groups.get(processSet);
-    if (!group) throw new BugError(`The coordinator decided on process set ${processSet}, which is not there. Please report it.`);
-    return group;
-  }
   private view(byteOffset: number, bytes: number): Uint8Array {
     return bytesOf(this.memory, byteOffset, bytes);
   }
@@ -298,7 +258,7 @@ export class Operations {
   }
 
   private async reduce(operand: Operand, group: Group, { route, scratch }: Seat, places?: readonly number[]): Promise<void> {
-    const { plan, algorithm } = this.selectedAllreduce(operand.bytes.length / operand.bytesPerElem, operand.bytesPerElem, group);
+    const { plan, algorithm } = this.groups.allreduceOf(operand.bytes.length / operand.bytesPerElem, operand.bytesPerElem, group);
     this.onActivity?.(activityOf(algorithm, 'allreduce'));
     const { onePass, members } = group;
     if (onePass && isForOnePass(algorithm, operand, members.length)) {
@@ -308,23 +268,6 @@ export class Operations {
       if (await onePass.run(shared, operand, chunkElems, places)) return;
     }
     await execute(plan, route, operand, scratch);
-  }
-
-  /** A step reduces the same sizes again and again. */
-  private selectedAllreduce(elems: number, itemBytes: number, { position, topology, plans }: Group): Selected {
-    const key = elems * MOST_ITEM_BYTES + itemBytes;
-    let selected = plans.get(key);
-    if (!selected) {
-      selected = selectAllreduce({ rank: position, elems, bytesPerElem: itemBytes }, topology, this.policy);
-      log('DEBUG', `allreduce: ${selected.reason}`);
-      this.keptSteps += selected.plan.sends.length + selected.plan.recvs.length + 1;
-      if (this.keptSteps > MOST_KEPT_STEPS) {
-        for (const group of this.groups.values()) group.plans.clear();
-        this.keptSteps = 0;
-      }
-      plans.set(key, selected);
-    }
-    return selected;
   }
 
   private pack(submissions: readonly Submission[], base: number, move: (slot: number, at: number, bytes: number) => void): void {

@@ -14,7 +14,7 @@ const layers: ReadonlyArray<readonly [string, RegExp]> = [
     'B plans',
     /^src\/collective\/(plan|plan_writer|ring|recursive_doubling|halving_doubling|hierarchical|tree|topology|cost_model|alltoall|adasum|top_k|power_sgd|select)\.ts$/,
   ],
-  ['B decisions', /^src\/engine\/(call|compressor|ranks|place|policy|alike|mismatch|cache|fuse|member_sets|negotiate|stall)\.ts$/],
+  ['B decisions', /^src\/engine\/(call|compressor|ranks|place|policy|alike|mismatch|cache|fuse|member_sets|decision|negotiate|stall)\.ts$/],
   ['B schedulers', /^src\/schedulers\//],
   ['C transport', /^src\/transport\//],
   ['C rendezvous', /^src\/rendezvous\//],

@@ -9,17 +9,18 @@
  *        rank 1        b1 + b2 + b0 = B, B into rank 2's and rank 0's
  *        rank 2        c2 + c0 + c1 = C, C into rank 0's and rank 1's
  *
- * Cost: each element is read once and written once, where the ring reads N − 1 received chunks, writes as many sums, and copies N − 1 chunks; and, where the places of operands do not come with the decision, an exchange of a few bytes with every member.
+ * Cost: each element is read once and written once, where the ring reads N − 1 received chunks, writes as many sums, and copies N − 1 chunks; and, where the places of operands do not come with the decision,
+ * an exchange of a few bytes with every member.
  *
  * Same bits as the ring's: chunk c is summed in the order of ranks c, c+1, …, c−1. For two ranks any algorithm gives these bits, as an operation does not mind which of two operands comes first.
  *
  * A rank that is through with its share goes on with what others have not come to, piece by piece: where ranks outnumber cores, or one is late, nobody waits for a rank to get its turn. Who sums a piece
  * makes no difference to its bits.
  *
- * Order: nobody touches another's operand before all have told where theirs lie, when they submit the call or else in an exchange; then each piece is written by the one rank that has counted it, which counts again when it is done; a call is over when all
- * pieces are done. A rank that comes late then finds nothing left to sum, touches nothing, and only tells the others that it is through; they need not wait for that. What has
- * been counted when all are through is known to all, and the next call counts on from there: calls count on two sheets by turns, and wait until all are through with the call before the last.
- * A rank whose operand lies elsewhere says so, and all take the plan instead.
+ * Order: nobody touches another's operand before all have told where theirs lie, when they submit the call or else in an exchange; then each piece is written by the one rank that has counted it, which
+ * counts again when it is done; a call is over when all pieces are done. A rank that comes late then finds nothing left to sum, touches nothing, and only tells the others that it is through; they need not
+ * wait for that. What has been counted when all are through is known to all, and the next call counts on from there: calls count on two sheets by turns, and wait until all are through with the call before
+ * the last. A rank whose operand lies elsewhere says so, and all take the plan instead.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Heaps, SharedCounts } from '../transport/transport';

@@ -1,5 +1,5 @@
 // Runs test suites from dist/test and counts: `node scripts/run_tests.mjs unit parallel integration [--only REGEXP] [--np 1,2,3] [--project FOLDER] [--oversubscribe]`.
-//   unit, slow_unit, integration, slow, …: each file is a program that prints TAP; those of one process (unit, slow_unit) and those that mostly wait (integration, hosts) run two at once
+//   unit, slow_unit, integration, slow, …: each file is a program that prints TAP; those of one process (unit, slow_unit), those that mostly wait (integration, hosts) and backends run two at once
 //   backends:             such programs too, for backends that this machine may lack; what cannot be had is skipped
 //   hosts:                such programs too, each with hosts of its own; as root, with iproute2 and openssh-server, otherwise they are skipped
 //   parallel:             each file runs on every rank of `tsrun -np 1`, `2` and `3` (--np: of others; `npm test` runs 1 and 3, CI 2 on other backends and Nodes, and 5); each rank prints TAP; with --project as a script of that folder; --oversubscribe
@@ -20,7 +20,7 @@ const sizes = taken('--np', '1,2,3').split(',');
 const project = taken('--project', undefined);
 const oversubscribe = args.includes('--oversubscribe') ? args.splice(args.indexOf('--oversubscribe'), 1) : [];
 const FILE_LIMIT_MS = 900_000;
-const AT_ONCE = { unit: 2, slow_unit: 2, integration: 2, hosts: 2 };
+const AT_ONCE = { unit: 2, slow_unit: 2, integration: 2, hosts: 2, backends: 2 };
 const total = { passed: 0, failed: 0, skipped: 0 };
 
 function testFiles(suite) {

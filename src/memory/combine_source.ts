@@ -6,7 +6,7 @@
  */
 import type { Dtype } from '../dtype';
 import { access, type Code, type FunctionSource, get, op, set, type ValueType } from './emitter';
-import { combineScalars, combineVectors, forEach, type KernelOp, laneOf, turn, unrolled, vectorBytes } from './kernel_source';
+import { combineScalars, combineVectors, forEach, type KernelOp, laneOf, type Pair, turn, unrolled, vectorBytes } from './kernel_source';
 
 /** Parameters: an address for each operand, elements, and for floats the factor that their combination gets (in float64). @param operands at least 2 */
 export function combineSource(dtype: Dtype, kernel: KernelOp, operands: number): FunctionSource {
@@ -14,16 +14,10 @@ export function combineSource(dtype: Dtype, kernel: KernelOp, operands: number):
   const addresses = Array.from({ length: operands }, (_, index) => index);
   const factorType: ValueType[] = lane.isFloat ? ['f64'] : [];
   const [elems, factor] = [operands, operands + 1];
-  const firstLocal = operands + 1 + factorType.length;
-  const [vector, left, right, factors, scalar, leftScalar, rightScalar] = [0, 1, 2, 3, 4, 5, 6].map((index) => firstLocal + index) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
+  const first = operands + 1 + factorType.length;
+  const [vector, factors, scalar] = [first, first + 1, first + 4];
+  const vectors: Pair = { left: first + 2, right: first + 3 };
+  const scalars: Pair = { left: first + 5, right: first + 6 };
   /** Leaves the combination of what is loaded from all operands. */
   const combination = (load: Code, combine: Code): Code => [
     [get(0), load],
@@ -32,12 +26,12 @@ export function combineSource(dtype: Dtype, kernel: KernelOp, operands: number):
   const storeAll = (value: number, store: Code): Code => addresses.map((address) => [get(address), get(value), store]);
   const scalarFactor = [get(factor), dtype === 'float32' ? op('f32.demote_f64') : []];
   const vectorStep = (index: number): Code => [
-    combination(access('v128.load', index * vectorBytes), combineVectors(lane, kernel, { left, right })),
+    combination(access('v128.load', index * vectorBytes), combineVectors(lane, kernel, vectors)),
     lane.isFloat ? [get(factors), op(`${lane.vector}.mul`)] : [],
     [set(vector), storeAll(vector, access('v128.store', index * vectorBytes))],
   ];
   const scalarStep = [
-    combination(access(lane.load), combineScalars(lane, kernel, { left: leftScalar, right: rightScalar })),
+    combination(access(lane.load), combineScalars(lane, kernel, scalars)),
     lane.isFloat ? [scalarFactor, op(`${lane.scalar}.mul`)] : [],
     [set(scalar), storeAll(scalar, access(lane.store))],
   ];

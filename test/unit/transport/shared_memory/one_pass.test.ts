@@ -32,17 +32,9 @@ const onePassesOf = (
   return members.map((rank) => new OnePass(id, members, rank, (through) => onEnd(rank, through)));
 };
 
-const call = (
-  ranks: readonly Rank[],
-  onePasses: readonly OnePass[],
-  operands: readonly SharedOperand[],
-  tag = 1,
-  places?: readonly number[],
-): Promise<boolean[]> =>
+const call = (ranks: readonly Rank[], onePasses: readonly OnePass[], operands: readonly SharedOperand[], tag = 1): Promise<boolean[]> =>
   Promise.all(
-    ranks.map(({ transport }, rank) =>
-      onePasses[rank]!.run({ transport, heaps: transport.heaps!, tag }, operands[rank]!, CHUNK_ELEMS, places),
-    ),
+    ranks.map(({ transport }, rank) => onePasses[rank]!.run({ transport, heaps: transport.heaps!, tag }, operands[rank]!, CHUNK_ELEMS)),
   );
 
 /** Numbers whose sum depends on the order. */

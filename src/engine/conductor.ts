@@ -129,7 +129,8 @@ export class Conductor {
     const [first] = submissions;
     const operand = submissions.length === 1 && this.isStar(first!) ? this.operations.operandOf(first!) : undefined;
     const untold = this.untellOverlapped(submissions);
-    const place = submissions.length === 1 && this.isAlone(first!) ? this.operations.placeOf(first!) : undefined;
+    const own = submissions.length === 1 ? this.operations.placeOf(first!) : undefined;
+    const place = own !== undefined && this.isAlone(first!) ? own : undefined;
     if (place !== undefined) this.told.add(first!);
     if (this.coordinator) this.coordinator.hear(this.config.rank, { full, cached, operand, place, untold });
     else this.session.control.send(0, { requests: { full: full.map(callToRequest), cached, operand, place, untold, resent: isResent } });

@@ -94,7 +94,6 @@ export class Negotiator {
 
   /** @returns ids to be asked for in full. @throws WireError the rank is no member, has submitted that before, or sent an operand that fits no call */
   add(rank: number, requests: Requests, nowMs: number): { resend: number[] } {
-    for (const key of requests.untold ?? []) this.table.get(key)?.places.delete(rank);
     const held = this.held.get(rank) ?? [];
     if (this.held.has(rank) && !requests.isResent) {
       held.push(requests);
@@ -113,7 +112,8 @@ export class Negotiator {
   }
 
   /** @returns ids that were forgotten: then `full` is not taken yet */
-  private submit(rank: number, { full, cached, operand, place }: Requests, nowMs: number): number[] {
+  private submit(rank: number, { full, cached, operand, place, untold = [] }: Requests, nowMs: number): number[] {
+    for (const key of untold) this.table.get(key)?.places.delete(rank);
     if ((operand || place) && full.length + cached.length !== 1)
       throw new WireError(`Rank ${rank} sent one operand for ${full.length + cached.length} calls. Please report it.`);
     const resend: number[] = [];
